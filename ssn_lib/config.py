@@ -1,0 +1,307 @@
+"""What a run is: frozen dataclasses, the named presets of the study, and overrides.
+
+A configuration is plain data. It is hashed into the run's id, written into the run's record and read
+back from it, so two runs with the same id are the same experiment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ssn_lib.errors import InputError
+
+IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. Defaults are Scenario A: ResNet18, linear adaptor, JIMS classification head.
+
+    Attributes:
+        backbone: a torchvision ResNet; frozen, ImageNet V1 weights.
+        layers: the residual stages used, coarse grids last.
+        upscale: feature grid = `upscale` × the grid of the first layer used (SSN 2, SimpleNet 1).
+        align_corners: of the bilinear upscaling; True in the public code, False in anomalib.
+        adaptor: "linear" is a 1×1 convolution, "nonlinear" 3×3 convolution + BatchNorm + ReLU
+            (Scenario B).
+        score: what makes the image score: the classification head on the "plain" features (JIMS
+            2025), on the "adapted" features (ICPR 2024), or the maximum of the map without such a
+            head ("map_max", SimpleNet).
+        stop_map_gradient: keep the score's gradient out of the segmentation head.
+    """
+
+    backbone: str = "resnet18"
+    layers: tuple[int, ...] = (2, 3)
+    upscale: int = 2
+    align_corners: bool = True
+    adaptor: Literal["linear", "nonlinear"] = "linear"
+    score: Literal["plain", "adapted", "map_max"] = "plain"
+    stop_map_gradient: bool = True
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Synthetic anomalies (training only).
+
+    Attributes:
+        std: standard deviation of the Gaussian noise.
+        std_unit: "absolute" as published, or "feature": `std` counts in standard deviations of the
+            adapted features of the batch, all channels together.
+        mask: "perlin": inside Perlin masks, half of them empty; "half": one copy of the batch clean,
+            the other noisy everywhere (SimpleNet).
+        perlin_threshold: a pixel is anomalous where the Perlin noise exceeds it.
+    """
+
+    std: float = 0.015
+    std_unit: Literal["absolute", "feature"] = "absolute"
+    mask: Literal["perlin", "half"] = "perlin"
+    perlin_threshold: float = 0.2
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The published protocol; see `training.fit`.
+
+    Attributes:
+        adaptor_weight_decay: 0.01 is AdamW's default, which the public code leaves for the adaptor.
+        milestones: shares of the epochs after which the learning rates are multiplied by `gamma`.
+        focal: add the focal losses on map and score (SSN); SimpleNet trains on the truncated L1.
+        validation_fraction: share of the training images held out, on which fixed synthetic
+            anomalies are scored after every epoch.
+        select_epoch: keep the "last" epoch's weights (published) or those of the epoch with the
+            lowest "validation" loss. Never the test set.
+    """
+
+    epochs: int = 300
+    batch_size: int = 32
+    adaptor_lr: float = 1e-4
+    head_lr: float = 2e-4
+    adaptor_weight_decay: float = 1e-2
+    head_weight_decay: float = 1e-5
+    milestones: tuple[float, ...] = (0.8, 0.9)
+    gamma: float = 0.4
+    focal: bool = True
+    validation_fraction: float = 0.0
+    select_epoch: Literal["last", "validation"] = "last"
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named system of the study."""
+
+    title: str
+    model: ModelConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, at which size (height, width), and the fingerprint of the files they are."""
+
+    dataset: str
+    category: str
+    image_size: tuple[int, int] = (256, 256)
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run, and so its id."""
+
+    preset: str
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    seed: int = 42
+    weights: Literal["imagenet", "untrained"] = "imagenet"
+
+    @property
+    def run_id(self) -> str:
+        """A readable slug and a hash of the whole configuration."""
+        digest = hashlib.sha256(json.dumps(to_dict(self), sort_keys=True).encode()).hexdigest()
+        return (
+            f"{self.preset}-{self.data.dataset}-{self.data.category}-s{self.seed}-{digest[:8]}"
+        ).replace("/", "_")
+
+
+_NONLINEAR = ModelConfig(adaptor="nonlinear")
+_SIMPLENET_NOISE = NoiseConfig(mask="half")
+
+PRESETS: dict[str, Preset] = {
+    "simplenet": Preset(
+        "SimpleNet (ResNet18)",
+        ModelConfig(upscale=1, score="map_max"),
+        TrainingConfig(focal=False, noise=_SIMPLENET_NOISE),
+    ),
+    "simplenet_upscaled": Preset(
+        "SimpleNet + upscaled features",
+        ModelConfig(score="map_max"),
+        TrainingConfig(focal=False, noise=_SIMPLENET_NOISE),
+    ),
+    "simplenet_perlin": Preset(
+        "SimpleNet + upscaled features + Perlin masks",
+        ModelConfig(score="map_max"),
+        TrainingConfig(focal=False),
+    ),
+    "baseline": Preset(
+        "SSN baseline (WideResNet50-2)", ModelConfig(backbone="wide_resnet50_2"), TrainingConfig()
+    ),
+    "scenario_a": Preset("SSN Scenario A (ResNet18)", ModelConfig(), TrainingConfig()),
+    "scenario_a_icpr": Preset(
+        "SSN Scenario A, classification on adapted features (ICPR)",
+        ModelConfig(score="adapted"),
+        TrainingConfig(),
+    ),
+    "scenario_b": Preset(
+        "SSN Scenario B (ResNet18, non-linear adaptor)", _NONLINEAR, TrainingConfig()
+    ),
+    "scenario_b_relative": Preset(
+        "SSN Scenario B, σ relative to its features' spread",
+        _NONLINEAR,
+        TrainingConfig(noise=NoiseConfig(std=0.12, std_unit="feature")),
+    ),
+}
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known one, or the whole list."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: no such preset; the message suggests the nearest.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}: {nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON data."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The dataclass `kind` from what `to_dict` gave; unknown or ill-typed fields are an error."""
+    hints = typing.get_type_hints(kind)
+    unknown = set(values) - set(hints)
+    if unknown:
+        name = sorted(unknown)[0]
+        raise InputError(f"unknown field {name!r} of {kind.__name__}: {nearest(name, hints)}")
+    return kind(**{name: _convert(hints[name], value, name) for name, value in values.items()})
+
+
+def override(config: RunConfig, assignments: typing.Sequence[str]) -> RunConfig:
+    """Apply `key=value` assignments with dotted keys, such as `model.backbone=resnet18`.
+
+    Raises:
+        InputError: not of that form, an unknown name (the nearest is suggested), a wrong value.
+    """
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign:
+            raise InputError(f"--set {assignment!r}: expected key=value")
+        config = _override_one(config, key.strip(), key.strip().split("."), text.strip())
+    return config
+
+
+def check(config: RunConfig) -> RunConfig:
+    """The configuration itself, when every value makes sense.
+
+    Raises:
+        InputError: naming the first value that does not.
+    """
+    height, width = config.data.image_size
+    if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:
+        raise InputError(
+            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, at "
+            f"least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
+        )
+    training, noise = config.training, config.training.noise
+    for name, value, fine in (
+        ("training.epochs", training.epochs, training.epochs >= 1),
+        ("training.batch_size", training.batch_size, training.batch_size >= 1),
+        ("training.adaptor_lr", training.adaptor_lr, training.adaptor_lr > 0),
+        ("training.head_lr", training.head_lr, training.head_lr > 0),
+        (
+            "training.validation_fraction",
+            training.validation_fraction,
+            0 <= training.validation_fraction < 1,
+        ),
+        ("training.noise.std", noise.std, noise.std >= 0),
+        ("model.upscale", config.model.upscale, config.model.upscale >= 1),
+        (
+            "model.layers",
+            config.model.layers,
+            config.model.layers
+            and set(config.model.layers) <= {1, 2, 3, 4}
+            and list(config.model.layers) == sorted(set(config.model.layers)),
+        ),
+        ("seed", config.seed, 0 <= config.seed < 2**32),
+    ):
+        if not fine:
+            raise InputError(f"{name}={value} is out of range")
+    if training.select_epoch == "validation" and training.validation_fraction == 0:
+        raise InputError(
+            "training.select_epoch=validation needs training.validation_fraction above 0"
+        )
+    return config
+
+
+def _nearest_side(side: int) -> int:
+    return max(2 * IMAGE_STRIDE, round(side / IMAGE_STRIDE) * IMAGE_STRIDE)
+
+
+def _override_one(config: Any, key: str, path: list[str], text: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    if path[0] not in hints:
+        raise InputError(f"--set {key}: no {path[0]!r} here: {nearest(path[0], hints)}")
+    current = getattr(config, path[0])
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(current):
+            raise InputError(f"--set {key}: {path[0]!r} has no parts")
+        return replace(config, **{path[0]: _override_one(current, key, path[1:], text)})
+    if dataclasses.is_dataclass(current):
+        raise InputError(f"--set {key}: name one of its parts: {', '.join(vars(current))}")
+    return replace(config, **{path[0]: _convert(hints[path[0]], text, key)})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """`value` (JSON data or a command line's text) as the type `hint`."""
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            allowed = ", ".join(map(str, args))
+            raise InputError(f"{name}={value!r}: expected one of {allowed}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return None if value in (None, "none") else _convert(args[0], value, name)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        kinds = [args[0]] * len(items) if args[-1] is Ellipsis else args
+        if len(kinds) != len(items):
+            raise InputError(f"{name}={value!r}: expected {len(kinds)} values, comma-separated")
+        return tuple(_convert(kind, item, name) for kind, item in zip(kinds, items, strict=True))
+    if hint is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise InputError(f"{name}={value!r}: expected true or false")
+        return str(value).lower() == "true"
+    try:
+        return hint(value)
+    except ValueError:
+        raise InputError(f"{name}={value!r}: expected {hint.__name__}") from None

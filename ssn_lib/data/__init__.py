@@ -1,0 +1,105 @@
+"""Finding and reading data sets; `load_dataset` is the door."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ssn_lib.config import nearest
+from ssn_lib.data.demo import demo_root
+from ssn_lib.data.images import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Dataset,
+    ImageSet,
+    Sample,
+    list_images,
+    normalise,
+    read_image,
+)
+from ssn_lib.data.layouts import find_mvtec_category, read_folder, read_mvtec
+from ssn_lib.errors import InputError
+
+__all__ = [
+    "DATASETS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Dataset",
+    "ImageSet",
+    "Sample",
+    "list_images",
+    "load_dataset",
+    "normalise",
+    "read_image",
+]
+
+DATASETS = ("mvtec_ad", "folder", "demo")
+KAGGLE_INPUT = Path("/kaggle/input")
+
+
+def load_dataset(
+    name: str,
+    root: Path | str | None = None,
+    *,
+    category: str | None = None,
+    image_size: tuple[int, int] = (256, 256),
+) -> Dataset:
+    """A data set, its files listed and paired; images are decoded at first use.
+
+    Args:
+        name: one of `DATASETS`.
+        root: where it lies. None: SSN_DATA_ROOT, then ./data, then Kaggle's mounts; for "demo", the
+            folder it is made in (./data).
+        category: of MVTec AD or of the demo data; a folder is its own category.
+        image_size: (height, width) the images are resized to.
+
+    Raises:
+        InputError: in one line, what is wrong and what to do.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
+    root = Path(root) if root is not None else None
+    if name == "folder":
+        folder = root or _environment_root()
+        if folder is None:
+            raise InputError("data set 'folder': give --data-root, the folder of your images")
+        train, test = read_folder(folder)
+        category = category or folder.resolve().name
+    else:
+        if category is None:
+            raise InputError(f"data set {name!r}: give a category, such as bottle")
+        if name == "demo":
+            folder = find_mvtec_category(demo_root(root) / "mvtec_ad", category)
+        else:
+            folder = _find_mvtec(root, category)
+        train, test = read_mvtec(folder)
+    return Dataset(
+        name,
+        category,
+        folder,
+        ImageSet(tuple(train), image_size),
+        ImageSet(tuple(test), image_size),
+    )
+
+
+def _environment_root() -> Path | None:
+    return Path(os.environ["SSN_DATA_ROOT"]) if os.environ.get("SSN_DATA_ROOT") else None
+
+
+def _find_mvtec(root: Path | None, category: str) -> Path:
+    """The category's folder: an explicit root must hold it; else the usual places are tried."""
+    explicit = root or _environment_root()
+    if explicit is not None:
+        return find_mvtec_category(explicit, category)
+    places = [Path("data"), Path("data/mvtec_ad")]
+    for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
+        places += sorted(KAGGLE_INPUT.glob(mount))
+    for place in places:
+        try:
+            return find_mvtec_category(place, category)
+        except InputError:
+            continue
+    tried = ", ".join(map(str, places))
+    raise InputError(
+        f"MVTec AD's {category!r} not found (tried {tried}); give --data-root or SSN_DATA_ROOT"
+    )

@@ -1,0 +1,199 @@
+"""Reading images and masks, and the sets of them that training and evaluation see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ssn_lib.errors import InputError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image on disk: its mask (None: no defect, or none drawn), label (1 = anomalous) and
+    defect type ("good" for none)."""
+
+    image: Path
+    label: int
+    defect: str
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one split at one size. Decoded at first use and kept: N·3·H·W bytes.
+
+    Attributes:
+        samples: in a fixed order.
+        image_size: (height, width).
+    """
+
+    samples: tuple[Sample, ...]
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """(N, 3, H, W) uint8, RGB.
+
+        Raises:
+            InputError: naming the first file that cannot be read.
+        """
+        height, width = self.image_size
+        images = torch.empty((len(self), 3, height, width), dtype=torch.uint8)
+
+        def read(index: int) -> None:
+            images[index] = read_image(self.samples[index].image, self.image_size)
+
+        _in_threads(read, len(self))
+        return images
+
+    @cached_property
+    def masks(self) -> Tensor:
+        """(N, 1, H, W) uint8, 1 = defect; zeros where a sample has no mask file.
+
+        Raises:
+            InputError: naming a mask that cannot be read or is not of its image's size.
+        """
+        height, width = self.image_size
+        masks = torch.zeros((len(self), 1, height, width), dtype=torch.uint8)
+
+        def read(index: int) -> None:
+            sample = self.samples[index]
+            if sample.mask is not None:
+                masks[index, 0] = read_mask(sample.mask, sample.image, self.image_size)
+
+        _in_threads(read, len(self))
+        return masks
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, 1 = anomalous."""
+        return torch.tensor([sample.label for sample in self.samples])
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every defective sample has a mask, so that pixel metrics mean something."""
+        return all(sample.mask is not None for sample in self.samples if sample.label)
+
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        """The samples at those positions, as a set of their own."""
+        return ImageSet(tuple(self.samples[index] for index in indices), self.image_size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of one category, ready to train and test on.
+
+    Attributes:
+        name, category: as asked for.
+        root: the folder it was read from.
+        train, test: its splits.
+    """
+
+    name: str
+    category: str
+    root: Path
+    train: ImageSet
+    test: ImageSet
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all relative paths and file sizes: other files make another run."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.test):
+            for sample in part.samples:
+                for path in (sample.image, sample.mask):
+                    if path is not None:
+                        size = path.stat().st_size
+                        digest.update(f"{path.relative_to(self.root)}:{size}\n".encode())
+        return digest.hexdigest()[:16]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 to float32 with ImageNet's mean and standard deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
+    """An image file as (3, H, W) uint8 RGB: grey becomes RGB, 16-bit grey is scaled to 8 bits.
+
+    Resized bilinearly with antialiasing; the public code does the same without antialiasing.
+
+    Raises:
+        InputError: naming the file, when it cannot be read whole.
+    """
+    image = _open(path)
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
+    height, width = image_size
+    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+
+def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
+    """A mask file as (H, W) uint8, 1 where at least half of a pixel's area is marked.
+
+    A defect too thin for that keeps every pixel it touches, so that no defect disappears.
+
+    Raises:
+        InputError: naming the file, when it cannot be read or is not of its image's size.
+    """
+    mask = _open(path).convert("L").point(lambda value: 255 if value else 0)
+    with Image.open(image_path) as image:
+        if image.size != mask.size:
+            raise InputError(
+                f"mask {path} is {mask.size[0]}×{mask.size[1]} pixels, its image {image_path} "
+                f"{image.size[0]}×{image.size[1]}: they must agree"
+            )
+    height, width = image_size
+    area = np.array(mask.resize((width, height), Image.Resampling.BOX))
+    marked = area >= 128
+    return torch.from_numpy((marked if marked.any() else area > 0).astype(np.uint8))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name; hidden files are passed over."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not an image file, or its header is damaged") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; replace or remove it") from None
+
+
+def _in_threads(work: object, count: int) -> None:
+    """Run `work(i)` for i < count on a few threads; the first error, in order, is raised."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for _ in pool.map(work, range(count)):  # type: ignore[arg-type]
+            pass

@@ -1,0 +1,83 @@
+"""The machine under a run: device, seeds, versions."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def device() -> torch.device:
+    """The accelerator PyTorch offers, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def generator(on: torch.device | str, *seeds: int) -> torch.Generator:
+    """A generator on that device, seeded by a hash of all `seeds`.
+
+    Epoch `e` of a run draws from `generator(device, seed, e)`: nothing random is carried from one
+    epoch to the next, so a run that resumes needs no generator state.
+    """
+    digest = hashlib.sha256(",".join(map(str, seeds)).encode()).digest()
+    return torch.Generator(device=on).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def describe(on: torch.device) -> dict[str, str | int | None]:
+    """What a record says of the machine: processor, threads, GPU, versions, commit."""
+    described: dict[str, str | int | None] = {
+        "device": on.type,
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": version("numpy"),
+        "cuda": torch.version.cuda if on.type == "cuda" else None,
+        "git_commit": _git_commit(),
+    }
+    if on.type == "cuda":
+        properties = torch.cuda.get_device_properties(on)
+        described["gpu"] = properties.name
+        described["gpu_capability"] = f"{properties.major}.{properties.minor}"
+    return described
+
+
+def device_name(environment: dict[str, str | int | None]) -> str:
+    """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"."""
+    if environment["device"] == "cpu":
+        return f"CPU, {environment['threads']} threads ({environment['processor']})"
+    return str(environment.get("gpu") or environment["device"])
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the code, "-dirty" when the package differs from it; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        dirty = git("status", "--porcelain", "--", str(here))
+        return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("SSN_GIT_COMMIT")

@@ -1,0 +1,224 @@
+"""Metrics of industrial anomaly detection: AUROC, AP and AUPRO, of images and of pixels.
+
+All of them depend on the order of the scores alone, so they take raw logits: a sigmoid or a
+min-max normalisation could only merge scores that differ. Equal scores share one threshold, and
+`score >= threshold` means "called defective". ±inf is an ordinary score, NaN is none.
+
+Exact at any size: a curve bends only at the score of a *positive* and at the last negative before
+it, so the many negatives are sorted once (NumPy's vectorised sort) and then only looked up.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from ssn_lib.errors import InputError
+
+
+class Metrics(dict[str, float]):
+    """Metric name -> percent; NaN where undefined, and then `.undefined[name]` says why."""
+
+    def __init__(self, percent: dict[str, float], undefined: dict[str, str] | None = None):
+        super().__init__(percent)
+        self.undefined: dict[str, str] = undefined or {}
+
+
+class Ranking(NamedTuple):
+    """Counts at falling thresholds, from above every score (0, 0) down to all (P, N).
+
+    Only thresholds where the curve bends are kept; straight lines between them are exact.
+    """
+
+    thresholds: NDArray  # (T,) falling; the first is +inf and stands for "above every score"
+    tp: NDArray[np.int64]  # (T,) positives with score >= threshold
+    fp: NDArray[np.int64]  # (T,) negatives with score >= threshold
+    order: NDArray[np.int64]  # (P,) indices into scores[labels], highest score first
+
+
+def image_metrics(scores: ArrayLike, labels: ArrayLike) -> Metrics:
+    """Detection, in percent: {"I-AUROC", "AP-det"}.
+
+    scores (N,): one real number per image, higher = more anomalous; labels (N,): 0/1 or bool.
+    Both are NaN, with a reason, for an empty set, a NaN score or a single class. (AP without
+    normal images would be 100 whatever the scores, so it is called undefined as well.)
+
+    Raises InputError: shapes differ or are not (N,), scores not real, labels not 0/1.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 1 or labels.ndim != 1:
+        raise InputError(f"scores {scores.shape} and labels {labels.shape} must both be (N,)")
+    scores, labels = _checked(scores, labels, "scores", "labels")
+    if reason := _why_undefined(scores, labels, "image"):
+        return _all_undefined(("I-AUROC", "AP-det"), reason)
+    ranking = rank(scores, labels)
+    return Metrics({"I-AUROC": 100 * roc_auc(ranking), "AP-det": 100 * average_precision(ranking)})
+
+
+def pixel_metrics(maps: ArrayLike, masks: ArrayLike) -> Metrics:
+    """Localisation, in percent: {"P-AUROC", "AUPRO", "AP-loc"}, pooled over all pixels.
+
+    maps: real scores; masks: 0/1 or bool; each (N, H, W) or (N, 1, H, W).
+    All three are NaN, with a reason, for an empty set, a NaN score, no defective pixel (so no
+    region) or no normal pixel.
+
+    Raises InputError: shapes differ or are none of the two, maps not real, masks not 0/1.
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks)
+    if not all(a.ndim == 3 or (a.ndim == 4 and a.shape[1] == 1) for a in (maps, masks)):
+        raise InputError(
+            f"maps {maps.shape} and masks {masks.shape} must be (N, H, W) or (N, 1, H, W)"
+        )
+    maps, masks = (a[:, 0] if a.ndim == 4 else a for a in (maps, masks))
+    maps, masks = _checked(maps, masks, "maps", "masks")
+    if reason := _why_undefined(maps, masks, "pixel"):
+        return _all_undefined(("P-AUROC", "AUPRO", "AP-loc"), reason)
+    ranking = rank(maps, masks)
+    return Metrics(
+        {
+            "P-AUROC": 100 * roc_auc(ranking),
+            "AUPRO": 100 * aupro(ranking, masks),
+            "AP-loc": 100 * average_precision(ranking),
+        }
+    )
+
+
+def roc_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+    """ROC: (fpr, tpr, thresholds), fractions, each (T,), from (0, 0) at +inf to (1, 1).
+
+    scores and labels of any one shape (images or pixels). Join the points by straight lines: the
+    area is AUROC. Raises InputError as image_metrics does, and where the curve is undefined.
+    """
+    ranking = _curve_ranking(scores, labels)
+    tp, fp = ranking.tp, ranking.fp
+    return fp / fp[-1], tp / tp[-1], ranking.thresholds
+
+
+def pr_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+    """Precision and recall: (precision, recall, thresholds), fractions, each (T,), recall rising.
+
+    One point per distinct score of a positive, with no invented point at recall 0. Draw it as
+    steps of height P_n over (R_{n-1}, R_n] (`where="pre"`): the area is AP.
+    scores and labels of any one shape. Raises InputError as roc_curve does.
+    """
+    ranking = _curve_ranking(scores, labels)
+    rises = 1 + np.flatnonzero(np.diff(ranking.tp))
+    tp, fp = ranking.tp[rises], ranking.fp[rises]
+    return tp / (tp + fp), tp / tp[-1], ranking.thresholds[rises]
+
+
+def rank(scores: NDArray, labels: NDArray[np.bool_]) -> Ranking:
+    """Count the positives and negatives at or above each threshold where the curve bends.
+
+    scores: real, without NaN; labels: bool, same shape, both classes present.
+    Extra memory: one copy of the negatives, in the scores' own dtype (a cast could make ties).
+    """
+    positives, negatives = scores[labels], scores[~labels]
+    order = np.argsort(positives)
+    positives = positives[order]
+    negatives.sort()
+    # Between two positive scores the curve is flat, up to the smallest negative above the lower
+    # one; there it turns towards the lower one's point (slanted if that score has negatives too).
+    levels = np.unique(positives)
+    above = np.searchsorted(negatives, levels, side="right")
+    turns = negatives[above[above < negatives.size]]
+    # The lowest negative ends the curve, should no positive lie below it.
+    thresholds = np.unique(np.concatenate([levels, turns, negatives[:1]]))[::-1]
+    tp = positives.size - np.searchsorted(positives, thresholds, side="left")
+    fp = negatives.size - np.searchsorted(negatives, thresholds, side="left")
+    return Ranking(
+        np.concatenate([[np.inf], thresholds]),
+        np.concatenate([[0], tp]),
+        np.concatenate([[0], fp]),
+        order[::-1],
+    )
+
+
+def roc_auc(ranking: Ranking) -> float:
+    """AUROC = P(s+ > s-) + P(s+ = s-) / 2, a fraction: the trapezoid area in whole counts."""
+    tp, fp = ranking.tp, ranking.fp
+    twice_area = int(np.sum(np.diff(fp) * (tp[1:] + tp[:-1])))
+    return twice_area / (2 * int(tp[-1]) * int(fp[-1]))
+
+
+def average_precision(ranking: Ranking) -> float:
+    """AP = sum_n (R_n - R_{n-1}) P_n, a fraction; equal scores grouped (as in scikit-learn)."""
+    tp, fp = ranking.tp, ranking.fp
+    return float(np.sum(np.diff(tp) * (tp[1:] / (tp[1:] + fp[1:]))) / tp[-1])
+
+
+def aupro(ranking: Ranking, masks: NDArray[np.bool_], limit: float = 0.3) -> float:
+    """Area under PRO over FPR in [0, limit], divided by limit: a fraction.
+
+    PRO(t) = mean, over the 8-connected regions of all masks, of the share of the region's pixels
+    with score >= t; FPR(t) = share of all normal pixels with score >= t. Trapezoids between the
+    points of the distinct scores, from (0, 0), interpolated linearly at `limit` (0 < limit <= 1).
+    masks: (N, H, W) bool, the labels that `ranking` was made from.
+
+    PRO: Bergmann et al., "The MVTec Anomaly Detection Dataset: A Comprehensive Real-World Dataset
+    for Unsupervised Anomaly Detection", IJCV 2021.
+    """
+    weights = _region_weights(masks)[ranking.order]
+    pro = np.concatenate([[0.0], np.cumsum(weights)])[ranking.tp]
+    fpr = ranking.fp / ranking.fp[-1]
+    end = np.searchsorted(fpr, limit, side="left")  # so fpr[end - 1] < limit <= fpr[end]
+    part = (limit - fpr[end - 1]) / (fpr[end] - fpr[end - 1])
+    x = np.append(fpr[:end], limit)
+    y = np.append(pro[:end], pro[end - 1] + part * (pro[end] - pro[end - 1]))
+    area = np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2
+    return min(float(area / limit), 1.0)  # sums of 1/size may round to just above one
+
+
+def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What each defective pixel adds to PRO, in the order of maps[masks]: 1 / (regions * size)."""
+    weights, regions = [], 0
+    for mask in masks[masks.any(axis=(1, 2))]:
+        numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        sizes = np.bincount(numbers.ravel())
+        weights.append(1 / sizes[numbers[mask]])
+        regions += count
+    return np.concatenate(weights) / regions
+
+
+def _checked(
+    scores: NDArray, labels: NDArray, scores_name: str, labels_name: str
+) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return scores as they are and labels as bool; InputError unless same shape, real, 0/1."""
+    shapes = f"{scores_name} {scores.shape}, {labels_name} {labels.shape}"
+    if scores.shape != labels.shape:
+        raise InputError(f"shapes differ: {shapes}")
+    if scores.dtype.kind not in "biuf":
+        raise InputError(f"{scores_name} must be real numbers, not {scores.dtype}: {shapes}")
+    if labels.dtype.kind not in "biuf":
+        raise InputError(f"{labels_name} must be 0/1 or bool, not {labels.dtype}: {shapes}")
+    if labels.dtype.kind == "b":
+        return scores, labels
+    wrong = (labels != 0) & (labels != 1)
+    if wrong.any():
+        raise InputError(f"{labels_name} must be 0 or 1, found {labels[wrong][0]}: {shapes}")
+    return scores, labels.astype(bool)
+
+
+def _why_undefined(scores: NDArray, labels: NDArray[np.bool_], noun: str) -> str:
+    """Return the reason why no metric is defined, or "" if all are."""
+    total, defective = labels.size, np.count_nonzero(labels)
+    if total == 0:
+        return f"no {noun} at all"
+    if nans := np.count_nonzero(np.isnan(scores)):
+        return f"{nans} of {total} {noun} scores are NaN"
+    if defective == 0:
+        return f"no defective {noun} among {total}"
+    return f"no normal {noun} among {total}" if defective == total else ""
+
+
+def _all_undefined(names: Iterable[str], reason: str) -> Metrics:
+    return Metrics(dict.fromkeys(names, float("nan")), dict.fromkeys(names, reason))
+
+
+def _curve_ranking(scores: ArrayLike, labels: ArrayLike) -> Ranking:
+    scores, labels = _checked(np.asarray(scores), np.asarray(labels), "scores", "labels")
+    if reason := _why_undefined(scores, labels, "score"):
+        raise InputError(f"no curve to draw: {reason}")
+    return rank(scores, labels)

@@ -1,0 +1,140 @@
+"""Synthetic anomalies in feature space: Perlin masks and noise. Training only."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssn_lib.config import NoiseConfig
+
+PERLIN_EXPONENTS = 6  # scales 2^0 … 2^5 per axis
+EMPTY_PROBABILITY = 0.5
+
+
+class Synthetic(NamedTuple):
+    """A duplicated batch with synthetic anomalies.
+
+    Attributes:
+        noise: (A, C, h, w), masked noise of the samples that have any.
+        active: (A,) their positions in the duplicated batch.
+        masks: (2B, 1, h, w) float 0/1, real and synthetic defects.
+        labels: (2B,) float 0/1.
+    """
+
+    noise: Tensor
+    active: Tensor
+    masks: Tensor
+    labels: Tensor
+
+    def add_to(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) features, duplicated and perturbed: (2B, C, h, w)."""
+        return torch.cat((features, features)).index_add(0, self.active, self.noise)
+
+
+def perlin_masks(
+    batch: int,
+    size: tuple[int, int],
+    threshold: float = 0.2,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Thresholded Perlin noise, each sample's mask empty with probability one half.
+
+    Every sample draws its own scales (2^U{0..5}, per axis). The noise is made on the next power of
+    two of `size` and resized bilinearly, as in the public code, which makes one mask after another.
+
+    Args:
+        batch: number of masks B.
+        size: (h, w) of a mask.
+        threshold: a pixel is 1 where the noise exceeds it.
+        generator: sole source of randomness; the masks are made on its device.
+
+    Returns:
+        (B, 1, h, w) float32, 0/1.
+
+    Source: Perlin 1985 with quintic fade; Zavrtanik et al., DSR, ECCV 2022; Rolih et al. 2024.
+    """
+    device = generator.device if generator is not None else torch.device("cpu")
+    finest = 2 ** (PERLIN_EXPONENTS - 1)
+    power = tuple(1 << max(1, (side - 1).bit_length()) for side in size)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=device)
+
+    # A cell needs two pixels: with one, every pixel lies on a grid point, where the noise is zero.
+    exponents = [
+        torch.randint(
+            min(PERLIN_EXPONENTS, side.bit_length() - 1), (batch, 1), generator=generator, device=device
+        )
+        for side in power
+    ]
+    angles = 2 * math.pi * draw(batch, finest + 1, finest + 1)
+    empty = draw(batch) > EMPTY_PROBABILITY
+    gradients = torch.stack((angles.cos(), angles.sin()))  # (2, B, 33, 33)
+
+    # In cells, (B, H) and (B, W); powers of two, so exact. A coarse sample uses a corner of the grid.
+    rows = torch.arange(power[0], device=device) * 2.0 ** exponents[0] / power[0]
+    columns = torch.arange(power[1], device=device) * 2.0 ** exponents[1] / power[1]
+    top, left = rows.floor(), columns.floor()
+    y, x = (rows - top)[:, :, None], (columns - left)[:, None, :]
+    sample = torch.arange(batch, device=device)[:, None, None]
+
+    def corner(down: int, right: int) -> Tensor:
+        """The gradient at one corner of each pixel's cell, times the way from there: (B, H, W)."""
+        i, j = (top.long() + down)[:, :, None], (left.long() + right)[:, None, :]
+        return gradients[0, sample, i, j] * (y - down) + gradients[1, sample, i, j] * (x - right)
+
+    upper = torch.lerp(corner(0, 0), corner(0, 1), _fade(x))
+    lower = torch.lerp(corner(1, 0), corner(1, 1), _fade(x))
+    noise = math.sqrt(2) * torch.lerp(upper, lower, _fade(y))
+    noise = F.interpolate(noise[:, None], size=size, mode="bilinear", align_corners=False)
+    return ((noise > threshold) & ~empty[:, None, None, None]).float()
+
+
+def synthesise(
+    features: Tensor,
+    masks: Tensor,
+    labels: Tensor,
+    config: NoiseConfig,
+    generator: torch.Generator,
+) -> Synthetic:
+    """Synthetic anomalies for a batch that is about to be duplicated.
+
+    Args:
+        features: (B, C, h, w) adapted features; their shape, and for `std_unit="feature"` their
+            spread, decide the noise.
+        masks: (B, 1, h, w) 0/1, real defects: noise never lies on them.
+        labels: (B,) 0/1.
+        config: `std` and `mask` say which noise and where.
+        generator: sole source of randomness, on the features' device.
+
+    Returns:
+        Noise drawn only for the samples whose mask is not empty, with masks and labels updated.
+
+    Source: Rolih et al., ICPR 2024, section 3.3; "half" masks: Liu et al., SimpleNet, CVPR 2023.
+    """
+    batch, channels, height, width = features.shape
+    if config.mask == "perlin":
+        where = perlin_masks(2 * batch, (height, width), config.perlin_threshold, generator)
+    else:
+        where = torch.ones((2 * batch, 1, height, width), device=features.device)
+        where[:batch] = 0
+    masks, labels = torch.cat((masks, masks)).float(), torch.cat((labels, labels)).float()
+    where = where * (1 - masks)
+    active = where.flatten(1).any(dim=1).nonzero()[:, 0]
+    std = config.std
+    if config.std_unit == "feature":
+        std = std * features.detach().std().item()
+    noise = torch.randn(
+        (len(active), channels, height, width), generator=generator, device=features.device
+    )
+    masks = torch.maximum(masks, where)
+    synthetic = where.flatten(1).any(dim=1).float()
+    return Synthetic(noise * std * where[active], active, masks, torch.maximum(labels, synthetic))
+
+
+def _fade(t: Tensor) -> Tensor:
+    return t**3 * (t * (t * 6 - 15) + 10)

@@ -1,0 +1,294 @@
+"""Training: seeded, resumable at every epoch, the backbone's outputs computed once."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ssn_lib import env
+from ssn_lib.config import TrainingConfig
+from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.errors import InputError
+from ssn_lib.losses import detection_loss
+from ssn_lib.model import SuperSimpleNet
+from ssn_lib.noise import Synthetic, synthesise
+
+FEATURE_BATCH = 16  # images per pass of the frozen backbone
+# What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
+_SPLIT, _VALIDATION = -1, -2
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the history.
+
+    Attributes:
+        loss: mean of the batches' losses, weighted by batch size.
+        validation_loss: of fixed synthetic anomalies on held-out images; NaN without any.
+        seconds: wall time.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """The course of a training.
+
+    Attributes:
+        epochs: one entry per finished epoch.
+        diverged_at: the epoch in which a loss was not finite; None if none was.
+        selected: the epoch whose weights the model now has.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    diverged_at: int | None = None
+    selected: int | None = None
+
+
+def fit(
+    model: SuperSimpleNet,
+    train: ImageSet,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    device: torch.device | None = None,
+    progress: str | None = "training",
+) -> History:
+    """Train the adaptor and the heads; the model is left on `device`, in eval mode.
+
+    Bit-reproducible on a CPU for a fixed thread count. With `checkpoint`, the state after every
+    epoch is written there atomically, and a call that finds it goes on from it and ends with the
+    same numbers. A loss that is not finite ends the training as diverged: a result, not an error.
+
+    Args:
+        model: its trained parts as they are to start from.
+        train: the training images; labels and masks as they are on disk.
+        config: the protocol.
+        seed: sole source of randomness, beside the model's initial weights.
+        progress: title of the progress bar; None for none.
+
+    Raises:
+        InputError: nothing to train on, the checkpoint is not this training's, or cannot be written.
+    """
+    device = device or env.device()
+    model.to(device, memory_format=torch.channels_last)
+    training_set, validation_set = _split(train, config, seed)
+    trainer = _Trainer(model, config, seed, device)
+    history, best = History(), None
+    if checkpoint is not None and checkpoint.exists():
+        history, best = trainer.restore(checkpoint)
+    first = len(history.epochs)
+    if first < config.epochs and history.diverged_at is None:
+        data = _Features(model, training_set, device)
+        held_out = _Features(model, validation_set, device) if len(validation_set) else None
+        steps = math.ceil(len(data) / config.batch_size)
+        with tqdm(
+            total=config.epochs * steps,
+            initial=first * steps,
+            desc=progress,
+            disable=progress is None,
+            unit="step",
+            mininterval=1,
+            dynamic_ncols=True,
+        ) as bar:
+            for number in range(first + 1, config.epochs + 1):
+                epoch = trainer.run_epoch(number, data, held_out, bar)
+                if epoch is None:
+                    history.diverged_at = number
+                    break
+                if not history.epochs or epoch.validation_loss < min(
+                    past.validation_loss for past in history.epochs
+                ):
+                    best = copy.deepcopy(model.trained_state())
+                    history.selected = number
+                history.epochs.append(epoch)
+                if checkpoint is not None:
+                    trainer.save(checkpoint, history, best)
+    if config.select_epoch == "validation" and best is not None:
+        model.load_trained_state(best)
+    elif history.epochs:
+        history.selected = history.epochs[-1].epoch
+    model.eval()
+    return history
+
+
+class _Features:
+    """The backbone's outputs for all images, computed once: it is frozen and nothing is augmented."""
+
+    def __init__(self, model: SuperSimpleNet, images: ImageSet, device: torch.device):
+        self.masks, self.labels = images.masks, images.labels
+        parts = []
+        for batch in images.images.split(FEATURE_BATCH):
+            layers = model.backbone(_to(normalise(batch), device))
+            parts.append([layer.cpu() for layer in layers])
+        self.layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Stage outputs, masks at full size (B, 1, H, W) and labels (B,) of those images."""
+        layers = [_to(layer[indices], device) for layer in self.layers]
+        return layers, self.masks[indices].to(device).float(), self.labels[indices].to(device).float()
+
+
+class _Trainer:
+    """Model, optimiser and schedule of one training."""
+
+    def __init__(
+        self, model: SuperSimpleNet, config: TrainingConfig, seed: int, device: torch.device
+    ):
+        self.model, self.config, self.seed, self.device = model, config, seed, device
+        heads = [*model.seg_head.parameters()]
+        heads += model.cls_head.parameters() if model.cls_head is not None else []
+        self.optimiser = torch.optim.AdamW(
+            [
+                {
+                    "params": list(model.adaptor.parameters()),
+                    "lr": config.adaptor_lr,
+                    "weight_decay": config.adaptor_weight_decay,
+                },
+                {
+                    "params": heads,
+                    "lr": config.head_lr,
+                    "weight_decay": config.head_weight_decay,
+                },
+            ]
+        )
+        self.schedule = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimiser,
+            milestones=[round(share * config.epochs) for share in config.milestones],
+            gamma=config.gamma,
+        )
+
+    def run_epoch(
+        self, number: int, data: _Features, held_out: _Features | None, bar: tqdm
+    ) -> Epoch | None:
+        """One pass over the data; None when a loss was not finite."""
+        started = time.perf_counter()
+        generator = env.generator(self.device, self.seed, number)
+        order = torch.randperm(len(data), generator=env.generator("cpu", self.seed, number))
+        learning_rate = self.schedule.get_last_lr()[-1]
+        self.model.train()
+        total = 0.0
+        for indices in order.split(self.config.batch_size):
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.loss(data, indices, generator)
+            value = loss.item()
+            if not math.isfinite(value):
+                return None
+            loss.backward()
+            self.optimiser.step()
+            total += value * len(indices)
+            bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{value:.3f}", refresh=False)
+            bar.update()
+        self.schedule.step()
+        return Epoch(
+            number,
+            total / len(data),
+            self.validation_loss(held_out) if held_out is not None else math.nan,
+            learning_rate,
+            time.perf_counter() - started,
+        )
+
+    def loss(self, data: _Features, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of one batch, duplicated and perturbed."""
+        layers, masks, labels = data.batch(indices, self.device)
+        plain = self.model.upscale(layers)
+        adapted = self.model.adaptor(plain)
+        masks = (F.interpolate(masks, size=plain.shape[-2:], mode="bilinear") >= 0.5).float()
+        synthetic: Synthetic = synthesise(adapted, masks, labels, self.config.noise, generator)
+        map_logits, score_logits = self.model.heads(
+            synthetic.add_to(plain), synthetic.add_to(adapted)
+        )
+        return detection_loss(
+            map_logits, score_logits, synthetic.masks, synthetic.labels, self.config.focal
+        )
+
+    @torch.no_grad()
+    def validation_loss(self, held_out: _Features) -> float:
+        """Loss on the held-out images with the same synthetic anomalies after every epoch."""
+        generator = env.generator(self.device, self.seed, _VALIDATION)
+        self.model.eval()
+        total = 0.0
+        for indices in torch.arange(len(held_out)).split(self.config.batch_size):
+            total += self.loss(held_out, indices, generator).item() * len(indices)
+        return total / len(held_out)
+
+    def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
+        """Write the state after an epoch, whole or not at all."""
+        state = {
+            "training": asdict(self.config) | {"seed": self.seed},
+            "history": [asdict(epoch) for epoch in history.epochs],
+            "selected": history.selected,
+            "trained": self.model.trained_state(),
+            "best": best if self.config.select_epoch == "validation" else None,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        write_torch(path, state)
+
+    def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
+        """Take the state over from a checkpoint of the same training."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["training"] != asdict(self.config) | {"seed": self.seed}:
+            raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
+        self.model.load_trained_state(state["trained"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        epochs = [Epoch(**row) for row in state["history"]]
+        return History(epochs, None, state["selected"]), state["best"]
+
+
+def write_torch(path: Path, state: Any) -> None:
+    """`torch.save` that leaves either the whole new file or the old one.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error}; free space or choose --runs-dir") from None
+
+
+def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The images to train on and those held out for validation."""
+    held = round(config.validation_fraction * len(train))
+    if len(train) - held < 1:
+        raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")
+    if held == 0 and config.validation_fraction > 0:
+        raise InputError(
+            f"training.validation_fraction={config.validation_fraction} holds out none of "
+            f"{len(train)} training images"
+        )
+    order = torch.randperm(len(train), generator=env.generator("cpu", seed, _SPLIT)).tolist()
+    return train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+
+
+def _to(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device, memory_format=torch.channels_last)
