@@ -23,7 +23,9 @@ def truncated_l1(map_logits: Tensor, masks: Tensor) -> Tensor:
     normal = (map_logits + MARGIN).clamp(min=0) * (1 - masks)
     anomalous = (MARGIN - map_logits).clamp(min=0) * masks
     count = masks.sum()
-    return normal.sum() / (masks.numel() - count).clamp(min=1) + anomalous.sum() / count.clamp(min=1)
+    return normal.sum() / (masks.numel() - count).clamp(min=1) + anomalous.sum() / count.clamp(
+        min=1
+    )
 
 
 def focal(logits: Tensor, targets: Tensor) -> Tensor:

@@ -160,26 +160,25 @@ def aupro(ranking: Ranking, masks: NDArray[np.bool_], limit: float = 0.3) -> flo
     PRO: Bergmann et al., "The MVTec Anomaly Detection Dataset: A Comprehensive Real-World Dataset
     for Unsupervised Anomaly Detection", IJCV 2021.
     """
-    weights = _region_weights(masks)[ranking.order]
-    pro = np.concatenate([[0.0], np.cumsum(weights)])[ranking.tp]
+    shares = np.cumsum(_region_shares(masks)[ranking.order])
+    # The last sum is the number of regions; dividing by it as rounded makes PRO end at exactly 1.
+    pro = np.concatenate([[0.0], shares / shares[-1]])[ranking.tp]
     fpr = ranking.fp / ranking.fp[-1]
     end = np.searchsorted(fpr, limit, side="left")  # so fpr[end - 1] < limit <= fpr[end]
     part = (limit - fpr[end - 1]) / (fpr[end] - fpr[end - 1])
     x = np.append(fpr[:end], limit)
     y = np.append(pro[:end], pro[end - 1] + part * (pro[end] - pro[end - 1]))
     area = np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2
-    return min(float(area / limit), 1.0)  # sums of 1/size may round to just above one
+    return min(float(area / limit), 1.0)  # the sum may round to just above one
 
 
-def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What each defective pixel adds to PRO, in the order of maps[masks]: 1 / (regions * size)."""
-    weights, regions = [], 0
+def _region_shares(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """1 / size of its 8-connected region, of each defective pixel in the order of maps[masks]."""
+    shares = []
     for mask in masks[masks.any(axis=(1, 2))]:
-        numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        sizes = np.bincount(numbers.ravel())
-        weights.append(1 / sizes[numbers[mask]])
-        regions += count
-    return np.concatenate(weights) / regions
+        regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        shares.append(1 / np.bincount(regions.ravel())[regions[mask]])
+    return np.concatenate(shares)
 
 
 def _checked(

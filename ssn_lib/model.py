@@ -69,7 +69,9 @@ class ClassificationHead(nn.Module):
         hidden = F.conv2d(features, conv.weight[:, :channels], conv.bias, padding=2)
         hidden = hidden + F.conv2d(map_logits, conv.weight[:, channels:], padding=2)
         hidden = activate(normalise(hidden))
-        pooled = [pool for part in (hidden, map_logits) for pool in (part.amax((2, 3)), part.mean((2, 3)))]
+        pooled = [
+            pool for part in (hidden, map_logits) for pool in (part.amax((2, 3)), part.mean((2, 3)))
+        ]
         return self.fc(torch.cat(pooled, dim=1))[:, 0]
 
 

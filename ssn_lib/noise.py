@@ -67,7 +67,10 @@ def perlin_masks(
     # A cell needs two pixels: with one, every pixel lies on a grid point, where the noise is zero.
     exponents = [
         torch.randint(
-            min(PERLIN_EXPONENTS, side.bit_length() - 1), (batch, 1), generator=generator, device=device
+            min(PERLIN_EXPONENTS, side.bit_length() - 1),
+            (batch, 1),
+            generator=generator,
+            device=device,
         )
         for side in power
     ]

@@ -146,7 +146,11 @@ class _Features:
     def batch(self, indices: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
         """Stage outputs, masks at full size (B, 1, H, W) and labels (B,) of those images."""
         layers = [_to(layer[indices], device) for layer in self.layers]
-        return layers, self.masks[indices].to(device).float(), self.labels[indices].to(device).float()
+        return (
+            layers,
+            self.masks[indices].to(device).float(),
+            self.labels[indices].to(device).float(),
+        )
 
 
 class _Trainer:
@@ -197,7 +201,9 @@ class _Trainer:
             loss.backward()
             self.optimiser.step()
             total += value * len(indices)
-            bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{value:.3f}", refresh=False)
+            bar.set_postfix(
+                epoch=f"{number}/{self.config.epochs}", loss=f"{value:.3f}", refresh=False
+            )
             bar.update()
         self.schedule.step()
         return Epoch(

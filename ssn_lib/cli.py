@@ -1,0 +1,181 @@
+"""The command line: `python -m ssn_lib run|evaluate|predict|study|bench|report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from ssn_lib.config import PRESETS
+from ssn_lib.data import DATASETS, load_dataset
+from ssn_lib.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, 2 after one line on stderr for bad input."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _one_line_warning
+    try:
+        options.command(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ssn_lib import runs
+
+    dataset = load_dataset(
+        options.dataset,
+        options.data_root,
+        category=options.category,
+        image_size=tuple(options.image_size),
+    )
+    weights = None if options.untrained else options.weights_dir
+    config = runs.configure(
+        options.preset,
+        dataset,
+        seed=options.seed,
+        epochs=options.epochs,
+        weights=weights,
+        assignments=tuple(options.set),
+    )
+    record = runs.run(config, dataset, options.runs_dir, weights=weights)
+    print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
+    print(_metrics_line(record.metrics, record.undefined))
+    if options.json:
+        print(json.dumps(record.to_json(), allow_nan=False))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ssn_lib import inference, runs
+
+    record, model = runs.load_run(options.run, options.weights_dir)
+    dataset = runs.dataset_of(record, options.data_root)
+    measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
+    metrics = {name: None if value != value else value for name, value in measured.items()}
+    print(_metrics_line(metrics, measured.undefined))
+    if options.json:
+        print(json.dumps({"run_id": record.run_id, "metrics": metrics}, allow_nan=False))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ssn_lib.inspection import inspect
+
+    table = inspect(options.run, options.image, options.out, options.weights_dir)
+    print(table.to_string(index=False))
+    print(f"{len(table)} overlays and scores.csv in {options.out}")
+
+
+def _study(options: argparse.Namespace) -> None:
+    from ssn_lib.study import study
+
+    study(
+        options.profile,
+        data_root=options.data_root,
+        weights_dir=options.weights_dir,
+        runs_dir=options.runs_dir,
+        only=tuple(options.only.split(",")) if options.only else (),
+    )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from ssn_lib.efficiency import measure_all
+    from ssn_lib.tables import efficiency_table, to_markdown
+
+    measured = measure_all(["baseline", "scenario_a", "scenario_b"], options.runs_dir, again=True)
+    print(to_markdown(efficiency_table(measured)))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from ssn_lib.study import report
+
+    for path in report(options.add_runs):
+        print(path)
+
+
+def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
+    return "  ".join(
+        f"{name} {value:.1f}" if value is not None else f"{name} undefined ({undefined[name]})"
+        for name, value in metrics.items()
+    )
+
+
+def _one_line_warning(message: object, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ssn_lib", description="SuperSimpleNet, evolved: see README.md."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, call: object, help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(command=call)
+        sub.add_argument(
+            "--weights-dir",
+            type=Path,
+            default="imagenet",
+            help="folder (or file) of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
+        )
+        return sub
+
+    sub = command(
+        "run", _run, "Train and evaluate one preset, once; the same call answers at once."
+    )
+    sub.add_argument("preset", help=", ".join(PRESETS))
+    sub.add_argument("--dataset", required=True, help=", ".join(DATASETS))
+    sub.add_argument("--category")
+    sub.add_argument("--epochs", type=int)
+    sub.add_argument("--seed", type=int, default=42)
+    sub.add_argument("--image-size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"))
+    sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="model.backbone=resnet34"
+    )
+    _add_data_root(sub)
+    _add_runs_dir(sub)
+    _add_json(sub)
+
+    sub = command("evaluate", _evaluate, "Predict a run's test images again and print the metrics.")
+    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    _add_data_root(sub)
+    _add_json(sub)
+
+    sub = command("predict", _predict, "Inspect images: heatmap overlays and a CSV of scores.")
+    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
+    sub.add_argument("--out", type=Path, required=True)
+
+    sub = command("study", _study, "Run the study's notebooks.")
+    sub.add_argument("--profile", default="demo")
+    sub.add_argument("--only", help="notebook numbers, such as 01,03")
+    _add_data_root(sub)
+    _add_runs_dir(sub)
+
+    sub = command("bench", _bench, "Measure parameters, latency, throughput and memory here.")
+    _add_runs_dir(sub)
+
+    sub = command("report", _report, "Redraw figures/ from the records in results/.")
+    sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
+    return parser
+
+
+def _add_data_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-root", type=Path, help="default: SSN_DATA_ROOT, ./data, Kaggle's")
+
+
+def _add_runs_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")

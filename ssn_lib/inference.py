@@ -1,0 +1,77 @@
+"""Predictions over image sets, their metrics, and thresholds chosen without test labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.metrics import Metrics, image_metrics, pixel_metrics
+from ssn_lib.model import Prediction, SuperSimpleNet
+
+EVALUATION_BATCH = 16
+IMAGE_QUANTILE = 0.99
+PIXEL_QUANTILE = 0.999
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Decision thresholds on raw logits, from defect-free training images alone.
+
+    Attributes:
+        score: 99th percentile of the image scores.
+        map: 99.9th percentile of the map's pixels.
+    """
+
+    score: float
+    map: float
+
+
+@torch.inference_mode()
+def predict(model: SuperSimpleNet, images: ImageSet | Tensor) -> Prediction:
+    """Predict every image of a set, or of a (N, 3, H, W) uint8 tensor; the result is on the CPU.
+
+    Returns:
+        anomaly_map (N, 1, H, W) and score (N,), raw logits.
+    """
+    pixels = images.images if isinstance(images, ImageSet) else images
+    device = next(model.parameters()).device
+    model.eval()
+    parts = []
+    for batch in pixels.split(EVALUATION_BATCH):
+        batch = normalise(batch.to(device)).contiguous(memory_format=torch.channels_last)
+        parts.append([part.cpu() for part in model(batch)])
+    return Prediction(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
+    """The study's seven metrics in percent; NaN, with the reason in `.undefined`, where undefined.
+
+    `seg-` metrics take the maximum of the map as the image's score.
+    """
+    labels = images.labels.numpy()
+    maps = prediction.anomaly_map.numpy()
+    result = image_metrics(prediction.score.numpy(), labels)
+    if images.has_masks:
+        result |= (pixels := pixel_metrics(maps, images.masks.numpy()))
+        result.undefined |= pixels.undefined
+    else:
+        for name in ("P-AUROC", "AUPRO", "AP-loc"):
+            result[name] = float("nan")
+            result.undefined[name] = "defective test images without masks"
+    from_map = image_metrics(maps.max(axis=(1, 2, 3)), labels)
+    result |= {f"seg-{name}": value for name, value in from_map.items()}
+    result.undefined |= {f"seg-{name}": why for name, why in from_map.undefined.items()}
+    return result
+
+
+def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
+    """Thresholds from the prediction of the training images; only the defect-free ones count."""
+    good = (train.labels == 0).numpy()
+    scores, maps = prediction.score.numpy()[good], prediction.anomaly_map.numpy()[good]
+    return Thresholds(
+        float(np.quantile(scores, IMAGE_QUANTILE)), float(np.quantile(maps, PIXEL_QUANTILE))
+    )

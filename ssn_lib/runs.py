@@ -1,0 +1,300 @@
+"""Runs and their records: trained once, resumable, written atomically.
+
+A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
+status), `history.csv`, `scores.csv` and `weights.pt`; while it trains, `checkpoint.pt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ssn_lib import env
+from ssn_lib.config import (
+    DataConfig,
+    RunConfig,
+    check,
+    from_dict,
+    override,
+    preset,
+    to_dict,
+)
+from ssn_lib.data import Dataset, load_dataset
+from ssn_lib.errors import InputError
+from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
+from ssn_lib.model import SuperSimpleNet
+from ssn_lib.training import History, fit, write_torch
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves; the only thing tables and figures read.
+
+    Attributes:
+        status: "completed" or "diverged".
+        metrics: percent; None where undefined, with the reason in `undefined`.
+        thresholds: on raw logits, None for a diverged run.
+        timings: seconds.
+        weights_source: what the backbone was loaded from; None for an untrained one.
+        counts: images and defective images of both splits.
+    """
+
+    run_id: str
+    config: RunConfig
+    status: str
+    metrics: dict[str, float | None]
+    undefined: dict[str, str]
+    thresholds: Thresholds | None
+    epochs_done: int
+    diverged_at: int | None
+    selected_epoch: int | None
+    timings: dict[str, float]
+    environment: dict[str, Any]
+    weights_source: str | None
+    counts: dict[str, int]
+    finished: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to `record.json`, with schema version and content hash."""
+        content = {"schema": SCHEMA} | asdict(self) | {"config": to_dict(self.config)}
+        return content | {"content_hash": _content_hash(content)}
+
+
+def read_record(folder: Path) -> Record:
+    """The record in a run's folder.
+
+    Raises:
+        InputError: none there, of another schema, or changed after it was written.
+    """
+    path = folder / "record.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no record.json; not a finished run") from None
+    except ValueError:
+        raise InputError(f"{path}: not JSON; remove the folder and run again") from None
+    written, schema = content.pop("content_hash", None), content.get("schema")
+    if schema != SCHEMA:
+        raise InputError(f"{path}: schema {schema}, this version reads {SCHEMA}; run it again")
+    if written != _content_hash(content):
+        raise InputError(f"{path}: changed after it was written (its hash differs); run it again")
+    del content["schema"]
+    content["config"] = from_dict(RunConfig, content["config"])
+    if content["thresholds"] is not None:
+        content["thresholds"] = Thresholds(**content["thresholds"])
+    return Record(**content)
+
+
+def configure(
+    name: str,
+    dataset: Dataset,
+    *,
+    seed: int = 42,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    weights: str | Path | None = "imagenet",
+    assignments: tuple[str, ...] = (),
+) -> RunConfig:
+    """The configuration of a preset on a data set, checked.
+
+    Raises:
+        InputError: an unknown preset or name, a value out of range.
+    """
+    chosen = preset(name)
+    config = RunConfig(
+        name,
+        DataConfig(dataset.name, dataset.category, dataset.train.image_size, dataset.fingerprint),
+        chosen.model,
+        chosen.training,
+        seed,
+        "untrained" if weights is None else "imagenet",
+    )
+    if epochs is not None:
+        config = replace(config, training=replace(config.training, epochs=epochs))
+    if batch_size is not None:
+        config = replace(config, training=replace(config.training, batch_size=batch_size))
+    return check(override(config, assignments))
+
+
+def run(
+    config: RunConfig,
+    dataset: Dataset,
+    runs_dir: Path,
+    *,
+    weights: str | Path | None = "imagenet",
+    progress: bool = True,
+) -> Record:
+    """Train and evaluate, or answer from the record when this run is finished.
+
+    A killed run goes on from its last whole epoch and ends with the numbers of an unbroken one.
+
+    Args:
+        config: from `configure`, for this data set.
+        runs_dir: the run's folder is made in it.
+        weights: of the backbone, as for `SuperSimpleNet`.
+
+    Raises:
+        InputError: an image cannot be read, there are no weights, the folder cannot be written.
+    """
+    folder = runs_dir / config.run_id
+    if (folder / "record.json").exists():
+        return read_record(folder)
+    # Known before an hour of training, not after it.
+    _check_writable(folder)
+    for part in (dataset.train, dataset.test):
+        part.images, part.masks  # noqa: B018  decoded and kept
+    if len(dataset.test) == 0:
+        raise InputError(f"{dataset.root}: no test images")
+    torch.manual_seed(config.seed)
+    model = SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
+    device = env.device()
+    started = time.perf_counter()
+    history = fit(
+        model,
+        dataset.train,
+        config.training,
+        config.seed,
+        checkpoint=folder / "checkpoint.pt",
+        device=device,
+        progress=f"{config.preset} {config.data.category}" if progress else None,
+    )
+    trained = time.perf_counter()
+    record = _finish(config, dataset, model, history, folder, device, trained - started)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def load_run(
+    folder: Path, weights: str | Path | None = "imagenet"
+) -> tuple[Record, SuperSimpleNet]:
+    """A finished run's record and its trained model, in eval mode.
+
+    Raises:
+        InputError: not a finished run, or its weights are gone.
+    """
+    record = read_record(folder)
+    model = SuperSimpleNet(
+        record.config.model, weights if record.config.weights == "imagenet" else None
+    )
+    path = folder / "weights.pt"
+    if not path.is_file():
+        raise InputError(f"{path}: missing; run {record.run_id} again")
+    model.load_trained_state(torch.load(path, map_location="cpu", weights_only=True))
+    return record, model.to(env.device()).eval()
+
+
+def dataset_of(record: Record, root: Path | None) -> Dataset:
+    """The data set a record was made on, read again from `root` (or the usual places).
+
+    Raises:
+        InputError: it is not there, or its files have changed.
+    """
+    data = record.config.data
+    dataset = load_dataset(data.dataset, root, category=data.category, image_size=data.image_size)
+    if dataset.fingerprint != data.fingerprint:
+        raise InputError(f"{dataset.root}: not the files that {record.run_id} was made on")
+    return dataset
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _finish(
+    config: RunConfig,
+    dataset: Dataset,
+    model: SuperSimpleNet,
+    history: History,
+    folder: Path,
+    device: torch.device,
+    training_s: float,
+) -> Record:
+    """Evaluate and write the run's files; the record last, so that it vouches for the others."""
+    started = time.perf_counter()
+    metrics: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    chosen = None
+    if history.diverged_at is None:
+        prediction = predict(model, dataset.test)
+        measured = evaluate(prediction, dataset.test)
+        chosen = thresholds(predict(model, dataset.train), dataset.train)
+        metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
+        undefined = measured.undefined
+        scores = pd.DataFrame(
+            {
+                "image": [str(s.image.relative_to(dataset.root)) for s in dataset.test.samples],
+                "label": dataset.test.labels,
+                "defect": [sample.defect for sample in dataset.test.samples],
+                "score": prediction.score,
+                "map_max": prediction.anomaly_map.amax((1, 2, 3)),
+            }
+        )
+        write_text(folder / "scores.csv", scores.to_csv(index=False))
+    rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs])
+    write_text(folder / "history.csv", rows.to_csv(index=False))
+    write_torch(folder / "weights.pt", model.trained_state())
+    epoch_seconds = [epoch.seconds for epoch in history.epochs]
+    record = Record(
+        run_id=config.run_id,
+        config=config,
+        status="completed" if history.diverged_at is None else "diverged",
+        metrics=metrics,
+        undefined=undefined,
+        thresholds=chosen,
+        epochs_done=len(history.epochs),
+        diverged_at=history.diverged_at,
+        selected_epoch=history.selected,
+        timings={
+            "training_s": sum(epoch_seconds) or training_s,
+            "epoch_median_s": float(pd.Series(epoch_seconds).median()) if epoch_seconds else 0.0,
+            "evaluation_s": time.perf_counter() - started,
+        },
+        environment=env.describe(device),
+        weights_source=model.weights_source,
+        counts={
+            f"{name}{kind}": count
+            for name, part in (("train", dataset.train), ("test", dataset.test))
+            for kind, count in (("", len(part)), ("_defective", int(part.labels.sum())))
+        },
+        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
+    return record
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".probe"
+    write_text(probe, "")
+    probe.unlink()
+
+
+def _content_hash(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
