@@ -27,7 +27,7 @@ RESNETS = (
 
 
 class Backbone(nn.Module):
-    """A torchvision ResNet without what lies behind its last stage used; frozen, always in eval mode.
+    """A torchvision ResNet cut behind its last stage used; frozen, always in eval mode.
 
     Args:
         name: one of `RESNETS`.
@@ -149,8 +149,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     except (URLError, OSError, RuntimeError):
         tried = ", ".join(map(str, folders))
         raise InputError(
-            f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download failed; "
-            "put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
+            f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download "
+            "failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
         ) from None
     finally:
         socket.setdefaulttimeout(patience)

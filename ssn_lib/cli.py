@@ -122,9 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=call)
         sub.add_argument(
             "--weights-dir",
-            type=Path,
             default="imagenet",
-            help="folder (or file) of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
+            help="folder or file of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
         )
         return sub
 

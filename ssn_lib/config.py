@@ -1,7 +1,7 @@
 """What a run is: frozen dataclasses, the named presets of the study, and overrides.
 
-A configuration is plain data. It is hashed into the run's id, written into the run's record and read
-back from it, so two runs with the same id are the same experiment.
+A configuration is plain data. It is hashed into the run's id, written into the run's record and
+read back from it, so two runs with the same id are the same experiment.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class NoiseConfig:
         std: standard deviation of the Gaussian noise.
         std_unit: "absolute" as published, or "feature": `std` counts in standard deviations of the
             adapted features of the batch, all channels together.
-        mask: "perlin": inside Perlin masks, half of them empty; "half": one copy of the batch clean,
-            the other noisy everywhere (SimpleNet).
+        mask: "perlin": inside Perlin masks, half of them empty; "half": one copy of the batch
+            clean, the other noisy everywhere (SimpleNet).
         perlin_threshold: a pixel is anomalous where the Perlin noise exceeds it.
     """
 
@@ -227,8 +227,8 @@ def check(config: RunConfig) -> RunConfig:
     height, width = config.data.image_size
     if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:
         raise InputError(
-            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, at "
-            f"least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
+            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, "
+            f"at least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
         )
     training, noise = config.training, config.training.noise
     for name, value, fine in (

@@ -68,7 +68,7 @@ def _processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code, "-dirty" when the package differs from it; None outside a checkout."""
+    """The code's commit, "-dirty" when the package differs from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

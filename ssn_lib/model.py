@@ -64,7 +64,7 @@ class ClassificationHead(nn.Module):
     def forward(self, features: Tensor, map_logits: Tensor) -> Tensor:
         """See the class."""
         conv, normalise, activate = self.conv
-        # conv(concatenation) is the sum over its two parts, and the sum spares a copy of the features.
+        # conv(concatenation) is a sum over its parts, and the sum spares a copy of the features.
         channels = features.shape[1]
         hidden = F.conv2d(features, conv.weight[:, :channels], conv.bias, padding=2)
         hidden = hidden + F.conv2d(map_logits, conv.weight[:, channels:], padding=2)
@@ -146,7 +146,11 @@ class SuperSimpleNet(nn.Module):
         return self.upscale(self.backbone(images))
 
     def heads(self, plain: Tensor, adapted: Tensor) -> tuple[Tensor, Tensor]:
-        """Plain and adapted features (B, C, h, w) to map logits (B, 1, h, w) and score logits (B,)."""
+        """Plain and adapted features (B, C, h, w) to map and score logits.
+
+        Returns:
+            (B, 1, h, w) and (B,).
+        """
         map_logits = self.seg_head(adapted)
         if self.cls_head is None:
             return map_logits, map_logits.amax((1, 2, 3))

@@ -78,7 +78,7 @@ def perlin_masks(
     empty = draw(batch) > EMPTY_PROBABILITY
     gradients = torch.stack((angles.cos(), angles.sin()))  # (2, B, 33, 33)
 
-    # In cells, (B, H) and (B, W); powers of two, so exact. A coarse sample uses a corner of the grid.
+    # In cells, (B, H) and (B, W); powers of two, so exact. A coarse one uses a corner of the grid.
     rows = torch.arange(power[0], device=device) * 2.0 ** exponents[0] / power[0]
     columns = torch.arange(power[1], device=device) * 2.0 ** exponents[1] / power[1]
     top, left = rows.floor(), columns.floor()

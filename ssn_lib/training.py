@@ -6,7 +6,6 @@ import copy
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def fit(
         progress: title of the progress bar; None for none.
 
     Raises:
-        InputError: nothing to train on, the checkpoint is not this training's, or cannot be written.
+        InputError: nothing to train on, the checkpoint is of another training, or cannot be written.
     """
     device = device or env.device()
     model.to(device, memory_format=torch.channels_last)
@@ -130,7 +129,7 @@ def fit(
 
 
 class _Features:
-    """The backbone's outputs for all images, computed once: it is frozen and nothing is augmented."""
+    """The backbone's outputs for all images, computed once: it is frozen, nothing is augmented."""
 
     def __init__(self, model: SuperSimpleNet, images: ImageSet, device: torch.device):
         self.masks, self.labels = images.masks, images.labels
