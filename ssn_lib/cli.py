@@ -87,10 +87,10 @@ def _study(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from ssn_lib.efficiency import measure_all
-    from ssn_lib.tables import efficiency_table, to_markdown
+    from ssn_lib.tables import efficiency
 
     measured = measure_all(["baseline", "scenario_a", "scenario_b"], options.runs_dir, again=True)
-    print(to_markdown(efficiency_table(measured)))
+    print(efficiency(measured).to_markdown())
 
 
 def _report(options: argparse.Namespace) -> None:

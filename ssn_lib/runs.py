@@ -72,6 +72,17 @@ class Record:
         return content | {"content_hash": _content_hash(content)}
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """One asked-for run: its record, or why there is none."""
+
+    preset: str
+    category: str
+    seed: int
+    record: Record | None
+    reason: str = ""
+
+
 def read_record(folder: Path) -> Record:
     """The record in a run's folder.
 

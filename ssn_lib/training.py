@@ -84,7 +84,7 @@ def fit(
         progress: title of the progress bar; None for none.
 
     Raises:
-        InputError: nothing to train on, the checkpoint is of another training, or cannot be written.
+        InputError: nothing to train on; the checkpoint is of another training, or not writable.
     """
     device = device or env.device()
     model.to(device, memory_format=torch.channels_last)

@@ -83,7 +83,7 @@ def test_images_of_a_kind_differ(root):
         assert len(set(images)) == len(images), folder
 
 
-@pytest.mark.parametrize(("category", "kind"), [*KINDS, ("bottle", "train/good")])
+@pytest.mark.parametrize(("category", "kind"), [*KINDS[1::3], ("bottle", "train/good")])
 def test_drawing_again_gives_the_same_bits(category, kind):
     first, second = demo.render(category, kind, 3), demo.render(category, kind, 3)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
@@ -100,10 +100,9 @@ def test_files_hold_what_render_draws(root):  # drawn here in another order, in 
 
 
 @pytest.mark.parametrize(("category", "kind"), KINDS)
-@pytest.mark.parametrize("index", [0, 1])
-def test_the_mask_is_where_the_defect_is(category, kind, index):
-    pixels, mask = demo.render(category, kind, index)
-    clean, nothing = demo.render(category, kind, index, clean=True)
+def test_the_mask_is_where_the_defect_is(category, kind):
+    pixels, mask = demo.render(category, kind, 0)
+    clean, nothing = demo.render(category, kind, 0, clean=True)
     assert not nothing.any()
     change = np.abs(pixels.astype(int) - clean).max(axis=2)
     assert change[mask == 255].mean() > 12  # grey levels

@@ -83,9 +83,10 @@ def _rgb(*values: float) -> Array:
     return np.array(values, np.float32)[:, None, None]
 
 
-def _turned(angle: Array, centre: float) -> Array:
-    """Difference of two angles, wrapped to -pi..pi."""
-    return (angle - centre + np.pi) % (2 * np.pi) - np.pi
+def _apart(angle: Array, centre: float) -> Array:
+    """Return how far apart two angles of -pi..pi are, 0..pi."""
+    gap = np.abs(angle - centre)
+    return np.minimum(gap, 2 * np.pi - gap)
 
 
 def _blob(rng: Generator, x: Array, y: Array, centre: Points, radius: float, rough: float) -> Array:
@@ -148,7 +149,7 @@ def bottle(rng: Generator, defect: str | None, flaw: Generator) -> Array:
     dx, dy = x - cx, y - cy
     r = np.hypot(dx, dy)
     angle = np.arctan2(dy, dx)
-    lamp, window = np.abs(_turned(angle, light)), np.abs(_turned(angle, light + 2.6))
+    lamp, window = _apart(angle, light), _apart(angle, light + 2.6)
 
     table = 0.93 - 0.05 * ((x - 128) ** 2 + (y - 128) ** 2) / 128**2 + 0.01 * _noise(rng, x, 90)
     shadow = 0.22 * _cover(np.hypot(dx - 4, dy - 5) - body, 9)
@@ -220,12 +221,12 @@ def carpet(rng: Generator, defect: str | None, flaw: Generator) -> Array:
     u = x * cos + y * sin + 1.6 * _noise(rng, x, 45) + rng.uniform(0, 99)
     v = y * cos - x * sin + 1.6 * _noise(rng, x, 45) + rng.uniform(0, 99)
     column = np.floor(u / across)
-    lean = column % 2 * 2 - 1
-    a = (u / across % 1) * 2 - 1
-    rise = v / along + 0.5 * lean * a * 0.55 + 0.5 * (column % 2)
+    lean = np.array([-1, 1], np.float32)[column.astype(int) & 1]
+    a = (u / across - column) * 2 - 1  # a, b: -1..1 across and along the loop
+    rise = v / along + 0.275 * lean * a + 0.25 * lean
     row = np.floor(rise)
-    b = (rise % 1) * 2 - 1
-    loop = column.astype(int) % 64, row.astype(int) % 64
+    b = (rise - row) * 2 - 1
+    loop = column.astype(int) & 63, row.astype(int) & 63
     yarn = rng.normal(0, 1, (64, 64)).astype(np.float32)[loop]
 
     height = np.sqrt(np.clip(1 - 0.80 * a**2 - 0.85 * b**2, 0, 1))
@@ -303,7 +304,7 @@ def screw(rng: Generator, defect: str | None, flaw: Generator) -> Array:
         crushed = _cover(np.abs(u - at) - reach, 1.5) * _cover(-side * v + 1, 2)
         wind = wind + 0.25 * crushed * _noise(flaw, x, 7)
         ridge = ridge * (1 - crushed * (0.80 + 0.25 * _noise(flaw, x, 4)))
-    ridge = ridge * np.clip(1.25 - 2.6 * np.abs(wind % 1 - 0.5), 0, 1)
+    ridge = ridge * np.clip(1.25 - 2.6 * np.abs(wind - np.floor(wind) - 0.5), 0, 1)
     radius = core + ridge
     shape = _cover(np.abs(v) - radius, 0.35) * _cover(-u) * _cover(u - tip)
 

@@ -1,0 +1,196 @@
+"""What inference costs here: parameters, arithmetic, latency, throughput, memory.
+
+Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ssn_lib import env
+from ssn_lib.config import preset, to_dict
+from ssn_lib.errors import InputError
+from ssn_lib.model import SuperSimpleNet
+from ssn_lib.runs import write_text
+
+IMAGE_SIZE = (256, 256)
+THROUGHPUT_BATCH = 16
+WARM_UP = 3
+MEMORY_PROCESSES = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of repeated measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(values: list[float]) -> Spread:
+        """From the measurements themselves."""
+        low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+        return Spread(float(median), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The cost of one preset's inference.
+
+    Attributes:
+        parameters: of the inference network, backbone included.
+        gflop: for one image, a multiplication and an addition counted as two.
+        latency_ms: one image to map and score on the host.
+        throughput_img_s: in batches of 16.
+        memory_mb: what inference on one image adds, weights included, in 10^6 bytes. CPU: peak
+            resident memory of a fresh process minus what it held before the network was built (None
+            outside Linux). CUDA: peak reserved by PyTorch, as the published code counts.
+        memory_allocated_mb: CUDA only: peak allocated.
+    """
+
+    preset: str
+    parameters: int
+    gflop: float
+    latency_ms: Spread
+    throughput_img_s: Spread
+    memory_mb: Spread | None
+    memory_allocated_mb: float | None
+    environment: dict[str, Any]
+
+
+def measure_all(
+    presets: list[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
+) -> list[Efficiency]:
+    """Measure each preset on this machine, once: results are kept in `runs_dir/efficiency`.
+
+    Args:
+        repetitions: timed passes for the latency; a third of them for the throughput.
+        again: measure even what is known.
+    """
+    measured = []
+    for name in presets:
+        path = _path(name, repetitions, runs_dir)
+        if again or not path.exists():
+            found = measure(name, repetitions)
+            write_text(path, json.dumps(asdict(found), indent=1))
+        measured.append(_read(path))
+    return measured
+
+
+def measure(name: str, repetitions: int) -> Efficiency:
+    """Measure one preset on the device at hand."""
+    device = env.device()
+    model = SuperSimpleNet(preset(name).model, weights=None)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    one = torch.randn(1, 3, *IMAGE_SIZE)
+    batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(one.to(device))
+    latency = _times(lambda: _infer(model, one, device), repetitions)
+    batches = _times(lambda: _infer(model, batch, device), max(3, repetitions // 3))
+    memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
+    if device.type == "cpu" and sys.platform == "linux":
+        memory = Spread.of([_cpu_memory_mb(name) for _ in range(MEMORY_PROCESSES)])
+    return Efficiency(
+        preset=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        gflop=counter.get_total_flops() / 1e9,
+        latency_ms=Spread.of([1e3 * seconds for seconds in latency]),
+        throughput_img_s=Spread.of([THROUGHPUT_BATCH / seconds for seconds in batches]),
+        memory_mb=memory,
+        memory_allocated_mb=allocated,
+        environment=env.describe(device),
+    )
+
+
+@torch.inference_mode()
+def _infer(model: SuperSimpleNet, images: Tensor, device: torch.device) -> None:
+    """From an image on the host to map and score on the host, as the published code times it."""
+    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    for part in model(images):
+        part.cpu()
+
+
+def _times(work: Callable[[], None], repetitions: int) -> list[float]:
+    for _ in range(WARM_UP):
+        work()
+    seconds = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _cuda_memory(model: SuperSimpleNet, image: Tensor) -> tuple[Spread, float]:
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with torch.inference_mode():
+        model(image.cuda())
+    torch.cuda.synchronize()
+    reserved = torch.cuda.max_memory_reserved() / 1e6
+    return Spread(reserved, reserved, reserved), torch.cuda.max_memory_allocated() / 1e6
+
+
+def _cpu_memory_mb(name: str) -> float:
+    """Peak resident memory that building and running the network adds to a fresh process."""
+    child = subprocess.run(
+        [sys.executable, "-m", "ssn_lib.efficiency", name], capture_output=True, text=True
+    )
+    if child.returncode:
+        raise InputError(f"memory of {name} not measured: {child.stderr.strip().splitlines()[-1]}")
+    return float(child.stdout)
+
+
+def _memory_child(name: str) -> None:
+    """In the fresh process: print the megabytes that inference adds."""
+    torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))  # starts the library
+    before = _status_kib("VmRSS")
+    model = SuperSimpleNet(preset(name).model, weights=None)
+    model = model.to(memory_format=torch.channels_last).eval()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    image = torch.randn(1, 3, *IMAGE_SIZE)
+    for _ in range(2):
+        _infer(model, image, torch.device("cpu"))
+    print((_status_kib("VmHWM") - before) * 1024 / 1e6)
+
+
+def _status_kib(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise InputError(f"/proc/self/status has no {field}")
+
+
+def _path(name: str, repetitions: int, runs_dir: Path) -> Path:
+    environment = env.describe(env.device())
+    del environment["git_commit"]
+    key = [to_dict(preset(name).model), repetitions, environment]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
+    return runs_dir / "efficiency" / f"{name}-{digest}.json"
+
+
+def _read(path: Path) -> Efficiency:
+    content = json.loads(path.read_text())
+    for field in ("latency_ms", "throughput_img_s", "memory_mb"):
+        content[field] = Spread(**content[field]) if content[field] else None
+    return Efficiency(**content)
+
+
+if __name__ == "__main__":
+    _memory_child(sys.argv[1])

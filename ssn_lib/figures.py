@@ -1,0 +1,212 @@
+"""The study's figures. Each returns a matplotlib Figure; line styles and markers tell apart what
+colours do, so that they survive a black-and-white print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from numpy.typing import NDArray
+
+from ssn_lib.config import preset
+from ssn_lib.efficiency import Efficiency
+from ssn_lib.runs import Outcome
+
+PALETTE = sns.color_palette("colorblind")
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+REAL_TIME_MS = 10
+USEFUL_AUROC = 90
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One configuration's answer to one image.
+
+    Attributes:
+        title: of the configuration.
+        anomaly_map: (H, W) raw logits.
+        threshold: on the map, in logits.
+        score, score_threshold: of the image, in logits.
+    """
+
+    title: str
+    anomaly_map: NDArray
+    threshold: float
+    score: float
+    score_threshold: float
+
+
+def architecture() -> Figure:
+    """SuperSimpleNet as a diagram: what is frozen, trained, and present in training only."""
+    figure, axes = plt.subplots(figsize=(11, 4.4), layout="constrained")
+    axes.set(xlim=(0, 110), ylim=(0, 44))
+    axes.axis("off")
+    frozen, trained, training_only = PALETTE[7], PALETTE[0], PALETTE[1]
+
+    def box(x: float, y: float, width: float, text: str, colour: tuple, style: str = "-") -> None:
+        patch = FancyBboxPatch(
+            (x, y), width, 9, boxstyle="round,pad=0.4", ec=colour, fc="white", lw=2, ls=style
+        )
+        axes.add_patch(patch)
+        axes.text(x + width / 2, y + 4.5, text, ha="center", va="center", fontsize=8.5)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], style: str = "-") -> None:
+        axes.add_patch(
+            FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, lw=1.3, ls=style)
+        )
+
+    box(1, 22, 9, "image\n(B, 3, H, W)", "0.4")
+    box(15, 22, 14, "backbone\nlayers 2 and 3", frozen)
+    box(34, 22, 14, "upscale ×2,\n3×3 average\n(B, C, H/4, W/4)", frozen)
+    box(53, 33, 13, "adaptor\nA: 1×1 conv\nB: 3×3, BN, ReLU", trained)
+    box(53, 3, 13, "noise in\nPerlin masks", training_only, "--")
+    box(72, 33, 15, "segmentation head\n1×1 → 1024 → 1", trained)
+    box(72, 16, 15, "classification head\n5×5 → 128, pooling", trained)
+    box(93, 33, 15, "anomaly map\n(B, 1, H, W)", "0.4")
+    box(93, 16, 15, "score\n(B,)", "0.4")
+    arrow((10.6, 26.5), (14.4, 26.5))
+    arrow((29.6, 26.5), (33.4, 26.5))
+    arrow((48.6, 28), (52.4, 36))
+    arrow((66.6, 37.5), (71.4, 37.5))
+    arrow((48.6, 25.5), (71.4, 21))
+    axes.text(58, 25.6, "plain features", ha="center", va="bottom", fontsize=7.5, rotation=-8)
+    arrow((79.5, 32.4), (79.5, 25.6))
+    axes.text(80.3, 29, "map, gradient stopped", ha="left", va="center", fontsize=7.5)
+    arrow((87.6, 37.5), (92.4, 37.5))
+    arrow((87.6, 20.5), (92.4, 20.5))
+    arrow((66.6, 8), (75, 15.4), "--")
+    arrow((61, 12.6), (69, 36.6), "--")
+    for x, colour, style, text in (
+        (1, frozen, "-", "frozen"),
+        (17, trained, "-", "trained"),
+        (33, training_only, "--", "training only"),
+    ):
+        axes.plot([x, x + 4], [2, 2], color=colour, ls=style, lw=2)
+        axes.text(x + 5, 2, text, va="center", fontsize=8.5)
+    return figure
+
+
+def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str) -> Figure:
+    """Efficiency against robustness: latency, I-AUROC (mean of the seeds), memory as area."""
+    figure, axes = plt.subplots(figsize=(8.5, 5), layout="constrained")
+    categories = list(dict.fromkeys(outcome.category for outcome in outcomes))
+    memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
+    for cost, colour in zip(costs, PALETTE, strict=False):
+        memory = cost.memory_mb.median if cost.memory_mb else float("nan")
+        area = 900 * memory / max(memories) if cost.memory_mb else 120
+        for category, marker in zip(categories, MARKERS, strict=False):
+            values = [
+                outcome.record.metrics.get("I-AUROC")
+                for outcome in outcomes
+                if (outcome.preset, outcome.category) == (cost.preset, category)
+                and outcome.record is not None
+            ]
+            known = [value for value in values if value is not None]
+            if not known:
+                continue
+            point = (cost.latency_ms.median, float(np.mean(known)))
+            axes.scatter(*point, s=area, color=colour, alpha=0.35, marker="o", edgecolor="black")
+            axes.scatter(*point, s=28, color="black", marker=marker)
+        label = f"{preset(cost.preset).title}, {memory:.0f} MB"
+        axes.scatter([], [], s=90, color=colour, alpha=0.5, edgecolor="black", label=label)
+    for category, marker in zip(categories, MARKERS, strict=False):
+        axes.scatter([], [], s=28, color="black", marker=marker, label=category)
+    axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)
+    axes.axhline(USEFUL_AUROC, color="0.3", ls=":", lw=1)
+    axes.set_xscale("log")
+    right = max(cost.latency_ms.median for cost in costs) * 2
+    axes.set_xlim(min(REAL_TIME_MS / 2, *(c.latency_ms.median / 2 for c in costs)), right)
+    axes.set_ylim(0, 108)
+    axes.text(REAL_TIME_MS * 1.03, 2, "10 ms", fontsize=8)
+    axes.text(right * 0.98, USEFUL_AUROC - 1, "90 %", fontsize=8, ha="right", va="top")
+    axes.set(xlabel="latency of one 256×256 image, ms (log scale)", ylabel="I-AUROC, %")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
+    _title(axes, "Efficiency against robustness (bubble area: memory)", caption)
+    return figure
+
+
+def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+    """Training loss by epoch, one panel a category, one line a preset (and seed)."""
+    categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
+    names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
+    width = max(8.0, 3.6 * len(categories))
+    figure, all_axes = plt.subplots(
+        1, len(categories), figsize=(width, 3.9), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, category in zip(all_axes[0], categories, strict=True):
+        for outcome, history in histories:
+            if outcome.category == category:
+                which = names.index(outcome.preset)
+                axes.plot(
+                    history["epoch"],
+                    history["loss"],
+                    color=PALETTE[which % len(PALETTE)],
+                    ls=LINES[which % len(LINES)],
+                    marker=MARKERS[which % len(MARKERS)],
+                    ms=4,
+                    label=outcome.preset,
+                )
+        axes.set(title=category, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
+    handles, labels = all_axes[0, 0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.suptitle(f"Training curves\n{_wrapped(caption, 110)}", fontsize=9)
+    return figure
+
+
+def panels(
+    image: NDArray[np.uint8], mask: NDArray, answers: Sequence[Panel], heading: str, caption: str
+) -> Figure:
+    """One image under several configurations: image, ground truth, predicted mask, map, score.
+
+    Args:
+        image: (H, W, 3). mask: (H, W), 1 = defect.
+    """
+    figure, grid = plt.subplots(
+        len(answers),
+        4,
+        figsize=(9.5, 2.45 * len(answers) + 0.9),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, answer in zip(grid, answers, strict=True):
+        row[0].imshow(image)
+        row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        row[2].imshow(answer.anomaly_map > answer.threshold, cmap="gray", vmin=0, vmax=1)
+        shown = row[3].imshow(answer.anomaly_map, cmap="inferno")
+        bar = figure.colorbar(shown, ax=row[3], shrink=0.85)
+        bar.ax.axhline(answer.threshold, color="white", lw=2)
+        bar.ax.tick_params(labelsize=7)
+        decision = "defective" if answer.score > answer.score_threshold else "good"
+        row[0].set_ylabel(
+            f"{answer.title}\nscore {answer.score:.2f}\n(limit {answer.score_threshold:.2f}): "
+            f"{decision}",
+            fontsize=7.5,
+        )
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    titles = ("image", "ground truth", "predicted mask", "map (logits; line: threshold)")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=9)
+    figure.suptitle(f"{heading}\n{_wrapped(caption, 110)}", fontsize=9)
+    return figure
+
+
+def _title(axes: Axes, title: str, caption: str) -> None:
+    axes.set_title(f"{title}\n{_wrapped(caption, 95)}", fontsize=9)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width))

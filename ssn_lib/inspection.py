@@ -1,0 +1,107 @@
+"""Inspecting a user's images with a finished run: heatmap overlays and a table of scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssn_lib.data.images import list_images, read_image
+from ssn_lib.errors import InputError
+from ssn_lib.inference import predict
+from ssn_lib.runs import load_run, write_text
+
+OVERLAY_OPACITY = 0.55
+
+
+def inspect(
+    run: Path, images: list[Path], out: Path, weights: str | Path | None = "imagenet"
+) -> pd.DataFrame:
+    """Predict images, writing `<name>_overlay.png` for each and `scores.csv`.
+
+    Args:
+        run: the folder of a finished run.
+        images: files, or folders of them.
+
+    Returns:
+        One row per image: score (raw logit), the run's threshold, and the decision.
+
+    Raises:
+        InputError: an image cannot be read, the run is not finished, `out` cannot be written.
+    """
+    record, model = load_run(run, weights)
+    if record.thresholds is None:
+        raise InputError(f"{run}: the training diverged; there is nothing to predict with")
+    files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
+    if not files:
+        raise InputError(f"{images[0]}: no images there")
+    names = _overlay_names(files)
+    rows = []
+    for path, name in zip(files, names, strict=True):
+        pixels = read_image(path, record.config.data.image_size)
+        prediction = predict(model, pixels[None])
+        score = prediction.score.item()
+        overlay = heatmap(
+            pixels.permute(1, 2, 0).numpy(),
+            prediction.anomaly_map[0, 0].numpy(),
+            record.thresholds.map,
+        )
+        save_image(out / name, overlay)
+        rows.append(
+            {
+                "image": str(path),
+                "score": score,
+                "threshold": record.thresholds.score,
+                "anomalous": score > record.thresholds.score,
+                "overlay": name,
+            }
+        )
+    table = pd.DataFrame(rows)
+    write_text(out / "scores.csv", table.to_csv(index=False))
+    return table
+
+
+def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) -> NDArray[np.uint8]:
+    """The map over the image: nothing below the threshold's half-way mark, opaque well above it.
+
+    Args:
+        image: (H, W, 3). anomaly_map: (H, W), raw logits. threshold: on it, in logits.
+
+    Returns:
+        (H, W, 3). The colour is sigmoid(map − threshold), so images compare with each other.
+    """
+    strength = torch.sigmoid(torch.from_numpy(anomaly_map - threshold)).numpy()
+    colour = colormaps["inferno"](strength)[..., :3] * 255
+    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)[..., None]
+    return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
+
+
+def save_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a PNG whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(temporary, format="PNG")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _overlay_names(files: list[Path]) -> list[str]:
+    """A name for each overlay; images of one name in several folders keep apart."""
+    seen: dict[str, int] = {}
+    names = []
+    for path in files:
+        count = seen[path.stem] = seen.get(path.stem, 0) + 1
+        names.append(f"{path.stem}{'' if count == 1 else f'_{count}'}_overlay.png")
+    return names

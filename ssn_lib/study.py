@@ -1,0 +1,358 @@
+"""The study: its profiles, the runs its notebooks ask for, and the notebooks' execution."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssn_lib import figures, runs, tables
+from ssn_lib.backbone import find_weights
+from ssn_lib.config import nearest, preset
+from ssn_lib.data import Dataset, load_dataset
+from ssn_lib.efficiency import Efficiency, measure_all
+from ssn_lib.errors import InputError
+from ssn_lib.inference import predict
+from ssn_lib.runs import Outcome, Record, read_record, write_text
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CATEGORIES = ("bottle", "carpet", "screw")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of the study is run.
+
+    Attributes:
+        dataset: for Modifications 1 and 2.
+        epochs: None is the published number.
+        untrained_fallback: go on without ImageNet weights where there are none, and say so.
+        repetitions: timed passes of the efficiency measurement.
+    """
+
+    name: str
+    dataset: str
+    image_size: tuple[int, int]
+    epochs: int | None
+    batch_size: int
+    seeds: tuple[int, ...]
+    untrained_fallback: bool
+    repetitions: int
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("demo", "demo", (128, 128), 4, 8, (42,), True, 6),
+        Profile("quick", "mvtec_ad", (256, 256), 10, 32, (42,), False, 15),
+        Profile("full", "mvtec_ad", (256, 256), None, 32, (42, 43, 44), False, 100),
+    )
+}
+
+
+@dataclass
+class Study:
+    """What a notebook works with: a profile, where its data lie, and where its output goes.
+
+    Attributes:
+        data_root, weights_dir: None for the usual places.
+        runs_dir: holds the runs, shared by all profiles.
+    """
+
+    profile_name: str = "demo"
+    data_root: str | Path | None = None
+    weights_dir: str | Path | None = None
+    runs_dir: str | Path = "runs"
+    saved: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.profile_name not in PROFILES:
+            hint = nearest(self.profile_name, PROFILES)
+            raise InputError(f"unknown profile {self.profile_name!r}: {hint}")
+        self.runs_dir = Path(self.runs_dir)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of that name."""
+        return PROFILES[self.profile_name]
+
+    @cached_property
+    def out_dir(self) -> Path:
+        """Where this profile's figures and tables go."""
+        return Path(self.runs_dir) / self.profile_name
+
+    def dataset(self, category: str) -> Dataset:
+        """The profile's data of that category."""
+        profile = self.profile
+        # The demo data are made in ./data, wherever the real data lie.
+        root = None if profile.dataset == "demo" else self.data_root
+        return _dataset(profile.dataset, root, category, profile.image_size)
+
+    def weights(self, name: str) -> str | Path | None:
+        """Weights for that backbone; None (untrained) where the profile allows to go on without."""
+        try:
+            return _weights(name, self.weights_dir or "imagenet")
+        except InputError:
+            if self.profile.untrained_fallback:
+                return None
+            raise
+
+    def run_all(
+        self, presets: Sequence[str], categories: Sequence[str] = CATEGORIES
+    ) -> list[Outcome]:
+        """Train and evaluate every preset on every category, each once; what cannot be says why."""
+        return [
+            self._outcome(name, category, seed)
+            for category in categories
+            for name in presets
+            for seed in self.profile.seeds
+        ]
+
+    def folder(self, record: Record) -> Path:
+        """The folder of a run of this study."""
+        return Path(self.runs_dir) / record.run_id
+
+    def histories(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
+        """Each finished run with its history."""
+        return [
+            (outcome, pd.read_csv(self.folder(outcome.record) / "history.csv"))
+            for outcome in outcomes
+            if outcome.record is not None
+        ]
+
+    def caption(self, outcomes: Sequence[Outcome]) -> str:
+        """What every table and figure of these runs says of them: data, epochs, seeds, device."""
+        records = [outcome.record for outcome in outcomes if outcome.record is not None]
+        if not records:
+            return "Nothing was run."
+        return tables.describe(records)
+
+    def efficiency(self, presets: Sequence[str]) -> list[Efficiency]:
+        """What inference costs on this machine; measured once."""
+        return measure_all(list(presets), Path(self.runs_dir), repetitions=self.profile.repetitions)
+
+    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+        """The category's first defective test image under every configuration that was run.
+
+        Raises:
+            InputError: none of them was.
+        """
+        chosen = [
+            outcome
+            for outcome in outcomes
+            if outcome.category == category
+            and outcome.record is not None
+            and outcome.record.thresholds is not None
+        ]
+        if not chosen:
+            raise InputError(f"no finished run on {category!r}: no panels to draw")
+        test = self.dataset(category).test
+        index = int(test.labels.argmax())
+        sample = test.subset([index])
+        answers = []
+        for outcome in chosen:
+            record, model = runs.load_run(
+                self.folder(outcome.record), self.weights(outcome.record.config.model.backbone)
+            )
+            prediction = predict(model, sample)
+            answers.append(
+                figures.Panel(
+                    record.config.preset,
+                    prediction.anomaly_map[0, 0].numpy(),
+                    record.thresholds.map,
+                    prediction.score.item(),
+                    record.thresholds.score,
+                )
+            )
+        name = sample.samples[0]
+        return figures.panels(
+            sample.images[0].permute(1, 2, 0).numpy(),
+            sample.masks[0, 0].numpy(),
+            answers,
+            f"{category}: first defective test image, {name.defect}/{name.image.name}",
+            f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
+            "of the scores, on defect-free training images",
+        )
+
+    def save(self, name: str, made: Any) -> Any:
+        """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`, and give it back."""
+        self.saved += [str(path) for path in save(self.out_dir, name, made)]
+        return made
+
+    def finish(self, notebook: str) -> None:
+        """Write the completion record that tells a whole notebook from one whose kernel died."""
+        content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
+        write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
+
+    def _outcome(self, name: str, category: str, seed: int) -> Outcome:
+        profile = self.profile
+        try:
+            dataset = self.dataset(category)
+            weights = self.weights(preset(name).model.backbone)
+            config = runs.configure(
+                name,
+                dataset,
+                seed=seed,
+                epochs=profile.epochs,
+                batch_size=profile.batch_size,
+                weights=weights,
+            )
+            record = runs.run(config, dataset, Path(self.runs_dir), weights=weights)
+        except InputError as error:
+            return Outcome(name, category, seed, None, str(error))
+        return Outcome(name, category, seed, record)
+
+
+def save(folder: Path, name: str, made: Any) -> list[Path]:
+    """Save a matplotlib figure as PNG, or a table as CSV and Markdown; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(made, Figure):
+        path = folder / "figures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.savefig(path, dpi=150, bbox_inches="tight")
+        return [path]
+    csv, markdown = (folder / "tables" / f"{name}.{suffix}" for suffix in ("csv", "md"))
+    write_text(csv, made.frame.to_csv(index=False))
+    write_text(markdown, made.to_markdown())
+    return [csv, markdown]
+
+
+def study(
+    profile: str,
+    *,
+    data_root: Path | None = None,
+    weights_dir: Path | str | None = None,
+    runs_dir: Path = Path("runs"),
+    only: Sequence[str] = (),
+) -> None:
+    """Execute the study's notebooks through papermill, with progress, and sum up what was made.
+
+    Args:
+        only: numbers of notebooks, such as "01"; empty for all.
+
+    Raises:
+        InputError: an unknown profile or notebook, or a notebook that failed.
+    """
+    here = Study(profile, data_root, weights_dir, runs_dir)
+    notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    numbers = [path.name[:2] for path in notebooks]
+    for number in only:
+        if number not in numbers:
+            raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
+    chosen = [path for path in notebooks if not only or path.name[:2] in only]
+    if weights_dir == "imagenet":
+        weights_dir = None
+    parameters = {
+        "profile": profile,
+        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
+        "runs_dir": str(Path(runs_dir).resolve()),
+    }
+    saved: list[str] = []
+    for position, path in enumerate(chosen, start=1):
+        print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
+        started = time.monotonic()
+        saved += _execute(path, parameters, here.out_dir)
+        print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
+    _summary(profile, saved, here.out_dir)
+
+
+def report(add_runs: Path | None = None) -> list[Path]:
+    """Redraw `figures/` from the committed records in `results/`; the paths written.
+
+    Args:
+        add_runs: a folder of runs; its finished records on real data go to `results/` first.
+    """
+    results = REPOSITORY / "results"
+    if add_runs is not None:
+        for folder in sorted(Path(add_runs).glob("*/record.json")):
+            record = read_record(folder.parent)
+            if record.config.data.dataset != "demo":
+                target = results / record.run_id
+                target.mkdir(parents=True, exist_ok=True)
+                for name in ("record.json", "history.csv", "scores.csv"):
+                    if (folder.parent / name).exists():
+                        shutil.copy(folder.parent / name, target / name)
+    outcomes = []
+    for path in sorted(results.glob("*/record.json")):
+        record = read_record(path.parent)
+        config = record.config
+        outcomes.append(Outcome(config.preset, config.data.category, config.seed, record))
+    if not outcomes:
+        raise InputError(f"{results}: no records to report on")
+    committed = Study("quick", runs_dir=results)
+    made = {
+        "backbone_swap": tables.backbone_swap(outcomes),
+        "ablation": tables.ablation(outcomes),
+        "scenario_b_noise": tables.scenario_b_noise(outcomes),
+        "training_curves": figures.training_curves(
+            committed.histories(outcomes), committed.caption(outcomes)
+        ),
+        "architecture": figures.architecture(),
+    }
+    return [
+        path for name, thing in made.items() for path in save(REPOSITORY / "figures", name, thing)
+    ]
+
+
+@cache
+def _dataset(name: str, root: Path | None, category: str, image_size: tuple[int, int]) -> Dataset:
+    return load_dataset(name, root, category=category, image_size=image_size)
+
+
+@cache
+def _weights(name: str, place: str | Path) -> Path:
+    return find_weights(name, place)
+
+
+def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
+    """One notebook; what it saved, by its completion record."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    for name in parameters:
+        if name not in known:
+            raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
+    name = path.stem
+    done = out_dir / f"{name}.done.json"
+    done.unlink(missing_ok=True)
+    executed = out_dir / "notebooks" / path.name
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = executed.with_name(f"{name}.unfinished.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(unfinished),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(Path.cwd()),
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise InputError(
+            f"{path.name} failed: {error.ename}: {error.evalue} (see {unfinished})"
+        ) from None
+    if not done.exists():
+        raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
+    unfinished.replace(executed)
+    return json.loads(done.read_text())["saved"]
+
+
+def _summary(profile: str, saved: list[str], out_dir: Path) -> None:
+    figures = [Path(path).stem for path in saved if path.endswith(".png")]
+    tables = [Path(path).stem for path in saved if path.endswith(".md")]
+    print(f"\nStudy, profile {profile}: {len(tables)} tables and {len(figures)} figures")
+    print(f"  tables    {out_dir / 'tables'}: {', '.join(tables)}")
+    print(f"  figures   {out_dir / 'figures'}: {', '.join(figures)}")
+    print(f"  notebooks {out_dir / 'notebooks'} (executed)")
