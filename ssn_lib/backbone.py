@@ -75,8 +75,17 @@ class Backbone(nn.Module):
         """
         own = self.state_dict()
         loaded = {}
+        wanted = {_torchvision_name(name) for name in own}
+        stages = {name.split(".")[0] for name in wanted}
+        # Of a deeper network, such as ResNet34's for ResNet18: all that is wanted is there, and more.
+        for surplus in sorted(n for n in state.keys() - wanted if n.split(".")[0] in stages):
+            raise InputError(
+                f"weights {source}: {surplus!r} is too much; they are of another network"
+            )
         for name, current in own.items():
             theirs = _torchvision_name(name)
+            if name.endswith("num_batches_tracked"):  # not in files of before 2018, and not used
+                continue
             if theirs not in state:
                 raise InputError(
                     f"weights {source}: {theirs!r} is missing; they are of another network"
@@ -88,7 +97,7 @@ class Backbone(nn.Module):
                     f"{tuple(current.shape)}; they are of another network"
                 )
             loaded[name] = value
-        self.load_state_dict(loaded)
+        self.load_state_dict(loaded, strict=False)
 
 
 def load_weights(backbone: Backbone, name: str, weights: str | Path | None) -> str | None:

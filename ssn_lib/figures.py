@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
@@ -97,7 +96,7 @@ def architecture() -> Figure:
 
 def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str) -> Figure:
     """Efficiency against robustness: latency, I-AUROC (mean of the seeds), memory as area."""
-    figure, axes = plt.subplots(figsize=(8.5, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
     categories = list(dict.fromkeys(outcome.category for outcome in outcomes))
     memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
     for cost, colour in zip(costs, PALETTE, strict=False):
@@ -130,7 +129,9 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.text(right * 0.98, USEFUL_AUROC - 1, "90 %", fontsize=8, ha="right", va="top")
     axes.set(xlabel="latency of one 256×256 image, ms (log scale)", ylabel="I-AUROC, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
-    _title(axes, "Efficiency against robustness (bubble area: memory)", caption)
+    figure.suptitle(
+        f"Efficiency against robustness (bubble area: memory)\n{_wrapped(caption, 130)}", fontsize=9
+    )
     return figure
 
 
@@ -177,7 +178,7 @@ def panels(
     figure, grid = plt.subplots(
         len(answers),
         4,
-        figsize=(9.5, 2.45 * len(answers) + 0.9),
+        figsize=(10.5, 2.45 * len(answers) + 0.9),
         squeeze=False,
         layout="constrained",
     )
@@ -187,13 +188,16 @@ def panels(
         row[2].imshow(answer.anomaly_map > answer.threshold, cmap="gray", vmin=0, vmax=1)
         shown = row[3].imshow(answer.anomaly_map, cmap="inferno")
         bar = figure.colorbar(shown, ax=row[3], shrink=0.85)
-        bar.ax.axhline(answer.threshold, color="white", lw=2)
+        bar.ax.axhline(answer.threshold, color="black", lw=3)
+        bar.ax.axhline(answer.threshold, color="white", lw=1.2)
         bar.ax.tick_params(labelsize=7)
         decision = "defective" if answer.score > answer.score_threshold else "good"
         row[0].set_ylabel(
-            f"{answer.title}\nscore {answer.score:.2f}\n(limit {answer.score_threshold:.2f}): "
-            f"{decision}",
-            fontsize=7.5,
+            f"{answer.title}\n\nscore {answer.score:.2f}\nlimit {answer.score_threshold:.2f}\n→ {decision}",
+            fontsize=8.5,
+            rotation=0,
+            ha="right",
+            va="center",
         )
         for axes in row:
             axes.set(xticks=[], yticks=[])
@@ -202,10 +206,6 @@ def panels(
         axes.set_title(title, fontsize=9)
     figure.suptitle(f"{heading}\n{_wrapped(caption, 110)}", fontsize=9)
     return figure
-
-
-def _title(axes: Axes, title: str, caption: str) -> None:
-    axes.set_title(f"{title}\n{_wrapped(caption, 95)}", fontsize=9)
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -30,7 +30,6 @@ class Thresholds:
     map: float
 
 
-@torch.inference_mode()
 def predict(model: SuperSimpleNet, images: ImageSet | Tensor) -> Prediction:
     """Predict every image of a set, or of a (N, 3, H, W) uint8 tensor; the result is on the CPU.
 
@@ -41,9 +40,10 @@ def predict(model: SuperSimpleNet, images: ImageSet | Tensor) -> Prediction:
     device = next(model.parameters()).device
     model.eval()
     parts = []
-    for batch in pixels.split(EVALUATION_BATCH):
-        batch = normalise(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        parts.append([part.cpu() for part in model(batch)])
+    with torch.inference_mode():
+        for batch in pixels.split(EVALUATION_BATCH):
+            batch = normalise(batch.to(device)).contiguous(memory_format=torch.channels_last)
+            parts.append([part.cpu() for part in model(batch)])
     return Prediction(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

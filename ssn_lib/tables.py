@@ -78,7 +78,8 @@ def backbone_swap(outcomes: Sequence[Outcome]) -> Table:
         "scenario_a_resnet18": "slides, A",
         "scenario_b_resnet18_nonlinear": "slides, B",
     }
-    for category, metrics in published()["slides"]["table_backbone_swap"].items():
+    slides = published()["slides"]["table_backbone_swap"]
+    for category, metrics in slides.items():
         for metric, values in metrics.items():
             row = {"category": category, "metric": metric}
             row |= {title: f"{values[key]:.1f}" for key, title in columns.items()}
@@ -88,15 +89,15 @@ def backbone_swap(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "Backbone swap: accuracy in percent, published and measured here",
         pd.DataFrame(rows),
-        _notes([outcome for outcome in outcomes if outcome.preset in SWAP_PRESETS]),
+        _notes(outcomes, SWAP_PRESETS, list(slides)),
     )
 
 
 def ablation(outcomes: Sequence[Outcome]) -> Table:
     """From SimpleNet to SuperSimpleNet, one change a row."""
-    chosen = [outcome for outcome in outcomes if outcome.preset in ABLATION_PRESETS]
+    categories = _categories(outcomes)
     rows = []
-    for category in _categories(chosen):
+    for category in categories:
         for name in ABLATION_PRESETS:
             model, noise = preset(name).model, preset(name).training.noise
             row = {
@@ -110,15 +111,17 @@ def ablation(outcomes: Sequence[Outcome]) -> Table:
                 row[metric] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
-        "From SimpleNet to SuperSimpleNet: percent, ResNet18", pd.DataFrame(rows), _notes(chosen)
+        "From SimpleNet to SuperSimpleNet: percent, ResNet18",
+        pd.DataFrame(rows),
+        _notes(outcomes, ABLATION_PRESETS, categories),
     )
 
 
 def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
     """Why Scenario B fails: the same network with noise relative to its features' spread."""
-    chosen = [outcome for outcome in outcomes if outcome.preset in NOISE_PRESETS]
+    categories = _categories(outcomes)
     rows = []
-    for category in _categories(chosen):
+    for category in categories:
         for name in NOISE_PRESETS:
             noise = preset(name).training.noise
             unit = "× feature spread" if noise.std_unit == "feature" else "absolute"
@@ -133,7 +136,7 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "Scenario B with noise that its features can show: percent",
         pd.DataFrame(rows),
-        _notes(chosen),
+        _notes(outcomes, NOISE_PRESETS, categories),
     )
 
 
@@ -206,17 +209,28 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """What was measured how, and why a cell is empty."""
+def _notes(
+    outcomes: Sequence[Outcome], presets: Sequence[str], categories: Sequence[str]
+) -> tuple[str, ...]:
+    """What a table of those presets and categories measured how, and why a cell is empty."""
+    chosen = [o for o in outcomes if o.preset in presets and o.category in categories]
+    records = [outcome.record for outcome in chosen if outcome.record is not None]
     notes = []
-    records = [outcome.record for outcome in outcomes if outcome.record is not None]
     if records:
-        one = "one seed is one seed" if len({r.config.seed for r in records}) == 1 else "mean ± sd"
-        notes.append(f"Measured here: {describe(records)}; {one}.")
+        one_seed = len({record.config.seed for record in records}) == 1
+        spread = "one seed, so small differences say nothing" if one_seed else "mean ± sd of seeds"
+        notes.append(f"Measured here: {describe(records)}; {spread}.")
     reasons: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if outcome.record is None:
-            reasons.setdefault(outcome.reason, []).append(f"{outcome.preset} {outcome.category}")
+    for name in presets:
+        for category in categories:
+            asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
+            if not any(outcome.record for outcome in asked):
+                command = (
+                    f"no record; `python -m ssn_lib run {name} --dataset mvtec_ad --category "
+                    f"{category}` fills it"
+                )
+                reason = asked[0].reason if asked else command
+                reasons.setdefault(reason, []).append(f"{name} {category}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
     return tuple(notes)
 

@@ -17,7 +17,12 @@ from ssn_lib.data.images import (
     normalise,
     read_image,
 )
-from ssn_lib.data.layouts import find_mvtec_category, read_folder, read_mvtec
+from ssn_lib.data.layouts import (
+    check_mvtec_counts,
+    find_mvtec_category,
+    read_folder,
+    read_mvtec,
+)
 from ssn_lib.errors import InputError
 
 __all__ = [
@@ -73,6 +78,8 @@ def load_dataset(
         else:
             folder = _find_mvtec(root, category)
         train, test = read_mvtec(folder)
+        if name == "mvtec_ad":
+            check_mvtec_counts(folder, len(train), len(test))
     return Dataset(
         name,
         category,

@@ -78,14 +78,18 @@ def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:
             continue
         masks = folder / "ground_truth" / kind.name
         test += _paired(images, masks, kind.name)
-    expected, counts = MVTEC_COUNTS.get(folder.name), (len(train), len(test))
-    if expected and counts != expected:
+    return train, test
+
+
+def check_mvtec_counts(folder: Path, train: int, test: int) -> None:
+    """Warn when a category of MVTec AD has not the official number of images."""
+    expected = MVTEC_COUNTS.get(folder.name, (train, test))
+    if (train, test) != expected:
         warnings.warn(
-            f"{folder}: {counts[0]} training and {counts[1]} test images; the official "
-            f"{folder.name} has {expected[0]} and {expected[1]}",
+            f"{folder}: {train} training and {test} test images; the official {folder.name} has "
+            f"{expected[0]} and {expected[1]}",
             stacklevel=2,
         )
-    return train, test
 
 
 def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:

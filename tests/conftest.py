@@ -1,0 +1,110 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+from ssn_lib import SuperSimpleNet, load_dataset
+from ssn_lib.config import ModelConfig
+
+CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in ("SSN_DATA_ROOT", "SSN_WEIGHTS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _draw(folder, kind, count, rng, defect=False):
+    """`count` images of a disc on a noisy ground, with a bright bar and its mask if `defect`."""
+    (folder / kind).mkdir(parents=True)
+    truth = folder / "ground_truth" / kind.split("/")[1]
+    for index in range(count):
+        image = Image.fromarray(rng.integers(80, 120, (SIDE, SIDE, 3), dtype=np.uint8))
+        draw = ImageDraw.Draw(image)
+        draw.ellipse((20, 20, 60, 60), fill=tuple(rng.integers(20, 60, 3).tolist()))
+        if defect:
+            x, y = rng.integers(10, 40, 2).tolist()
+            mask = Image.new("L", (SIDE, SIDE))
+            for canvas, colour in ((draw, (240, 240, 200)), (ImageDraw.Draw(mask), 255)):
+                canvas.rectangle((x, y, x + 25, y + 10), fill=colour)
+            truth.mkdir(parents=True, exist_ok=True)
+            mask.save(truth / f"{index:03}_mask.png")
+        image.save(folder / kind / f"{index:03}.png")
+
+
+@pytest.fixture(scope="session")
+def mvtec_root(tmp_path_factory):
+    """A root in MVTec AD's layout: 6 training images, 2 good and 2 + 2 defective test images."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    folder = root / "mvtec_ad" / CATEGORY
+    _draw(folder, "train/good", 6, rng)
+    _draw(folder, "test/good", 2, rng)
+    _draw(folder, "test/scratch", 2, rng, defect=True)
+    _draw(folder, "test/spot", 2, rng, defect=True)
+    return root
+
+
+@pytest.fixture
+def own_root(mvtec_root, tmp_path):
+    """A copy of `mvtec_root` that a test may damage."""
+    return shutil.copytree(mvtec_root, tmp_path / "own")
+
+
+@pytest.fixture
+def own_category(own_root):
+    return own_root / "mvtec_ad" / CATEGORY
+
+
+@pytest.fixture(scope="session")
+def load():
+    """load(root): the tiny category below `root`, at 64×64."""
+    return lambda root, size=(64, 64): load_dataset(
+        "mvtec_ad", root, category=CATEGORY, image_size=size
+    )
+
+
+@pytest.fixture(scope="session")
+def dataset(mvtec_root, load):
+    return load(mvtec_root)
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """make_model(config, seed): an untrained model whose weights depend on nothing else."""
+
+    def make(config=None, seed=0):
+        torch.manual_seed(seed)
+        return SuperSimpleNet(config or ModelConfig(), weights=None).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def randomise_batchnorm():
+    """As after a training: statistics, scales and shifts that are not 0 and 1."""
+
+    def randomise(module):
+        generator = torch.Generator().manual_seed(3)
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                for tensor, low, high in (
+                    (part.weight.data, 0.5, 1.5),
+                    (part.bias.data, -0.5, 0.5),
+                    (part.running_mean, -0.5, 0.5),
+                    (part.running_var, 0.5, 1.5),
+                ):
+                    tensor.copy_(torch.empty(tensor.shape).uniform_(low, high, generator=generator))
+        return module
+
+    return randomise
+
+
+@pytest.fixture(scope="session")
+def same_bits():
+    """same_bits(a, b): two state dicts are equal bit for bit."""
+    return lambda a, b: a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
