@@ -43,9 +43,9 @@ study = Study(profile, data_root, weights_dir, runs_dir)
 # ## Architecture
 #
 # A frozen backbone gives layers 2 and 3; both are upscaled to twice layer 2's grid, concatenated
-# and averaged over 3×3 neighbours: features $F$. The adaptor makes $A = a(F)$. In training the batch
-# is duplicated and Gaussian noise is added inside Perlin masks $m$,
-# $$\tilde A = A + \epsilon \odot m, \qquad \epsilon \sim \mathcal N(0, \sigma^2), \ \sigma = 0.015,$$
+# and averaged over 3×3 neighbours: features $F$. The adaptor makes $A = a(F)$. In training the
+# batch is duplicated and Gaussian noise is added inside Perlin masks $m$,
+# $$\tilde A = A + \epsilon \odot m, \qquad \epsilon \sim \mathcal N(0, \sigma^2), \sigma = 0.015,$$
 # with an empty mask for half of the samples. The segmentation head maps $\tilde A$ to map logits
 # $M$, the classification head $(F + \epsilon \odot m, M)$ to the score logit $s$. The loss is
 # $$L = \overline{\max(0,\, M + 0.5)}_{m=0} + \overline{\max(0,\, 0.5 - M)}_{m=1}
@@ -91,8 +91,9 @@ study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
 #
 # The slides say that BatchNorm amplifies the texture's variance. Another explanation: the adaptor
 # ends in BatchNorm and ReLU, so adapted features have about unit spread, and $\sigma = 0.015$ is
-# 1.5 % of it where Scenario A has about 12 %. The noise would be invisible to the segmentation head.
-# If that is so, the same network with $\sigma = 0.12$ times its features' spread must recover.
+# 1.5 % of it where Scenario A has about 12 %. The noise would be invisible to the segmentation
+# head. If that is so, the same network with $\sigma = 0.12$ times its features' spread must
+# recover.
 
 # %%
 relative = study.run_all(tables.NOISE_PRESETS)

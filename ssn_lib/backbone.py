@@ -77,11 +77,9 @@ class Backbone(nn.Module):
         loaded = {}
         wanted = {_torchvision_name(name) for name in own}
         stages = {name.split(".")[0] for name in wanted}
-        # Of a deeper network, such as ResNet34's for ResNet18: all that is wanted is there, and more.
+        # ResNet34's file holds all that ResNet18 wants, and more.
         for surplus in sorted(n for n in state.keys() - wanted if n.split(".")[0] in stages):
-            raise InputError(
-                f"weights {source}: {surplus!r} is too much; they are of another network"
-            )
+            raise InputError(f"weights {source}: no {surplus!r} here; they are of another network")
         for name, current in own.items():
             theirs = _torchvision_name(name)
             if name.endswith("num_batches_tracked"):  # not in files of before 2018, and not used

@@ -83,7 +83,7 @@ def test_masks_are_the_definitions_for_the_same_draws(size):
         for side in power
     ]
     angles = (2 * math.pi * torch.rand(batch, 33, 33, generator=generator)).double().numpy()
-    kept = torch.rand(batch, generator=generator) > 0.5
+    kept = torch.rand(batch, generator=generator) <= 0.5
     for k in range(batch):
 
         def gradient(i, j, angle=angles[k]):
