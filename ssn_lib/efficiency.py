@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,7 @@ from ssn_lib.runs import write_text
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
-WARM_UP = 3
-MEMORY_PROCESSES = 3
+WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Efficiency:
     """The cost of one preset's inference.
 
     Attributes:
+        repetitions: timed passes for the latency.
         parameters: of the inference network, backbone included.
         gflop: for one image, a multiplication and an addition counted as two.
         latency_ms: one image to map and score on the host.
@@ -63,6 +63,7 @@ class Efficiency:
     """
 
     preset: str
+    repetitions: int
     parameters: int
     gflop: float
     latency_ms: Spread
@@ -73,12 +74,13 @@ class Efficiency:
 
 
 def measure_all(
-    presets: list[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
+    presets: Sequence[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
 ) -> list[Efficiency]:
     """Measure each preset on this machine, once: results are kept in `runs_dir/efficiency`.
 
     Args:
-        repetitions: timed passes for the latency; a third of them for the throughput.
+        repetitions: timed passes for the latency; a third of them for the throughput, a fifth (in
+            processes of their own) for the memory on a CPU.
         again: measure even what is known.
     """
     measured = []
@@ -91,6 +93,20 @@ def measure_all(
     return measured
 
 
+def keep_best(runs_dir: Path, results: Path) -> None:
+    """Copy each preset's most repeated measurement from `runs_dir` to `results/efficiency`."""
+    found = [_read(path) for path in (runs_dir / "efficiency").glob("*.json")]
+    for cost in sorted(found, key=lambda cost: cost.repetitions):
+        path = results / "efficiency" / f"{cost.preset}.json"
+        write_text(path, json.dumps(asdict(cost), indent=1))
+
+
+def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
+    """The measurements that `keep_best` left, in the order of `presets`."""
+    paths = [results / "efficiency" / f"{name}.json" for name in presets]
+    return [_read(path) for path in paths if path.exists()]
+
+
 def measure(name: str, repetitions: int) -> Efficiency:
     """Measure one preset on the device at hand."""
     device = env.device()
@@ -101,12 +117,13 @@ def measure(name: str, repetitions: int) -> Efficiency:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(one.to(device))
     latency = _times(lambda: _infer(model, one, device), repetitions)
-    batches = _times(lambda: _infer(model, batch, device), max(3, repetitions // 3))
+    batches = _times(lambda: _infer(model, batch, device), max(2, repetitions // 3))
     memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
     if device.type == "cpu" and sys.platform == "linux":
-        memory = Spread.of([_cpu_memory_mb(name) for _ in range(MEMORY_PROCESSES)])
+        memory = Spread.of([_cpu_memory_mb(name) for _ in range(max(1, repetitions // 5))])
     return Efficiency(
         preset=name,
+        repetitions=repetitions,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         gflop=counter.get_total_flops() / 1e9,
         latency_ms=Spread.of([1e3 * seconds for seconds in latency]),

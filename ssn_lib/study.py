@@ -19,13 +19,16 @@ from ssn_lib import figures, runs, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import nearest, preset
 from ssn_lib.data import Dataset, load_dataset
-from ssn_lib.efficiency import Efficiency, measure_all
+from ssn_lib.efficiency import Efficiency, keep_best, kept, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.inference import predict
 from ssn_lib.runs import Outcome, Record, read_record, write_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
+# The README's part between these two lines is written by `report`.
+SHOWN = ("backbone_swap", "scenario_b_noise", "efficiency")
+RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,8 @@ class Study:
 
     def save(self, name: str, made: Any) -> Any:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`, and give it back."""
-        self.saved += [str(path) for path in save(self.out_dir, name, made)]
+        folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
+        self.saved += [str(path) for path in save(folder, name, made)]
         return made
 
     def finish(self, notebook: str) -> None:
@@ -216,11 +220,10 @@ def save(folder: Path, name: str, made: Any) -> list[Path]:
     """Save a matplotlib figure as PNG, or a table as CSV and Markdown; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(made, Figure):
-        path = folder / "figures" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
         made.savefig(path, dpi=150, bbox_inches="tight")
         return [path]
-    csv, markdown = (folder / "tables" / f"{name}.{suffix}" for suffix in ("csv", "md"))
+    csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
     write_text(csv, made.frame.to_csv(index=False))
     write_text(markdown, made.to_markdown())
     return [csv, markdown]
@@ -267,10 +270,16 @@ def study(
 
 
 def report(add_runs: Path | None = None) -> list[Path]:
-    """Redraw `figures/` from the committed records in `results/`; the paths written.
+    """Redraw `figures/` and the README's results from the records in `results/`.
 
     Args:
         add_runs: a folder of runs; its finished records on real data go to `results/` first.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: no records, or one that was edited or is of another schema.
     """
     results = REPOSITORY / "results"
     if add_runs is not None:
@@ -282,6 +291,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
                 for name in ("record.json", "history.csv", "scores.csv"):
                     if (folder.parent / name).exists():
                         shutil.copy(folder.parent / name, target / name)
+        keep_best(Path(add_runs), results)
     outcomes = []
     for path in sorted(results.glob("*/record.json")):
         record = read_record(path.parent)
@@ -290,6 +300,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
     if not outcomes:
         raise InputError(f"{results}: no records to report on")
     committed = Study("quick", runs_dir=results)
+    costs = kept(tables.SWAP_PRESETS, results)
     made = {
         "backbone_swap": tables.backbone_swap(outcomes),
         "ablation": tables.ablation(outcomes),
@@ -299,9 +310,19 @@ def report(add_runs: Path | None = None) -> list[Path]:
         ),
         "architecture": figures.architecture(),
     }
-    return [
+    if costs:
+        made["efficiency"] = tables.efficiency(costs)
+        swap = [outcome for outcome in outcomes if outcome.preset in tables.SWAP_PRESETS]
+        made["tradeoff"] = figures.bubble_chart(costs, swap, committed.caption(swap))
+    written = [
         path for name, thing in made.items() for path in save(REPOSITORY / "figures", name, thing)
     ]
+    readme = REPOSITORY / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
+    after = rest.partition(RESULTS_END)[2]
+    shown = "\n".join(made[name].to_markdown() for name in SHOWN if name in made)
+    write_text(readme, f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}")
+    return [*written, readme]
 
 
 @cache

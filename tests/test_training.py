@@ -1,0 +1,289 @@
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torchvision.ops import sigmoid_focal_loss
+
+from ssn_lib import env, preset, training
+from ssn_lib.config import TrainingConfig
+from ssn_lib.data import normalise
+from ssn_lib.errors import InputError
+from ssn_lib.noise import synthesise
+from ssn_lib.training import fit
+
+TINY = TrainingConfig(epochs=3, batch_size=4)
+SELECTING = replace(TINY, validation_fraction=0.34, select_epoch="validation")
+
+
+@pytest.fixture
+def train(dataset):
+    return dataset.train
+
+
+def fitted(model, images, config=TINY, seed=42, **options):
+    history = fit(model, images, config, seed, progress=None, **options)
+    return history, {name: value.clone() for name, value in model.trained_state().items()}
+
+
+def course(history):
+    """A history without its wall times; repr, because NaN is not itself."""
+    return repr([replace(epoch, seconds=0.0) for epoch in history.epochs])
+
+
+def test_the_seed_decides_every_bit(train, make_model, same_bits):
+    config = replace(TINY, epochs=2)
+    torch.manual_seed(5)
+    first_history, first = fitted(make_model(), train, config)
+    torch.manual_seed(6)
+    again_history, again = fitted(make_model(), train, config)
+    _, other = fitted(make_model(), train, config, seed=43)
+    assert same_bits(first, again)
+    assert course(first_history) == course(again_history)
+    assert not same_bits(first, other)
+
+
+@pytest.mark.parametrize("config", [TINY, SELECTING], ids=["last", "validation"])
+def test_a_resumed_training_ends_as_the_unbroken(
+    config, train, make_model, same_bits, tmp_path, monkeypatch
+):
+    unbroken_history, unbroken = fitted(make_model(), train, config)
+    checkpoint, run_epoch = tmp_path / "c.pt", training._Trainer.run_epoch
+
+    def cut(self, number, *rest):
+        if number == 2:
+            raise KeyboardInterrupt
+        return run_epoch(self, number, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Trainer, "run_epoch", cut)
+        fitted(make_model(), train, config, checkpoint=checkpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+    numbers = []
+
+    def count(self, number, *rest):
+        numbers.append(number)
+        return run_epoch(self, number, *rest)
+
+    monkeypatch.setattr(training._Trainer, "run_epoch", count)
+    started = make_model()
+    for parameter in started.adaptor.parameters():  # all comes from the checkpoint
+        torch.nn.init.zeros_(parameter)
+    history, resumed = fitted(started, train, config, checkpoint=checkpoint)
+    assert numbers == [2, 3]
+    assert same_bits(resumed, unbroken)
+    assert course(history) == course(unbroken_history)
+    assert history.selected == unbroken_history.selected
+
+    # And a checkpoint of the whole training is answered from.
+    again, finished = fitted(make_model(seed=9), train, config, checkpoint=checkpoint)
+    assert numbers == [2, 3]
+    assert same_bits(finished, unbroken)
+    assert again.selected == unbroken_history.selected
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"config": replace(TINY, epochs=4)}])
+def test_a_checkpoint_of_another_training_is_refused(change, train, make_model, tmp_path):
+    short = replace(TINY, epochs=1)
+    fitted(make_model(), train, short, checkpoint=tmp_path / "c.pt")
+    with pytest.raises(InputError, match="of another training"):
+        fitted(make_model(), train, checkpoint=tmp_path / "c.pt", **{"config": short} | change)
+
+
+@pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "simplenet"])
+def test_the_backbone_stays_and_the_rest_moves(name, train, make_model):
+    model = make_model(preset(name).model)
+    before = copy.deepcopy(model.state_dict())
+    assert not fit(model, train, replace(TINY, epochs=1), 0, progress=None).diverged_at
+    assert not model.training
+    for part, value in model.state_dict().items():
+        assert torch.equal(value, before[part]) == part.startswith("backbone."), part
+
+
+# --- one step, from the statement of the method ----------------------------------------------
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What every optimiser step sees: one list per step of (learning rate, gradients) per group."""
+    seen, step = [], torch.optim.AdamW.step
+
+    def spy(self, *given, **named):
+        seen.append([(g["lr"], [p.grad.clone() for p in g["params"]]) for g in self.param_groups])
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    return seen
+
+
+def stated_loss(model, images, config, seed):
+    """The loss of the first epoch's only batch, put together from the method's description."""
+    order = torch.randperm(len(images), generator=env.generator("cpu", seed, 1))
+    with torch.no_grad():
+        plain = model.features(normalise(images.images[order]))
+    adapted = model.adaptor(plain)
+    masks = torch.zeros(len(images), 1, *plain.shape[-2:])
+    made = synthesise(adapted, masks, images.labels, config.noise, env.generator("cpu", seed, 1))
+
+    def perturbed(features):
+        noise = torch.zeros(2 * len(images), *features.shape[1:])
+        noise[made.active] = made.noise
+        return features.repeat(2, 1, 1, 1) + noise
+
+    plain, adapted = perturbed(plain), perturbed(adapted)
+    map_logits = model.seg_head(adapted)
+    loss = (map_logits[made.masks == 0] + 0.5).clamp(min=0).mean()
+    loss = loss + (0.5 - map_logits[made.masks == 1]).clamp(min=0).mean()
+    if not config.focal:
+        return loss
+    seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
+    features = plain if model.config.score == "plain" else adapted
+    hidden = model.cls_head.conv(torch.cat((features, seen), dim=1))
+    pooled = [f(part) for part in (hidden, seen) for f in (F.adaptive_max_pool2d, F.adaptive_avg_pool2d)
+              for f in [lambda x, f=f: f(x, 1).flatten(1)]]  # fmt: skip
+    score = model.cls_head.fc(torch.cat(pooled, dim=1))[:, 0]
+    for logits, targets in ((map_logits, made.masks), (score, made.labels)):
+        loss = loss + sigmoid_focal_loss(logits, targets, alpha=-1, gamma=4, reduction="mean")
+    return loss
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scenario_a", "scenario_a_icpr", "scenario_b_relative", "simplenet_perlin", "simplenet"],
+)
+def test_one_step_follows_the_gradient_of_the_stated_loss(name, train, make_model, steps):
+    chosen = preset(name)
+    config = replace(chosen.training, epochs=1, batch_size=6)
+    model = make_model(chosen.model)
+    twin = copy.deepcopy(model).train()
+    history = fit(model, train, config, 7, progress=None)
+    loss = stated_loss(twin, train, config, 7)
+    loss.backward()
+    assert history.epochs[0].loss == pytest.approx(loss.item(), rel=1e-5)
+
+    (groups,) = steps
+    expected = [[p.grad for p in twin.adaptor.parameters()]]
+    heads = [twin.seg_head, *([twin.cls_head] if twin.cls_head is not None else [])]
+    expected.append([p.grad for head in heads for p in head.parameters()])
+    for (_, gradients), theirs in zip(groups, expected, strict=True):
+        for ours, stated in zip(gradients, theirs, strict=True):
+            assert (ours - stated).norm() <= 1e-3 * stated.norm() + 1e-6
+            if ours.ndim > 1:  # a bias that feeds a BatchNorm legitimately has none
+                assert stated.norm() > 1e-4
+
+
+def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
+    config = replace(TINY, epochs=10, batch_size=2)
+    history = fit(make_model(), train.subset([0, 1]), config, 0, progress=None)
+    expected = [1.0] * 8 + [0.4, 0.16]
+    for group, start in enumerate((1e-4, 2e-4)):
+        rates = [step[group][0] for step in steps]
+        assert rates == pytest.approx([start * share for share in expected])
+    assert [epoch.learning_rate for epoch in history.epochs] == [s[1][0] for s in steps]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_every_image_is_seen_once_an_epoch(batch_size, train, make_model, monkeypatch):
+    seen, loss = [], training._Trainer.loss
+
+    def spy(self, data, indices, generator):
+        seen.extend(indices.tolist())
+        return loss(self, data, indices, generator)
+
+    monkeypatch.setattr(training._Trainer, "loss", spy)
+    history = fit(
+        make_model(), train, replace(TINY, epochs=2, batch_size=batch_size), 0, progress=None
+    )
+    first, second = seen[:6], seen[6:]
+    assert sorted(first) == sorted(second) == list(range(6))
+    assert first != second
+    assert all(math.isfinite(epoch.loss) for epoch in history.epochs)
+
+
+# --- divergence ------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_a_number_ends_as_diverged(train, make_model):
+    model = make_model()
+    model.adaptor.weight.data[0, 0] = math.nan
+    history = fit(model, train, TINY, 0, progress=None)
+    assert history.diverged_at == 1
+    assert history.epochs == []
+    assert history.selected is None
+
+
+def test_an_exploding_training_ends_as_diverged(train, make_model):
+    config = replace(TINY, epochs=4, adaptor_lr=1e30, head_lr=1e30)
+    history = fit(make_model(), train, config, 0, progress=None)
+    assert history.diverged_at == len(history.epochs) + 1 <= 4
+
+
+# --- validation ------------------------------------------------------------------------------
+
+
+def test_the_epoch_of_the_lowest_validation_loss_is_kept(train, make_model, same_bits, monkeypatch):
+    losses, states = [3.0, 1.0, 2.0, 1.5], []
+
+    def scripted(self, held_out):
+        states.append(copy.deepcopy(self.model.trained_state()))
+        return losses[len(states) - 1]
+
+    monkeypatch.setattr(training._Trainer, "validation_loss", scripted)
+    config = replace(SELECTING, epochs=4)
+    history, kept = fitted(make_model(), train, config)
+    assert history.selected == 2
+    assert [epoch.validation_loss for epoch in history.epochs] == losses
+    assert same_bits(kept, states[1])
+
+    states.clear()
+    history, kept = fitted(make_model(), train, replace(config, select_epoch="last"))
+    assert history.selected == 4
+    assert same_bits(kept, states[3])
+
+
+def test_without_held_out_images_the_validation_loss_is_nan(train, make_model):
+    history = fit(make_model(), train, replace(TINY, epochs=1), 0, progress=None)
+    assert math.isnan(history.epochs[0].validation_loss)
+
+
+def test_held_out_images_are_validated_on_and_never_trained_on(
+    own_root, load, make_model, same_bits
+):
+    config = replace(SELECTING, epochs=2, select_epoch="last")
+    train = load(own_root).train
+    kept, held = training._split(train, config, 42)
+    assert len(held) == 2
+    assert {*kept.samples, *held.samples} == set(train.samples)
+    history, state = fitted(make_model(), train, config)
+    black = Image.fromarray(np.zeros((80, 80, 3), np.uint8))
+    for sample in held.samples:
+        black.save(sample.image)
+    changed_history, changed = fitted(make_model(), load(own_root).train, config)
+    assert same_bits(state, changed)
+    for epoch, other in zip(history.epochs, changed_history.epochs, strict=True):
+        assert epoch.loss == other.loss
+        assert math.isfinite(epoch.validation_loss)
+        assert epoch.validation_loss != other.validation_loss
+    black.save(kept.samples[0].image)
+    _, changed = fitted(make_model(), load(own_root).train, config)
+    assert not same_bits(state, changed)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"), [(0.05, "holds out none of 6"), (0.95, "none to train on")]
+)
+def test_a_split_that_leaves_one_side_empty_is_refused(fraction, message, train, make_model):
+    with pytest.raises(InputError, match=message):
+        fit(make_model(), train, replace(SELECTING, validation_fraction=fraction), 0, progress=None)
+
+
+def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write") as raised:
+        fitted(make_model(), train, checkpoint=tmp_path / "file" / "c.pt")
+    assert "\n" not in str(raised.value)
