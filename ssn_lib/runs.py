@@ -168,8 +168,7 @@ def run(
         part.images, part.masks  # noqa: B018  decoded and kept
     if len(dataset.test) == 0:
         raise InputError(f"{dataset.root}: no test images")
-    torch.manual_seed(config.seed)
-    model = SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
+    model = _build(config, weights)
     device = env.device()
     started = time.perf_counter()
     history = fit(
@@ -196,9 +195,7 @@ def load_run(
         InputError: not a finished run, or its weights are gone.
     """
     record = read_record(folder)
-    model = SuperSimpleNet(
-        record.config.model, weights if record.config.weights == "imagenet" else None
-    )
+    model = _build(record.config, weights)
     path = folder / "weights.pt"
     if not path.is_file():
         raise InputError(f"{path}: missing; run {record.run_id} again")
@@ -236,6 +233,12 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
+    """The run's network before training. Seeded: an untrained backbone is not kept, but made again."""
+    torch.manual_seed(config.seed)
+    return SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
 
 
 def _finish(

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from ssn_lib import inspection, runs
+from ssn_lib import evaluate, inspection, predict, runs
 from ssn_lib.errors import InputError
 
 
@@ -49,3 +50,11 @@ def test_predict_names_what_is_missing(tiny_run, tmp_path):
         inspection.inspect(folder, [tmp_path / "nowhere.png"], tmp_path / "out", weights=None)
     with pytest.raises(InputError, match="no record.json"):
         inspection.inspect(tmp_path, [tmp_path], tmp_path / "out", weights=None)
+
+
+def test_a_loaded_run_predicts_what_it_recorded(tiny_run, dataset):
+    folder, _ = tiny_run
+    torch.manual_seed(1)  # the untrained backbone is the run's own, whatever the global state
+    record, model = runs.load_run(folder, weights=None)
+    measured = evaluate(predict(model, dataset.test), dataset.test)
+    assert {name: pytest.approx(value) for name, value in measured.items()} == record.metrics
