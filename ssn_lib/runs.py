@@ -6,6 +6,7 @@ status), `history.csv`, `scores.csv` and `weights.pt`; while it trains, `checkpo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -231,12 +232,13 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
-    """The run's network before training. Seeded: an untrained backbone is not kept, but made again."""
+    """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
     torch.manual_seed(config.seed)
     return SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
 

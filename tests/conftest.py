@@ -62,8 +62,8 @@ def own_category(own_root):
 
 @pytest.fixture(scope="session")
 def load():
-    """load(root): the tiny category below `root`, at 64×64."""
-    return lambda root, size=(64, 64): load_dataset(
+    """load(root): the tiny category below `root`, at 32×32."""
+    return lambda root, size=(32, 32): load_dataset(
         "mvtec_ad", root, category=CATEGORY, image_size=size
     )
 

@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+
+from ssn_lib.cli import main
+
+COMMON = ["--epochs", "1", "--image-size", "32", "32", "--set", "training.batch_size=4"]
+
+
+@pytest.fixture
+def arguments(mvtec_root, tmp_path):
+    """arguments(preset, *rest): a run of the tiny data set, into a folder of this test."""
+
+    def build(preset="scenario_a", *rest, root=mvtec_root, category="widget"):
+        given = ["run", preset, "--dataset", "mvtec_ad", "--data-root", str(root)]
+        return [
+            *given,
+            "--category",
+            category,
+            "--runs-dir",
+            str(tmp_path / "runs"),
+            *COMMON,
+            *rest,
+        ]
+
+    return build
+
+
+def refused(arguments, capsys):
+    """The single line on stderr of a command that must end with exit code 2."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_an_unknown_preset(arguments, capsys):
+    line = refused(arguments("scenario_q", "--untrained"), capsys)
+    assert "scenario_q" in line
+    assert "did you mean 'scenario_" in line
+
+
+def test_a_wrong_root(arguments, tmp_path, capsys):
+    assert "no such folder" in refused(arguments(root=tmp_path / "nowhere"), capsys)
+    (tmp_path / "empty").mkdir()
+    assert "holds no MVTec AD category" in refused(arguments(root=tmp_path / "empty"), capsys)
+
+
+def test_a_misspelt_category(arguments, capsys):
+    line = refused(arguments(category="wigdet"), capsys)
+    assert "did you mean 'widget'?" in line
+
+
+def test_an_unknown_setting(arguments, capsys):
+    line = refused(arguments("scenario_a", "--untrained", "--set", "training.epoch=3"), capsys)
+    assert "did you mean 'epochs'?" in line
+
+
+def test_an_image_size_off_the_stride(arguments, capsys):
+    line = refused(arguments("scenario_a", "--untrained", "--image-size", "100", "100"), capsys)
+    assert "100×100" in line
+    assert "104×104" in line or "96×96" in line
+
+
+def test_weights_of_another_network(arguments, tmp_path, capsys):
+    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "weights.pth")
+    line = refused(arguments("scenario_a", "--weights-dir", str(tmp_path / "weights.pth")), capsys)
+    assert "another network" in line
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 half a file"])
+def test_a_weights_file_that_is_none(content, arguments, tmp_path, capsys):
+    (tmp_path / "weights.pth").write_bytes(content)
+    line = refused(arguments("scenario_a", "--weights-dir", str(tmp_path / "weights.pth")), capsys)
+    assert "cannot be read" in line
+
+
+def test_evaluate_of_a_folder_that_is_no_run(tmp_path, capsys):
+    assert "not a finished run" in refused(["evaluate", str(tmp_path)], capsys)
+
+
+def test_an_error_is_one_line_and_no_traceback_in_a_shell(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "ssn_lib", *arguments(category="wigdet")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
+    assert main(arguments("scenario_a", "--untrained", "--json")) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["status"] == "completed"
+    assert record["config"]["training"]["batch_size"] == 4
+    assert 0 <= record["metrics"]["I-AUROC"] <= 100
+
+    run = tmp_path / "runs" / record["run_id"]
+    assert main(["evaluate", str(run), "--data-root", str(mvtec_root), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again == {"run_id": record["run_id"], "metrics": record["metrics"]}
+
+    assert main(arguments("scenario_a", "--untrained")) == 0  # at once, from the record
+    assert "I-AUROC" in capsys.readouterr().out
+
+
+def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root, capsys):
+    category = own_root / "mvtec_ad" / "widget"
+    category.rename(category.with_name("bottle"))
+    given = arguments("scenario_q", root=own_root, category="bottle")
+    with pytest.warns(UserWarning, match="official bottle"):
+        assert main(given) == 2
+    assert "scenario_q" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ssn_lib.runs.fit", interrupt)
+    assert main(arguments("scenario_a", "--untrained")) == 130
+    assert "goes on" in capsys.readouterr().err

@@ -1,0 +1,301 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from ssn_lib import evaluate, predict, runs, training
+from ssn_lib.config import RunConfig, from_dict
+from ssn_lib.data import list_images
+from ssn_lib.errors import InputError
+
+METRICS = {"I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det"}
+
+
+def configure(dataset, *assignments, epochs=1):
+    return runs.configure(
+        "scenario_a", dataset, epochs=epochs, batch_size=4, weights=None, assignments=assignments
+    )
+
+
+def run(config, dataset, folder):
+    return runs.run(config, dataset, folder, weights=None, progress=False)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """A finished run's folder and what `run` returned."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    record = run(configure(dataset), dataset, runs_dir)
+    return runs_dir / record.run_id, record
+
+
+@pytest.fixture
+def own_run(finished, tmp_path):
+    """A copy of the finished run's folder that a test may damage."""
+    return shutil.copytree(finished[0], tmp_path / finished[0].name)
+
+
+def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
+    folder, record = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "record.json",
+        "history.csv",
+        "scores.csv",
+        "weights.pt",
+    }
+    assert record.status == "completed"
+    assert set(record.metrics) == METRICS
+    assert all(0 <= value <= 100 for value in record.metrics.values())
+    assert record.counts == {"train": 6, "train_defective": 0, "test": 6, "test_defective": 4}
+    assert (record.epochs_done, record.selected_epoch, record.diverged_at) == (1, 1, None)
+    assert record.weights_source is None
+    assert record.config.weights == "untrained"
+    scores = pd.read_csv(folder / "scores.csv")
+    assert scores["image"].tolist() == [
+        str(sample.image.relative_to(dataset.root)) for sample in dataset.test.samples
+    ]
+    assert scores["label"].tolist() == [0, 0, 1, 1, 1, 1]
+    assert len(pd.read_csv(folder / "history.csv")) == 1
+
+
+def test_a_record_is_read_back_as_it_was_written(finished):
+    folder, record = finished
+    assert runs.read_record(folder) == record
+    written = json.loads((folder / "record.json").read_text())
+    assert from_dict(RunConfig, written["config"]) == record.config
+    assert record.config.run_id == record.run_id == folder.name
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda content: content["metrics"].update({"I-AUROC": 99.9}), "changed after"),
+        (lambda content: content["config"].update(seed=1), "changed after"),
+        (lambda content: content.pop("content_hash"), "changed after"),
+        (lambda content: content.update(schema=999), "schema 999"),
+    ],
+)
+def test_an_edited_record_is_refused(edit, message, own_run):
+    content = json.loads((own_run / "record.json").read_text())
+    edit(content)
+    (own_run / "record.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        runs.read_record(own_run)
+
+
+def test_a_folder_without_a_whole_record_is_refused(own_run):
+    (own_run / "record.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        runs.read_record(own_run)
+    (own_run / "record.json").unlink()
+    with pytest.raises(InputError, match="not a finished run"):
+        runs.read_record(own_run)
+
+
+def test_a_second_run_answers_from_the_record(finished, dataset, monkeypatch):
+    folder, record = finished
+    monkeypatch.setattr(runs, "fit", None)
+    monkeypatch.setattr(runs, "predict", None)
+    assert run(configure(dataset), dataset, folder.parent) == record
+
+
+def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
+    folder, record = finished
+    loaded, model = runs.load_run(folder, weights=None)
+    assert loaded == record
+    prediction = predict(model, dataset.test)
+    assert dict(evaluate(prediction, dataset.test)) == record.metrics
+    scores = pd.read_csv(folder / "scores.csv")
+    assert prediction.score.tolist() == pytest.approx(scores["score"].tolist(), rel=1e-6)
+
+
+def test_a_run_without_its_weights_is_refused(own_run):
+    (own_run / "weights.pt").unlink()
+    with pytest.raises(InputError, match=r"weights\.pt: missing"):
+        runs.load_run(own_run, weights=None)
+
+
+def test_the_data_of_a_record_must_be_the_same_files(finished, own_root, own_category):
+    _, record = finished
+    assert len(runs.dataset_of(record, own_root).test) == 6
+    Image.new("RGB", (80, 80)).save(own_category / "train" / "good" / "003.png")
+    with pytest.raises(InputError, match=f"not the files that {record.run_id} was made on"):
+        runs.dataset_of(record, own_root)
+
+
+def test_a_training_never_sees_the_test_images(finished, own_root, own_category, load, same_bits):
+    folder, record = finished
+    for kind in ("good", "scratch", "spot"):
+        for path in list_images(own_category / "test" / kind):
+            with Image.open(path) as image:
+                changed = ImageOps.invert(image)
+            changed.save(path)
+    other = load(own_root)
+    again = run(configure(other), other, own_root / "runs")
+    assert again.run_id != record.run_id
+    weights = [
+        torch.load(path / "weights.pt", weights_only=True)
+        for path in (folder, own_root / "runs" / again.run_id)
+    ]
+    assert same_bits(*weights)
+    assert again.thresholds == record.thresholds
+    assert not (
+        pd.read_csv(folder / "scores.csv")["score"]
+        == pd.read_csv(own_root / "runs" / again.run_id / "scores.csv")["score"]
+    ).any()
+
+
+def test_a_diverged_run_is_recorded_and_not_repeated(dataset, tmp_path, monkeypatch):
+    rates = ("training.adaptor_lr=1e30", "training.head_lr=1e30")
+    config = configure(dataset, *rates, epochs=3)
+    record = run(config, dataset, tmp_path)
+    assert record.status == "diverged"
+    assert record.diverged_at == record.epochs_done + 1 <= 3
+    assert record.metrics == {}
+    assert record.thresholds is None
+    assert runs.read_record(tmp_path / record.run_id) == record
+    monkeypatch.setattr(runs, "fit", None)
+    assert run(config, dataset, tmp_path) == record
+
+
+def test_a_run_that_explodes_in_its_last_step_is_diverged(dataset, tmp_path):
+    """Its losses were finite, each taken before a step; its predictions are not."""
+    rates = ("training.adaptor_lr=1e30", "training.head_lr=1e30", "training.batch_size=6")
+    record = run(configure(dataset, *rates), dataset, tmp_path)
+    assert record.status == "diverged"
+    assert runs.read_record(tmp_path / record.run_id) == record
+
+
+@pytest.mark.parametrize(
+    "assignment", ["data.image_size=16,16", "data.category=x", "preset=baseline"]
+)
+def test_an_override_cannot_misstate_what_was_run(assignment, dataset):
+    with pytest.raises(InputError, match="--set"):
+        configure(dataset, assignment)
+
+
+def test_unreadable_images_are_known_before_the_training(
+    own_root, own_category, load, tmp_path, monkeypatch
+):
+    (own_category / "test" / "good" / "000.png").write_text("no image")
+    monkeypatch.setattr(runs, "fit", None)
+    dataset = load(own_root)
+    with pytest.raises(InputError, match=r"good/000\.png"):
+        run(configure(dataset), dataset, tmp_path / "runs")
+
+
+def test_an_unwritable_runs_folder_is_known_before_the_training(dataset, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(runs, "fit", None)
+    with pytest.raises(InputError, match="cannot write") as raised:
+        run(configure(dataset), dataset, tmp_path / "file" / "runs")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a tmpfs cannot be mounted: {error}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(small_disk, dataset):
+    with pytest.raises(InputError, match="cannot write") as raised:
+        run(configure(dataset), dataset, small_disk)
+    assert "\n" not in str(raised.value)
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+    with pytest.raises(InputError, match="cannot write"):
+        runs.write_text(small_disk / "text", "x" * 2_000_000)
+    assert not list(small_disk.glob("text*"))
+
+
+def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_numbers(mvtec_root, tmp_path, same_bits):
+    def start(runs_dir):
+        return subprocess.Popen(
+            [sys.executable, "-m", "ssn_lib", "run", "scenario_a", "--dataset", "mvtec_ad"]
+            + ["--data-root", str(mvtec_root), "--category", "widget", "--untrained", "--json"]
+            + ["--image-size", "32", "32", "--epochs", "8", "--set", "training.batch_size=1"]
+            + ["--runs-dir", str(runs_dir)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(process):
+        out, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return json.loads(out.splitlines()[-1])
+
+    unbroken = finish(start(tmp_path / "unbroken"))
+    broken = start(tmp_path / "broken")
+    folder = tmp_path / "broken" / unbroken["run_id"]
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    os.kill(broken.pid, signal.SIGKILL)
+    broken.communicate()
+    assert broken.returncode == -signal.SIGKILL
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert 1 <= len(checkpoint["history"]) < 8
+    assert not (folder / "record.json").exists()
+
+    resumed = finish(start(tmp_path / "broken"))
+    for name in ("metrics", "thresholds", "selected_epoch", "epochs_done", "config"):
+        assert resumed[name] == unbroken[name], name
+    weights = [
+        torch.load(tmp_path / name / unbroken["run_id"] / "weights.pt", weights_only=True)
+        for name in ("unbroken", "broken")
+    ]
+    assert same_bits(*weights)
+    history = pd.read_csv(folder / "history.csv")
+    assert history["epoch"].tolist() == list(range(1, 9))
+    assert not (folder / "checkpoint.pt").exists()
+    assert not list(folder.glob("*.part"))
+
+
+def test_an_interrupted_run_resumes_from_its_checkpoint(dataset, finished, tmp_path, monkeypatch):
+    config = configure(dataset, epochs=2)
+    run_epoch, numbers = training._Trainer.run_epoch, []
+
+    def cut(self, number, *rest):
+        numbers.append(number)
+        if numbers == [1, 2]:
+            raise KeyboardInterrupt
+        return run_epoch(self, number, *rest)
+
+    monkeypatch.setattr(training._Trainer, "run_epoch", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, dataset, tmp_path)
+    assert run(config, dataset, tmp_path).epochs_done == 2
+    assert numbers == [1, 2, 2]
+
+
+def test_each_setting_has_its_own_run(dataset):
+    ids = {
+        config.run_id
+        for config in (
+            configure(dataset),
+            configure(dataset, epochs=2),
+            configure(dataset, "training.noise.std=0.5"),
+            runs.configure("scenario_b", dataset, weights=None),
+            runs.configure("scenario_a", replace(dataset, category="other"), weights=None),
+            runs.configure("scenario_a", dataset),
+        )
+    }
+    assert len(ids) == 6
