@@ -119,7 +119,7 @@ def load_weights(backbone: Backbone, name: str, weights: str | Path | None) -> s
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
         raise InputError(f"weights {path} cannot be read: {reason}") from None
     if not isinstance(state, dict):
         raise InputError(f"weights {path}: not a state dict")

@@ -137,7 +137,11 @@ def configure(
         config = replace(config, training=replace(config.training, epochs=epochs))
     if batch_size is not None:
         config = replace(config, training=replace(config.training, batch_size=batch_size))
-    return check(override(config, assignments))
+    changed = check(override(config, assignments))
+    for name in ("preset", "data", "weights"):
+        if getattr(changed, name) != getattr(config, name):
+            raise InputError(f"--set {name}: it has an argument of its own")
+    return changed
 
 
 def run(
@@ -257,8 +261,10 @@ def _finish(
     metrics: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     chosen = None
+    prediction = predict(model, dataset.test) if history.diverged_at is None else None
+    if prediction is not None and not all(part.isfinite().all() for part in prediction):
+        history.diverged_at = len(history.epochs)  # in its last step, after the last loss
     if history.diverged_at is None:
-        prediction = predict(model, dataset.test)
         measured = evaluate(prediction, dataset.test)
         chosen = thresholds(predict(model, dataset.train), dataset.train)
         metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}

@@ -163,5 +163,5 @@ def _paired(images: list[Path], masks: Path, defect: str) -> list[Sample]:
     present = set(list_images(masks)) if masks.is_dir() else set()
     orphans = sorted(present - {sample.mask for sample in samples})
     if orphans:
-        raise InputError(f"mask {orphans[0]} has no image of that name in {images[0].parent}")
+        raise InputError(f"mask {orphans[0]} has no image of that name in test/{defect}")
     return samples

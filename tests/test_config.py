@@ -1,0 +1,222 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ssn_lib.config import (
+    PRESETS,
+    DataConfig,
+    ModelConfig,
+    Preset,
+    RunConfig,
+    check,
+    from_dict,
+    override,
+    preset,
+    to_dict,
+)
+from ssn_lib.errors import InputError
+
+
+def make(name="scenario_a", **changes):
+    chosen = PRESETS[name]
+    data = DataConfig("mvtec_ad", "screw", (256, 256), "0123456789abcdef")
+    return replace(RunConfig(name, data, chosen.model, chosen.training), **changes)
+
+
+def refusal(call):
+    with pytest.raises(InputError) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "read", "value"),
+    [
+        ("seed=7", lambda c: c.seed, 7),
+        ("model.backbone=resnet34", lambda c: c.model.backbone, "resnet34"),
+        ("model.layers=1,2,3", lambda c: c.model.layers, (1, 2, 3)),
+        ("model.layers=3", lambda c: c.model.layers, (3,)),
+        ("model.align_corners=false", lambda c: c.model.align_corners, False),
+        ("model.stop_map_gradient=True", lambda c: c.model.stop_map_gradient, True),
+        ("model.score=map_max", lambda c: c.model.score, "map_max"),
+        ("data.image_size=640,232", lambda c: c.data.image_size, (640, 232)),
+        ("training.noise.std=0.12", lambda c: c.training.noise.std, 0.12),
+        ("training.milestones = 0.5,0.75", lambda c: c.training.milestones, (0.5, 0.75)),
+    ],
+)
+def test_an_override_sets_what_it_names_and_nothing_else(assignment, read, value):
+    config = override(make(), [assignment])
+    assert read(config) == value
+    assert type(read(config)) is type(value)
+    before, after = (leaves(to_dict(c)) for c in (make(), config))
+    assert {name.rsplit(".", 1)[-1] for name in before if before[name] != after[name]} <= {
+        assignment.partition("=")[0].strip().rsplit(".", 1)[-1]
+    }
+
+
+def test_the_last_override_of_a_name_holds():
+    assert override(make(), ["seed=1", "training.epochs=5", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("assignment", "parts"),
+    [
+        ("training.epoch=3", ["training.epoch", "did you mean 'epochs'?"]),
+        ("trainig.epochs=3", ["did you mean 'training'?"]),
+        ("training.noise.sdt=1", ["did you mean 'std'?"]),
+        ("quite.unlike=1", ["'quite'", "known: data, model"]),
+        ("training.epochs", ["expected key=value"]),
+        ("seed.value=3", ["'seed' has no parts"]),
+        ("training.noise=3", ["name one of its parts", "std_unit"]),
+        ("training.epochs=many", ["training.epochs='many'", "expected int"]),
+        ("training.epochs=2.5", ["expected int"]),
+        ("training.noise.std=", ["expected float"]),
+        ("model.align_corners=yes", ["expected true or false"]),
+        ("model.adaptor=quadratic", ["expected one of linear, nonlinear"]),
+        ("model.layers=2,x", ["expected int"]),
+        ("data.image_size=256", ["expected 2 values"]),
+        ("data.image_size=1,2,3", ["expected 2 values"]),
+    ],
+)
+def test_a_wrong_override_is_refused_with_a_hint(assignment, parts):
+    message = refusal(lambda: override(make(), [assignment]))
+    for part in parts:
+        assert part in message
+
+
+def leaves(values, path=""):
+    """A nested dict as {dotted name: value}."""
+    flat = {}
+    for name, value in values.items():
+        at = f"{path}.{name}" if path else name
+        flat |= leaves(value, at) if isinstance(value, dict) else {at: value}
+    return flat
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_to_dict_and_back(name):
+    config = make(name)
+    assert from_dict(RunConfig, to_dict(config)) == config
+    assert from_dict(RunConfig, to_dict(config)).run_id == config.run_id
+
+
+def test_from_dict_refuses_what_it_does_not_know():
+    values = to_dict(make())
+    values["training"]["epoch"] = 3
+    assert "did you mean 'epochs'?" in refusal(lambda: from_dict(RunConfig, values))
+
+
+OTHER = {  # another value for each field whose type alone does not give one
+    "model.layers": (1, 2),
+    "model.adaptor": "nonlinear",
+    "model.score": "adapted",
+    "training.milestones": (0.5,),
+    "training.select_epoch": "validation",
+    "training.noise.std_unit": "feature",
+    "training.noise.mask": "half",
+    "data.image_size": (256, 264),
+    "weights": "untrained",
+}
+
+
+def fields(config, path=""):
+    for field in dataclasses.fields(config):
+        value, at = getattr(config, field.name), f"{path}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{at}.")
+        else:
+            yield at, value
+
+
+def changed(config, name, value):
+    first, _, rest = name.partition(".")
+    if rest:
+        value = changed(getattr(config, first), rest, value)
+    return replace(config, **{first: value})
+
+
+def test_the_run_id_changes_with_every_field():
+    config = make()
+    ids = {"": config.run_id}
+    for name, value in fields(config):
+        if name in OTHER:
+            other = OTHER[name]
+        elif isinstance(value, bool):
+            other = not value
+        else:
+            other = value + ("x" if isinstance(value, str) else 1)
+        assert other != value
+        ids[name] = changed(config, name, other).run_id
+    assert len(ids) > 25
+    assert len(set(ids.values())) == len(ids)
+
+
+def test_the_run_id_names_its_run_and_is_a_folder_name():
+    assert make(seed=3).run_id.startswith("scenario_a-mvtec_ad-screw-s3-")
+    assert "/" not in make(data=DataConfig("folder", "a/b")).run_id
+
+
+def test_the_run_id_is_the_same_in_another_process():
+    code = (
+        "from ssn_lib.config import *\n"
+        "p = preset('scenario_b')\n"
+        "d = DataConfig('mvtec_ad', 'screw', (256, 256), '0123456789abcdef')\n"
+        "print(RunConfig('scenario_b', d, p.model, p.training).run_id)"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "12345"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == make("scenario_b").run_id
+
+
+def test_presets():
+    for name, chosen in PRESETS.items():
+        assert isinstance(chosen, Preset)
+        check(make(name))
+    assert len({chosen.title for chosen in PRESETS.values()}) == len(PRESETS)
+    assert len({(p.model, p.training) for p in PRESETS.values()}) == len(PRESETS)
+    assert preset("scenario_a").model == ModelConfig()
+    assert "did you mean 'scenario_a'?" in refusal(lambda: preset("scenaro_a"))
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["data.image_size=100,256"], "image size 100×256"),
+        (["data.image_size=256,8"], "at least 16"),
+        (["training.epochs=0"], "training.epochs=0 is out of range"),
+        (["training.batch_size=0"], "training.batch_size=0"),
+        (["training.adaptor_lr=0"], "training.adaptor_lr=0.0"),
+        (["training.head_lr=nan"], "training.head_lr=nan"),
+        (["training.validation_fraction=1"], "training.validation_fraction=1.0"),
+        (["training.noise.std=-1"], "training.noise.std=-1.0"),
+        (["model.upscale=0"], "model.upscale=0"),
+        (["model.layers=3,2"], "model.layers=(3, 2)"),
+        (["model.layers=2,5"], "model.layers=(2, 5)"),
+        (["seed=-1"], "seed=-1"),
+        (["training.select_epoch=validation"], "needs training.validation_fraction above 0"),
+    ],
+)
+def test_check_names_the_value_that_makes_no_sense(assignments, message):
+    assert message in refusal(lambda: check(override(make(), assignments)))
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["data.image_size=16,640"],
+        ["training.noise.std=0"],
+        ["training.select_epoch=validation", "training.validation_fraction=0.1"],
+        ["model.layers=1,2,3,4"],
+    ],
+)
+def test_check_passes_what_makes_sense(assignments):
+    config = override(make(), assignments)
+    assert check(config) is config
