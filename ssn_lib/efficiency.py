@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ssn_lib.runs import write_text
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
-WARM_UP = 2
+WARM_UP = 1
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,18 @@ class Efficiency:
 def measure_all(
     presets: Sequence[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
 ) -> list[Efficiency]:
-    """Measure each preset on this machine, once: results are kept in `runs_dir/efficiency`.
+    """Measure presets on this machine, once: results are kept in `runs_dir/efficiency`.
 
     Args:
         repetitions: timed passes for the latency; a third of them for the throughput, a fifth (in
             processes of their own) for the memory on a CPU.
-        again: measure even what is known.
+        again: measure although it is known.
     """
-    measured = []
-    for name in presets:
-        path = _path(name, repetitions, runs_dir)
-        if again or not path.exists():
-            found = measure(name, repetitions)
-            write_text(path, json.dumps(asdict(found), indent=1))
-        measured.append(_read(path))
-    return measured
+    paths = [_path(name, repetitions, runs_dir) for name in presets]
+    if again or not all(path.exists() for path in paths):
+        for path, cost in zip(paths, measure(presets, repetitions), strict=True):
+            write_text(path, json.dumps(asdict(cost), indent=1))
+    return [_read(path) for path in paths]
 
 
 def keep_best(runs_dir: Path, results: Path) -> None:
@@ -107,31 +105,43 @@ def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
     return [_read(path) for path in paths if path.exists()]
 
 
-def measure(name: str, repetitions: int) -> Efficiency:
-    """Measure one preset on the device at hand."""
+def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
+    """Measure presets on the device at hand, in turns, so that a disturbance meets all alike."""
     device = env.device()
-    model = SuperSimpleNet(preset(name).model, weights=None)
-    model = model.to(device, memory_format=torch.channels_last).eval()
+    models = [
+        SuperSimpleNet(preset(name).model, weights=None)
+        .to(device, memory_format=torch.channels_last)
+        .eval()
+        for name in presets
+    ]
     one = torch.randn(1, 3, *IMAGE_SIZE)
     batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(one.to(device))
-    latency = _times(lambda: _infer(model, one, device), repetitions)
-    batches = _times(lambda: _infer(model, batch, device), max(2, repetitions // 3))
-    memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
-    if device.type == "cpu" and sys.platform == "linux":
-        memory = Spread.of([_cpu_memory_mb(name) for _ in range(max(1, repetitions // 5))])
-    return Efficiency(
-        preset=name,
-        repetitions=repetitions,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gflop=counter.get_total_flops() / 1e9,
-        latency_ms=Spread.of([1e3 * seconds for seconds in latency]),
-        throughput_img_s=Spread.of([THROUGHPUT_BATCH / seconds for seconds in batches]),
-        memory_mb=memory,
-        memory_allocated_mb=allocated,
-        environment=env.describe(device),
+    latencies = _times([partial(_infer, model, one, device) for model in models], repetitions)
+    batches = _times(
+        [partial(_infer, model, batch, device) for model in models], max(2, repetitions // 3)
     )
+    costs = []
+    for name, model, latency, seconds in zip(presets, models, latencies, batches, strict=True):
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            model(one.to(device))
+        memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
+        if device.type == "cpu" and sys.platform == "linux":
+            repeats = max(1, repetitions // 5)
+            memory = Spread.of([_cpu_memory_mb(name) for _ in range(repeats)])
+        costs.append(
+            Efficiency(
+                preset=name,
+                repetitions=repetitions,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                gflop=counter.get_total_flops() / 1e9,
+                latency_ms=Spread.of([1e3 * value for value in latency]),
+                throughput_img_s=Spread.of([THROUGHPUT_BATCH / value for value in seconds]),
+                memory_mb=memory,
+                memory_allocated_mb=allocated,
+                environment=env.describe(device),
+            )
+        )
+    return costs
 
 
 @torch.inference_mode()
@@ -142,14 +152,15 @@ def _infer(model: SuperSimpleNet, images: Tensor, device: torch.device) -> None:
         part.cpu()
 
 
-def _times(work: Callable[[], None], repetitions: int) -> list[float]:
-    for _ in range(WARM_UP):
-        work()
-    seconds = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
+def _times(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[float]]:
+    """Seconds of every repetition of each work, taken in turns after a warm-up."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for repetition in range(WARM_UP + repetitions):
+        for work, taken in zip(works, seconds, strict=True):
+            started = time.perf_counter()
+            work()
+            if repetition >= WARM_UP:
+                taken.append(time.perf_counter() - started)
     return seconds
 
 

@@ -50,7 +50,13 @@ def test_predict_keeps_the_order_over_batches(count, model, dataset):
     assert whole.score.unique().numel() == 6
 
 
-def test_evaluate_is_the_metrics_called_directly(dataset, prediction):
+def test_evaluate_is_the_metrics_called_directly(dataset):
+    generator = torch.Generator().manual_seed(0)
+    prediction = Prediction(
+        torch.randn(6, 1, 32, 32, generator=generator), torch.randn(6, generator=generator)
+    )
+    prediction.anomaly_map[:2] -= 1  # the good images: the lowest maps with the highest peaks
+    prediction.anomaly_map[:2, 0, 5, 5] = 10
     labels, maps = dataset.test.labels.numpy(), prediction.anomaly_map.numpy()
     expected = dict(image_metrics(prediction.score.numpy(), labels))
     expected |= pixel_metrics(maps, dataset.test.masks.numpy())

@@ -110,11 +110,16 @@ def test_the_backbone_stays_and_the_rest_moves(name, train, make_model):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What every optimiser step sees: one list per step of (learning rate, gradients) per group."""
+    """What every optimiser step sees, per group: (learning rate, gradients, weight decay)."""
     seen, step = [], torch.optim.AdamW.step
 
     def spy(self, *given, **named):
-        seen.append([(g["lr"], [p.grad.clone() for p in g["params"]]) for g in self.param_groups])
+        seen.append(
+            [
+                (group["lr"], [p.grad.clone() for p in group["params"]], group["weight_decay"])
+                for group in self.param_groups
+            ]
+        )
         return step(self, *given, **named)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
@@ -170,7 +175,7 @@ def test_one_step_follows_the_gradient_of_the_stated_loss(name, train, make_mode
     expected = [[p.grad for p in twin.adaptor.parameters()]]
     heads = [twin.seg_head, *([twin.cls_head] if twin.cls_head is not None else [])]
     expected.append([p.grad for head in heads for p in head.parameters()])
-    for (_, gradients), theirs in zip(groups, expected, strict=True):
+    for (_, gradients, _), theirs in zip(groups, expected, strict=True):
         for ours, stated in zip(gradients, theirs, strict=True):
             assert (ours - stated).norm() <= 1e-3 * stated.norm() + 1e-5
             if ours.ndim > 1:  # a bias that feeds a BatchNorm legitimately has none
@@ -184,6 +189,7 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
     for group, start in enumerate((1e-4, 2e-4)):
         rates = [step[group][0] for step in steps]
         assert rates == pytest.approx([start * share for share in expected])
+    assert {(adaptor[2], heads[2]) for adaptor, heads in steps} == {(1e-2, 1e-5)}
     assert [epoch.learning_rate for epoch in history.epochs] == [s[1][0] for s in steps]
 
 

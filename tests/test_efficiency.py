@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from ssn_lib import efficiency
+from ssn_lib.efficiency import Spread
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
+    monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
+    monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda name: 7.0)
+
+
+def test_spread_is_median_and_quartiles():
+    assert Spread.of([4.0, 1.0, 2.0, 3.0, 5.0]) == Spread(3.0, 2.0, 4.0)
+
+
+def test_works_take_turns_and_the_warm_up_is_not_counted():
+    calls = []
+    seconds = efficiency._times([lambda: calls.append("a"), lambda: calls.append("b")], 2)
+    assert calls == ["a", "b"] * (2 + efficiency.WARM_UP)
+    assert [len(taken) for taken in seconds] == [2, 2]
+
+
+def test_measured_once_and_kept(small, tmp_path, monkeypatch):
+    first = efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1)
+    assert [cost.parameters for cost in first] == [4_560_579, 5_740_995]
+    assert first[0].gflop < first[1].gflop
+    monkeypatch.setattr(efficiency, "measure", lambda *_: pytest.fail("measured again"))
+    assert efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1) == first
+
+
+def test_the_most_repeated_measurement_is_committed(small, tmp_path):
+    for repetitions in (2, 1):
+        efficiency.measure_all(["scenario_a"], tmp_path / "runs", repetitions=repetitions)
+    efficiency.keep_best(tmp_path / "runs", tmp_path / "results")
+    kept = efficiency.kept(["baseline", "scenario_a"], tmp_path / "results")
+    assert [(cost.preset, cost.repetitions) for cost in kept] == [("scenario_a", 2)]
+
+
+@pytest.mark.skipif(not efficiency.Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_memory_of_a_fresh_process_is_at_least_its_weights():
+    mb = efficiency._cpu_memory_mb("scenario_a")
+    assert 4_560_579 * 4 / 1e6 < mb < 2000
