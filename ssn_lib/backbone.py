@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
+import queue
+import threading
 from pathlib import Path
 from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import torch
 import torchvision
@@ -148,9 +150,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
         return _first(folders, names, "")
     except InputError:
         pass
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
+        _ask_whether_reachable(url)
         hub.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(hub / names[0]), progress=False)
     except (URLError, OSError, RuntimeError):
@@ -159,9 +160,30 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
             f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download "
             "failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
         ) from None
-    finally:
-        socket.setdefaulttimeout(patience)
     return hub / names[0]
+
+
+def _ask_whether_reachable(url: str) -> None:
+    """Raise URLError when the host has not answered in time, names and all its addresses included.
+
+    A socket's own timeout counts for each address, and a name look-up has none.
+    """
+    answered = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            with urlopen(Request(url, method="HEAD"), timeout=DOWNLOAD_TIMEOUT_S):
+                answered.put(None)
+        except OSError as error:
+            answered.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        error = answered.get(timeout=DOWNLOAD_TIMEOUT_S)
+    except queue.Empty:
+        error = TimeoutError(f"no answer in {DOWNLOAD_TIMEOUT_S} s")
+    if error is not None:
+        raise URLError(error)
 
 
 def _first(folders: list[Path], names: tuple[str, ...], message: str) -> Path:

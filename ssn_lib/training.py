@@ -206,10 +206,15 @@ class _Trainer:
             )
             bar.update()
         self.schedule.step()
+        validation = math.nan
+        if held_out is not None:
+            validation = self.validation_loss(held_out)
+            if not math.isfinite(validation):
+                return None
         return Epoch(
             number,
             total / len(data),
-            self.validation_loss(held_out) if held_out is not None else math.nan,
+            validation,
             learning_rate,
             time.perf_counter() - started,
         )

@@ -33,7 +33,7 @@ def test_images_of_one_name_keep_apart(tmp_path):
     assert len(set(names)) == 2
 
 
-def test_predict_writes_overlay_and_scores(tiny_run, tmp_path):
+def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):
     folder, images = tiny_run
     table = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
     written = pd.read_csv(tmp_path / "out/scores.csv")
@@ -41,7 +41,7 @@ def test_predict_writes_overlay_and_scores(tiny_run, tmp_path):
     assert ((written.score > written.threshold) == written.anomalous).all()
     for name in written.overlay:
         with Image.open(tmp_path / "out" / name) as overlay:
-            assert overlay.size == (64, 64)
+            assert overlay.size == dataset.test.image_size[::-1]
 
 
 def test_predict_names_what_is_missing(tiny_run, tmp_path):

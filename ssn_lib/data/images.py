@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,11 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The samples at those positions, as a set of their own."""
-        return ImageSet(tuple(self.samples[index] for index in indices), self.image_size)
+        part = ImageSet(tuple(self.samples[index] for index in indices), self.image_size)
+        for name in ("images", "masks"):  # what is decoded is not decoded again
+            if name in vars(self):
+                vars(part)[name] = vars(self)[name][list(indices)]
+        return part
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all relative paths and file sizes: other files make another run."""
+        """A hash of all relative paths and file sizes: other files make another run.
+
+        A file edited to the same size is not noticed.
+        """
         digest = hashlib.sha256()
         for part in (self.train, self.test):
             for sample in part.samples:
@@ -158,12 +166,12 @@ def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tens
         InputError: naming the file, when it cannot be read or is not of its image's size.
     """
     mask = _open(path).convert("L").point(lambda value: 255 if value else 0)
-    with Image.open(image_path) as image:
-        if image.size != mask.size:
-            raise InputError(
-                f"mask {path} is {mask.size[0]}×{mask.size[1]} pixels, its image {image_path} "
-                f"{image.size[0]}×{image.size[1]}: they must agree"
-            )
+    image_width, image_height = _size(image_path)
+    if (image_width, image_height) != mask.size:
+        raise InputError(
+            f"mask {path} is {mask.size[0]}×{mask.size[1]} pixels, its image {image_path} "
+            f"{image_width}×{image_height}: they must agree"
+        )
     height, width = image_size
     area = np.array(mask.resize((width, height), Image.Resampling.BOX))
     marked = area >= 128
@@ -180,15 +188,27 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _open(path: Path) -> Image.Image:
+    with _readable(path), Image.open(path) as image:
+        image.load()
+        return image
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """(width, height), from the header alone."""
+    with _readable(path), Image.open(path) as image:
+        return image.size
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever Pillow says of a damaged file, as one line that names it."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image file, or its header is damaged") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read: {error}; replace or remove it") from None
 
 
