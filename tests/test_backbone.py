@@ -161,7 +161,12 @@ def test_an_unreachable_download_lists_the_places(no_hub, tmp_path, monkeypatch)
 def test_a_silent_host_is_not_waited_for(no_hub, monkeypatch):
     assert backbone.DOWNLOAD_TIMEOUT_S < 10
     monkeypatch.setattr(backbone, "DOWNLOAD_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: time.sleep(5))
+
+    def silent(*_, **__):
+        time.sleep(5)
+        raise URLError("too late")
+
+    monkeypatch.setattr(backbone, "urlopen", silent)
     started = time.monotonic()
     with pytest.raises(InputError, match="the download failed"):
         find_weights("resnet18")
