@@ -18,6 +18,7 @@ from ssn_lib.env import device_name
 from ssn_lib.runs import Outcome, Record
 
 EMPTY = "–"
+NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset mvtec_ad --category …` makes one"
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
 NOISE_PRESETS = ("scenario_a", "scenario_b", "scenario_b_relative")
@@ -225,11 +226,7 @@ def _notes(
         for category in categories:
             asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
             if not any(outcome.record for outcome in asked):
-                command = (
-                    f"no record; `python -m ssn_lib run {name} --dataset mvtec_ad --category "
-                    f"{category}` fills it"
-                )
-                reason = asked[0].reason if asked else command
+                reason = asked[0].reason if asked else NO_RECORD
                 reasons.setdefault(reason, []).append(f"{name} {category}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
     return tuple(notes)

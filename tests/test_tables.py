@@ -74,7 +74,7 @@ def test_every_empty_cell_says_why():
     ]
     notes = "\n".join(tables.backbone_swap(outcomes).notes)
     assert "baseline bottle: no ImageNet weights" in notes
-    assert "ssn_lib run scenario_b --dataset mvtec_ad --category screw" in notes
+    assert "scenario_b screw: no record; `python -m ssn_lib run" in notes
     assert "scenario_a bottle" not in notes
 
 
