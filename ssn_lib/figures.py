@@ -102,6 +102,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     for cost, colour in zip(costs, PALETTE, strict=False):
         memory = cost.memory_mb.median if cost.memory_mb else float("nan")
         area = 900 * memory / max(memories) if cost.memory_mb else 120
+        placed = False
         for category, marker in zip(categories, MARKERS, strict=False):
             values = [
                 outcome.record.metrics.get("I-AUROC")
@@ -112,10 +113,13 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
             known = [value for value in values if value is not None]
             if not known:
                 continue
+            placed = True
             point = (cost.latency_ms.median, float(np.mean(known)))
             axes.scatter(*point, s=area, color=colour, alpha=0.35, marker="o", edgecolor="black")
             axes.scatter(*point, s=28, color="black", marker=marker)
         label = f"{preset(cost.preset).title}, {memory:.0f} MB"
+        if not placed:
+            label += f"\n({cost.latency_ms.median:.0f} ms; accuracy not measured)"
         axes.scatter([], [], s=90, color=colour, alpha=0.5, edgecolor="black", label=label)
     for category, marker in zip(categories, MARKERS, strict=False):
         axes.scatter([], [], s=28, color="black", marker=marker, label=category)
