@@ -87,9 +87,9 @@ def _study(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from ssn_lib.efficiency import measure_all
-    from ssn_lib.tables import efficiency
+    from ssn_lib.tables import SWAP_PRESETS, efficiency
 
-    measured = measure_all(["baseline", "scenario_a", "scenario_b"], options.runs_dir, again=True)
+    measured = measure_all(SWAP_PRESETS, options.runs_dir, again=True)
     print(efficiency(measured).to_markdown())
 
 
@@ -120,11 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, call: object, help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=call)
-        sub.add_argument(
-            "--weights-dir",
-            default="imagenet",
-            help="folder or file of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
-        )
         return sub
 
     sub = command(
@@ -140,12 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="model.backbone=resnet34"
     )
+    _add_weights_dir(sub)
     _add_data_root(sub)
     _add_runs_dir(sub)
     _add_json(sub)
 
     sub = command("evaluate", _evaluate, "Predict a run's test images again and print the metrics.")
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    _add_weights_dir(sub)
     _add_data_root(sub)
     _add_json(sub)
 
@@ -153,10 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
     sub.add_argument("--out", type=Path, required=True)
+    _add_weights_dir(sub)
 
     sub = command("study", _study, "Run the study's notebooks.")
     sub.add_argument("--profile", default="demo")
     sub.add_argument("--only", help="notebook numbers, such as 01,03")
+    _add_weights_dir(sub)
     _add_data_root(sub)
     _add_runs_dir(sub)
 
@@ -166,6 +165,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("report", _report, "Redraw figures/ from the records in results/.")
     sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
     return parser
+
+
+def _add_weights_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights-dir",
+        default="imagenet",
+        help="folder or file of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
+    )
 
 
 def _add_data_root(parser: argparse.ArgumentParser) -> None:

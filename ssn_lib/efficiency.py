@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssn_lib import env
 from ssn_lib.config import preset, to_dict
 from ssn_lib.errors import InputError
+from ssn_lib.files import write_text
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.runs import write_text
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16

@@ -13,8 +13,9 @@ from PIL import Image
 
 from ssn_lib.data.images import list_images, read_image
 from ssn_lib.errors import InputError
+from ssn_lib.files import write_text, written_whole
 from ssn_lib.inference import predict
-from ssn_lib.runs import load_run, write_text
+from ssn_lib.runs import load_run
 
 OVERLAY_OPACITY = 0.55
 
@@ -51,7 +52,8 @@ def inspect(
             prediction.anomaly_map[0, 0].numpy(),
             record.thresholds.map,
         )
-        save_image(out / name, overlay)
+        with written_whole(out / name) as file:
+            Image.fromarray(overlay).save(file, format="PNG")
         rows.append(
             {
                 "image": str(path),
@@ -79,22 +81,6 @@ def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) ->
     colour = colormaps["inferno"](strength)[..., :3] * 255
     opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)[..., None]
     return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
-
-
-def save_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write a PNG whole or not at all.
-
-    Raises:
-        InputError: the folder cannot be written, or the disk is full.
-    """
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(temporary, format="PNG")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _overlay_names(files: list[Path]) -> list[str]:

@@ -6,11 +6,9 @@ status), `history.csv`, `scores.csv` and `weights.pt`; while it trains, `checkpo
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -32,9 +30,10 @@ from ssn_lib.config import (
 )
 from ssn_lib.data import Dataset, load_dataset
 from ssn_lib.errors import InputError
+from ssn_lib.files import write_text, written_whole
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.training import History, fit, write_torch
+from ssn_lib.training import History, fit
 
 SCHEMA = 1
 
@@ -221,26 +220,6 @@ def dataset_of(record: Record, root: Path | None) -> Dataset:
     return dataset
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        InputError: the folder cannot be written, or the disk is full.
-    """
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-
-
 def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
     """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
     torch.manual_seed(config.seed)
@@ -281,7 +260,8 @@ def _finish(
         write_text(folder / "scores.csv", scores.to_csv(index=False))
     rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs])
     write_text(folder / "history.csv", rows.to_csv(index=False))
-    write_torch(folder / "weights.pt", model.trained_state())
+    with written_whole(folder / "weights.pt") as file:
+        torch.save(model.trained_state(), file)
     epoch_seconds = [epoch.seconds for epoch in history.epochs]
     record = Record(
         run_id=config.run_id,

@@ -21,8 +21,9 @@ from ssn_lib.config import nearest, preset
 from ssn_lib.data import Dataset, load_dataset
 from ssn_lib.efficiency import Efficiency, keep_best, kept, measure_all
 from ssn_lib.errors import InputError
+from ssn_lib.files import write_text
 from ssn_lib.inference import predict
-from ssn_lib.runs import Outcome, Record, read_record, write_text
+from ssn_lib.runs import Outcome, Record, read_record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")

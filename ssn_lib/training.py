@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from ssn_lib import env
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.errors import InputError
+from ssn_lib.files import written_whole
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.noise import Synthetic, synthesise
@@ -254,7 +253,8 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        write_torch(path, state)
+        with written_whole(path) as file:
+            torch.save(state, file)
 
     def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
         """Take the state over from a checkpoint of the same training."""
@@ -266,26 +266,6 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"]), state["best"]
-
-
-def write_torch(path: Path, state: Any) -> None:
-    """`torch.save` that leaves either the whole new file or the old one.
-
-    Raises:
-        InputError: the folder cannot be written, or the disk is full.
-    """
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise InputError(f"cannot write {path}: {error}; free space or choose --runs-dir") from None
 
 
 def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
