@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from ssn_lib.backbone import Backbone, load_weights
 from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
+from ssn_lib.upscaled import POOL
 
 SEG_HIDDEN = 1024
 CLS_CHANNELS = 128
-POOL = 3  # neighbourhood over which features are averaged
+LEAKY_SLOPE = 0.2
 BLUR_SIGMA = 4.0  # of the final map, in pixels of the image
 
 
@@ -44,7 +45,7 @@ class SegmentationHead(nn.Sequential):
         super().__init__(
             nn.Conv2d(channels, SEG_HIDDEN, kernel_size=1),
             nn.BatchNorm2d(SEG_HIDDEN),
-            nn.LeakyReLU(0.2, inplace=True),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
             nn.Conv2d(SEG_HIDDEN, 1, kernel_size=1, bias=False),
         )
 
@@ -76,7 +77,10 @@ class ClassificationHead(nn.Module):
         channels = features.shape[1]
         hidden = F.conv2d(features, conv.weight[:, :channels], conv.bias, padding=2)
         hidden = hidden + F.conv2d(map_logits, conv.weight[:, channels:], padding=2)
-        hidden = activate(normalise(hidden))
+        return self.score(activate(normalise(hidden)), map_logits)
+
+    def score(self, hidden: Tensor, map_logits: Tensor) -> Tensor:
+        """What the convolution block made, (B, 128, h, w), and map logits to score logits (B,)."""
         pooled = [
             pool for part in (hidden, map_logits) for pool in (part.amax((2, 3)), part.mean((2, 3)))
         ]

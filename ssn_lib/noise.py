@@ -16,23 +16,19 @@ EMPTY_PROBABILITY = 0.5
 
 
 class Synthetic(NamedTuple):
-    """A duplicated batch with synthetic anomalies.
+    """Synthetic anomalies of a duplicated batch (both copies one after the other).
 
     Attributes:
-        noise: (A, C, h, w), masked noise of the samples that have any.
-        active: (A,) their positions in the duplicated batch.
+        pixels: (M,) the feature pixels that get noise: positions in (2B, h, w), flattened.
+        noise: (M, C) what is added there.
         masks: (2B, 1, h, w) float 0/1, real and synthetic defects.
         labels: (2B,) float 0/1.
     """
 
+    pixels: Tensor
     noise: Tensor
-    active: Tensor
     masks: Tensor
     labels: Tensor
-
-    def add_to(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) features, duplicated and perturbed: (2B, C, h, w)."""
-        return torch.cat((features, features)).index_add_(0, self.active, self.noise)
 
 
 def perlin_masks(
@@ -98,47 +94,40 @@ def perlin_masks(
 
 
 def synthesise(
-    features: Tensor,
     masks: Tensor,
     labels: Tensor,
+    channels: int,
+    std: float,
     config: NoiseConfig,
     generator: torch.Generator,
 ) -> Synthetic:
     """Synthetic anomalies for a batch that is about to be duplicated.
 
     Args:
-        features: (B, C, h, w) adapted features; their shape, and for `std_unit="feature"` their
-            spread, decide the noise.
         masks: (B, 1, h, w) 0/1, real defects: noise never lies on them.
         labels: (B,) 0/1.
-        config: `std` and `mask` say which noise and where.
-        generator: sole source of randomness, on the features' device.
+        channels: C of the features.
+        std: the noise's standard deviation.
+        config: `mask` says where the noise lies.
+        generator: sole source of randomness, on the masks' device.
 
     Returns:
-        Noise drawn only for the samples whose mask is not empty, with masks and labels updated.
+        Noise drawn only for the pixels that get it, with masks and labels updated.
 
     Source: Rolih et al., ICPR 2024, section 3.3; "half" masks: Liu et al., SimpleNet, CVPR 2023.
     """
-    batch, channels, height, width = features.shape
+    batch, _, height, width = masks.shape
     if config.mask == "perlin":
         where = perlin_masks(2 * batch, (height, width), config.perlin_threshold, generator)
     else:
-        where = torch.ones((2 * batch, 1, height, width), device=features.device)
+        where = torch.ones((2 * batch, 1, height, width), device=masks.device)
         where[:batch] = 0
     masks, labels = torch.cat((masks, masks)).float(), torch.cat((labels, labels)).float()
     where = where * (1 - masks)
-    active = where.flatten(1).any(dim=1).nonzero()[:, 0]
-    std = config.std
-    if config.std_unit == "feature":
-        std = std * features.detach().std().item()
-    noise = torch.randn(
-        (len(active), channels, height, width), generator=generator, device=features.device
-    )
-    masks = torch.maximum(masks, where)
+    pixels = where.flatten().nonzero()[:, 0]
+    noise = std * torch.randn((len(pixels), channels), generator=generator, device=masks.device)
     synthetic = where.flatten(1).any(dim=1).float()
-    # In the layout of the features: adding across layouts is several times slower.
-    noise = (noise * std * where[active]).contiguous(memory_format=torch.channels_last)
-    return Synthetic(noise, active, masks, torch.maximum(labels, synthetic))
+    return Synthetic(pixels, noise, torch.maximum(masks, where), torch.maximum(labels, synthetic))
 
 
 def _fade(t: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ssn_lib import env
+from ssn_lib import env, split
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.noise import Synthetic, synthesise
+from ssn_lib.noise import synthesise
+from ssn_lib.upscaled import Upscaled
 
 FEATURE_BATCH = 16  # images per pass of the frozen backbone
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -221,13 +222,16 @@ class _Trainer:
     def loss(self, data: _Features, indices: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of one batch, duplicated and perturbed."""
         layers, masks, labels = data.batch(indices, self.device)
-        plain = self.model.upscale(layers)
-        adapted = self.model.adaptor(plain)
-        masks = (F.interpolate(masks, size=plain.shape[-2:], mode="bilinear") >= 0.5).float()
-        synthetic: Synthetic = synthesise(adapted, masks, labels, self.config.noise, generator)
-        map_logits, score_logits = self.model.heads(
-            synthetic.add_to(plain), synthetic.add_to(adapted)
-        )
+        features = Upscaled(layers, self.model.config.upscale, self.model.config.align_corners)
+        adapted = split.adapt(self.model.adaptor, features)
+        noise, std = self.config.noise, self.config.noise.std
+        if noise.std_unit == "feature":
+            with torch.no_grad():
+                std = std * adapted.values().std().item()
+        masks = (F.interpolate(masks, size=features.size, mode="bilinear") >= 0.5).float()
+        channels = sum(self.model.backbone.channels)
+        synthetic = synthesise(masks, labels, channels, std, noise, generator)
+        map_logits, score_logits = split.heads(self.model, features, adapted, synthetic)
         return detection_loss(
             map_logits, score_logits, synthetic.masks, synthetic.labels, self.config.focal
         )

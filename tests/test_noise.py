@@ -154,80 +154,66 @@ def test_same_seed_same_masks_and_no_global_randomness():
 # --- synthesise ------------------------------------------------------------------------------
 
 
+CHANNELS, STD = 5, 0.015
+
+
 @pytest.fixture
 def batch():
-    """Features of 8 samples, two of them with a real defect."""
-    features = torch.randn(8, 5, 16, 16, generator=seeded(11)) * 3
+    """Masks and labels of 8 samples, two of them with a real defect."""
     masks = torch.zeros(8, 1, 16, 16)
     masks[1, :, 2:7, 3:9], masks[5, :, :, :8] = 1, 1
-    return features, masks, masks.flatten(1).any(1).long()
+    return masks, masks.flatten(1).any(1).long()
+
+
+def make(batch, config=None, seed=0, std=STD):
+    return synthesise(*batch, CHANNELS, std, config or NoiseConfig(), seeded(seed))
+
+
+def touched(made):
+    """(2B, 1, h, w): the pixels that get noise."""
+    where = torch.zeros(made.masks.shape).flatten()
+    where[made.pixels] = 1
+    return where.view(made.masks.shape) > 0
 
 
 def test_noise_lies_inside_the_masks_and_never_on_real_defects(batch):
-    features, masks, labels = batch
-    made = synthesise(features, masks, labels, NoiseConfig(), seeded())
-    change = made.add_to(features) - torch.cat((features, features))
-    touched = change.abs().amax(1, keepdim=True) > 0
-    real = torch.cat((masks, masks)) > 0
-    assert touched.any()
-    assert not (touched & real).any()
-    assert torch.equal(made.masks > 0, touched | real)
+    made, real = make(batch), torch.cat((batch[0], batch[0])) > 0
+    assert made.noise.shape == (len(made.pixels), CHANNELS)
+    assert len(made.pixels.unique()) == len(made.pixels) > 0
+    assert not (touched(made) & real).any()
+    assert torch.equal(made.masks > 0, touched(made) | real)
     assert torch.equal(made.labels, made.masks.flatten(1).any(1).float())
     assert 0 < made.labels.sum() < 16
-    inside = change.permute(1, 0, 2, 3)[:, touched[:, 0]]
-    assert abs(inside.std().item() / 0.015 - 1) < 0.1
-    assert abs(inside.mean().item()) < 0.001
-
-
-def test_the_same_noise_is_added_to_both_features(batch):
-    features, masks, labels = batch
-    made = synthesise(features, masks, labels, NoiseConfig(), seeded())
-    other = torch.zeros_like(features)
-    change = made.add_to(features) - torch.cat((features, features))
-    torch.testing.assert_close(made.add_to(other), change, rtol=0, atol=1e-6)
-    assert torch.equal(features, batch[0])
+    assert abs(made.noise.std().item() / STD - 1) < 0.1
+    assert abs(made.noise.mean().item()) < 0.001
 
 
 def test_a_defective_image_keeps_its_label_where_nothing_is_added(batch):
-    features, masks, labels = batch
-    made = synthesise(features, masks, labels, NoiseConfig(perlin_threshold=9), seeded())
-    assert len(made.active) == 0
+    masks, labels = batch
+    made = make(batch, NoiseConfig(perlin_threshold=9))
+    assert len(made.pixels) == 0
     assert torch.equal(made.labels, torch.cat((labels, labels)).float())
     assert torch.equal(made.masks, torch.cat((masks, masks)))
-    assert torch.equal(made.add_to(features), torch.cat((features, features)))
 
 
-def test_zero_std_changes_no_feature(batch):
-    features, masks, labels = batch
-    made = synthesise(features, masks, labels, NoiseConfig(std=0.0), seeded())
-    assert torch.equal(made.add_to(features), torch.cat((features, features)))
-    assert len(made.active) > 0
-
-
-@pytest.mark.parametrize("scale", [1.0, 10.0])
-def test_std_in_feature_units_follows_the_features_spread(scale, batch):
-    features, masks, labels = batch
-    absolute, relative = (
-        synthesise(scale * features, masks, labels, NoiseConfig(std=0.12, std_unit=unit), seeded())
-        for unit in ("absolute", "feature")
-    )
-    spread = (scale * features).std()
-    torch.testing.assert_close(relative.noise, absolute.noise * spread, rtol=1e-4, atol=1e-6)
-    assert torch.equal(relative.masks, absolute.masks)
+def test_the_noise_grows_with_its_standard_deviation(batch):
+    small, large, none = (make(batch, std=std) for std in (STD, 10 * STD, 0.0))
+    torch.testing.assert_close(large.noise, 10 * small.noise)
+    assert torch.equal(none.noise, torch.zeros_like(small.noise))
+    assert torch.equal(none.masks, small.masks)
 
 
 def test_half_masks_leave_the_first_half_clean(batch):
-    features, masks, labels = batch
-    made = synthesise(features, masks, labels, NoiseConfig(mask="half"), seeded())
-    clean, noisy = made.add_to(features).chunk(2)
-    assert torch.equal(clean, features)
-    real = masks.expand_as(features) > 0
-    assert ((noisy != features) == ~real).all()
+    masks, labels = batch
+    made = make(batch, NoiseConfig(mask="half"))
+    clean, noisy = touched(made).chunk(2)
+    assert not clean.any()
+    assert torch.equal(noisy, masks == 0)
     assert torch.equal(made.masks, torch.cat((masks, torch.ones_like(masks))))
     assert torch.equal(made.labels, torch.cat((labels.float(), torch.ones(8))))
 
 
 def test_synthesise_repeats_for_a_seed(batch):
-    first, again, other = (synthesise(*batch, NoiseConfig(), seeded(s)) for s in (1, 1, 2))
+    first, again, other = (make(batch, seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.masks, other.masks)

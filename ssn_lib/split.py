@@ -1,0 +1,264 @@
+"""The heads on a duplicated batch, split into what both copies share and what noise adds.
+
+In training every image is seen twice, and the copies differ only at the pixels that got noise. So
+the shared part is computed once, from the backbone's small outputs (`upscaled`), and the noise's
+part only where there is noise. Loss and gradients are those of `SuperSimpleNet.heads` on the whole
+duplicated batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssn_lib.model import LEAKY_SLOPE, ClassificationHead, SegmentationHead, SuperSimpleNet
+from ssn_lib.noise import Synthetic
+from ssn_lib.upscaled import Upscaled
+
+CHUNK = 128  # pixels at a time on a CPU: what is between the operations then stays in its cache
+
+
+class Affine(NamedTuple):
+    """Features that are an affine map of upscaled ones, pixel by pixel; never built.
+
+    Attributes:
+        matrix: (C, C'), None for the identity. bias: (C,), None for none.
+    """
+
+    base: Upscaled
+    matrix: Tensor | None = None
+    bias: Tensor | None = None
+
+    def conv(self, weight: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Convolution with (K, C, k, k): (B, h, w, K), and what the bias adds to it for any image:
+        (K,) when k is 1, else (h, w, K)."""
+        if self.matrix is None:
+            return self.base.conv(weight), 0.0
+        out = self.base.conv(torch.einsum("kcyx,cd->kdyx", weight, self.matrix))
+        if weight.shape[-1] == 1:
+            return out, weight[:, :, 0, 0] @ self.bias
+        constant = self.bias[None, :, None, None].expand(-1, -1, *self.base.size)
+        constant = F.conv2d(constant, weight, padding=weight.shape[-1] // 2)
+        return out, constant[0].permute(1, 2, 0)
+
+    def values(self) -> Tensor:
+        """The features themselves, (B, h, w, C)."""
+        return self.base.conv(self.matrix[:, :, None, None]) + self.bias
+
+
+class Dense(NamedTuple):
+    """Features that had to be built, (B, h, w, C)."""
+
+    features: Tensor
+
+    def conv(self, weight: Tensor) -> tuple[Tensor, float]:
+        """As `Affine.conv`."""
+        if weight.shape[-1] == 1:
+            return F.linear(self.features, weight[:, :, 0, 0]), 0.0
+        images = self.features.permute(0, 3, 1, 2)
+        return F.conv2d(images, weight, padding=weight.shape[-1] // 2).permute(0, 2, 3, 1), 0.0
+
+    def values(self) -> Tensor:
+        """As `Affine.values`."""
+        return self.features
+
+
+def adapt(adaptor: nn.Module, features: Upscaled) -> Affine | Dense:
+    """What the adaptor makes of upscaled features."""
+    if isinstance(adaptor, nn.Conv2d):
+        return Affine(features, adaptor.weight[:, :, 0, 0], adaptor.bias)
+    conv, normalise, activate = adaptor
+    hidden = (features.conv(conv.weight) + conv.bias).permute(0, 3, 1, 2)
+    return Dense(activate(normalise(hidden)).permute(0, 2, 3, 1))
+
+
+def heads(
+    model: SuperSimpleNet, features: Upscaled, adapted: Affine | Dense, synthetic: Synthetic
+) -> tuple[Tensor, Tensor]:
+    """Map and score logits of the duplicated, perturbed batch.
+
+    Returns:
+        (2B, 1, h, w) and (2B,), as `model.heads` on the features with the noise added.
+    """
+    map_logits = _segment(model.seg_head, adapted, synthetic)
+    map_logits = map_logits.view(2 * len(features), 1, *features.size)
+    if model.cls_head is None:
+        return map_logits, map_logits.amax((1, 2, 3))
+    seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
+    shown = Affine(features) if model.config.score == "plain" else adapted
+    return map_logits, _classify(model.cls_head, shown, synthetic, seen)
+
+
+def _segment(head: SegmentationHead, adapted: Affine | Dense, synthetic: Synthetic) -> Tensor:
+    """Map logits of every pixel of the duplicated batch, (2B·h·w,)."""
+    first, normalise, activate, last = head
+    shared, constant = adapted.conv(first.weight)
+    shared = shared.reshape(-1, shared.shape[-1])
+    pixels = len(shared)
+    # How often a pixel occurs without noise in the two copies.
+    copies = shared.new_full((pixels,), 2.0)
+    where = synthetic.pixels % pixels
+    copies.index_add_(0, where, copies.new_full((len(where),), -1.0))
+    added = F.linear(synthetic.noise, first.weight[:, :, 0, 0])
+    bias, out = first.bias + constant, last.weight[0, :, 0, 0]
+    if head.training:
+        clean, noisy, mean, variance = _SegmentationTail.apply(
+            shared, added, where, copies, bias, normalise.weight, normalise.bias, out, normalise.eps
+        )
+        with torch.no_grad():
+            normalise.num_batches_tracked += 1
+            normalise.running_mean.lerp_(mean, normalise.momentum)
+            unbiased = variance * (2 * pixels / max(1, 2 * pixels - 1))
+            normalise.running_var.lerp_(unbiased, normalise.momentum)
+    else:
+        hidden = torch.cat((shared, shared[where] + added)) + bias
+        hidden = normalise(hidden[:, :, None, None])[:, :, 0, 0]
+        clean, noisy = (activate(hidden) @ out).split((pixels, len(where)))
+    return torch.cat((clean, clean)).index_copy(0, synthetic.pixels, noisy)
+
+
+def _classify(
+    head: ClassificationHead, features: Affine | Dense, synthetic: Synthetic, map_logits: Tensor
+) -> Tensor:
+    """Score logits (2B,) from features and map logits (2B, 1, h, w)."""
+    conv, normalise, activate = head.conv
+    weight, on_map = conv.weight[:, :-1], conv.weight[:, -1:]
+    shared, constant = features.conv(weight)
+    count, height, width, kernels = shared.shape
+    shared = (shared + (constant + conv.bias)).view(-1, kernels)
+    # The spare row takes what a kernel throws over the image's border.
+    hidden = torch.cat((shared, shared, shared.new_zeros(1, kernels)))
+    targets = _targets(synthetic.pixels, (2 * count, height, width), weight.shape[-1])
+    taps = weight.permute(2, 1, 3, 0).flatten(2)  # (dy, C, dx·K)
+    for tap, target in zip(taps.unbind(), targets, strict=True):
+        hidden.index_add_(0, target, (synthetic.noise @ tap).view(-1, kernels))
+    hidden = hidden[:-1].view(2 * count, height, width, kernels).permute(0, 3, 1, 2)
+    hidden = hidden + F.conv2d(map_logits, on_map, padding=on_map.shape[-1] // 2)
+    return head.score(activate(normalise(hidden)), map_logits)
+
+
+def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> Tensor:
+    """Where the taps of a kernel take each pixel: (taps, len(pixels)·taps); outside: the last + 1.
+
+    Row dy holds, for pixel after pixel, the targets of dx = 0, 1, …
+    """
+    count, height, width = shape
+    x, y, image = pixels % width, pixels // width % height, pixels // (width * height)
+    offset = taps // 2 - torch.arange(taps, device=pixels.device)
+    rows = (y + offset[:, None])[:, :, None]  # (dy, M, 1)
+    columns = (x[:, None] + offset)[None]  # (1, M, dx)
+    target = (image[:, None] * height + rows) * width + columns
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return target.where(inside, count * height * width).flatten(1)
+
+
+class _SegmentationTail(torch.autograd.Function):
+    """BatchNorm over the duplicated batch, LeakyReLU and the last 1×1 convolution.
+
+    A pixel without noise is computed once and counted as often as it occurs. With z the normalised
+    value and g the logit's gradient, ∂L/∂z = g · w · slope(z); BatchNorm's own gradient follows the
+    usual formula with weighted means.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        shared: Tensor,
+        added: Tensor,
+        where: Tensor,
+        copies: Tensor,
+        bias: Tensor,
+        weight: Tensor,
+        shift: Tensor,
+        last: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(P, K) hidden values of the shared pixels, (M, K) what noise adds at pixels `where`;
+        `copies` (P,). Returns logits (P,) and (M,), and mean and variance (K,) of the batch."""
+        noisy = shared.index_select(0, where).add_(added)
+        ones = copies.new_ones(len(noisy))
+        total = copies.sum() + len(noisy)
+        mean = (copies @ shared + ones @ noisy) / total
+        squares = torch.zeros_like(mean)
+        for rows, counted in ((shared, copies), (noisy, ones)):
+            for part, count in _pieces(rows, counted):
+                squares += count @ (part - mean).square_()
+        variance = squares / total
+        scale = weight * torch.rsqrt(variance + eps)
+        offset = shift - mean * scale
+        logits = []
+        for rows in (shared, noisy):
+            out = rows.new_empty(len(rows))
+            for part, piece in _pieces(rows, out):
+                z = torch.addcmul(offset, part, scale)
+                torch.mv(F.leaky_relu(z, LEAKY_SLOPE, inplace=True), last, out=piece)
+            logits.append(out)
+        ctx.save_for_backward(shared, noisy, where, copies, mean, variance, weight, shift, last)
+        ctx.eps, ctx.total = eps, total
+        mean = mean + bias  # which BatchNorm takes away: it is in the statistics only
+        ctx.mark_non_differentiable(mean, variance)
+        return *logits, mean, variance
+
+    @staticmethod
+    def backward(
+        ctx: Any, on_shared: Tensor, on_noisy: Tensor, *_: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        shared, noisy, where, copies, mean, variance, weight, shift, last = ctx.saved_tensors
+        inverse = torch.rsqrt(variance + ctx.eps)
+        scale = weight * inverse
+        offset = shift - mean * scale
+        both = (
+            (shared, on_shared.contiguous(), copies),
+            (noisy, on_noisy.contiguous(), copies.new_ones(len(noisy))),
+        )
+
+        # Two sums over all pixels suffice: of g · slope(z) and of g · slope(z) · x̂.
+        slopes, moments = torch.zeros_like(last), torch.zeros_like(last)
+        for rows, gradient, _ in both:
+            for part, g in _pieces(rows, gradient):
+                steep = _slope(torch.addcmul(offset, part, scale))
+                slopes += g @ steep
+                moments += g @ steep.mul_(part)
+        moments = (moments - mean * slopes) * inverse
+        on_weight, on_shift = last * moments, last * slopes
+        on_last = weight * moments + shift * slopes
+
+        # ∂L/∂h = scale · (∂L/∂z − copies / total · (Σ ∂L/∂z + x̂ Σ ∂L/∂z x̂))
+        per_pixel = scale * on_weight * inverse / ctx.total
+        constant = scale * on_shift / ctx.total - mean * per_pixel
+        outer = last * scale
+        results = []
+        for rows, gradient, counted in both:
+            out = torch.empty_like(rows)
+            for part, g, count, piece in _pieces(rows, gradient, counted, out):
+                torch.mul(g[:, None], outer, out=piece)
+                piece.mul_(_slope(torch.addcmul(offset, part, scale)))
+                piece.addcmul_(torch.addcmul(constant, part, per_pixel), count[:, None], value=-1)
+            results.append(out)
+        on_rows, on_added = results
+        on_rows.index_add_(0, where, on_added)
+        return (
+            on_rows,
+            on_added,
+            None,
+            None,
+            torch.zeros_like(mean),
+            on_weight,
+            on_shift,
+            on_last,
+            None,
+        )
+
+
+def _slope(z: Tensor) -> Tensor:
+    """Of the LeakyReLU at z; overwrites z."""
+    return z.gt_(0).mul_(1 - LEAKY_SLOPE).add_(LEAKY_SLOPE)
+
+
+def _pieces(*tensors: Tensor) -> zip:
+    """The tensors' rows, some at a time."""
+    step = CHUNK if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
+    return zip(*(tensor.split(step) for tensor in tensors), strict=True)

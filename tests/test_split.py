@@ -1,0 +1,140 @@
+"""The split step against the plain one: the same loss and gradients, in float64."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssn_lib import preset, split
+from ssn_lib.config import ModelConfig, NoiseConfig
+from ssn_lib.losses import detection_loss
+from ssn_lib.noise import synthesise
+from ssn_lib.upscaled import Upscaled
+
+SIMPLENET = preset("simplenet").model
+MODELS = {
+    "scenario A": ModelConfig(),
+    "ICPR": ModelConfig(score="adapted"),
+    "anomalib's corners": ModelConfig(align_corners=False),
+    "scenario B": preset("scenario_b").model,
+    "scenario B, ICPR": replace(preset("scenario_b").model, score="adapted"),
+    "SimpleNet": SIMPLENET,
+    "three layers": ModelConfig(layers=(1, 2, 3)),
+    "gradient through the map": ModelConfig(stop_map_gradient=False),
+}
+
+
+@pytest.fixture
+def batch():
+    """Three images, not square, one with a real defect, and its noise."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(3, 3, 64, 96, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0.0, 1.0, 0.0])
+    return images, labels, generator
+
+
+def plain_step(model, images, synthetic):
+    """Everything duplicated and built at full size, as the method is stated."""
+    plain = model.features(images)
+    adapted = model.adaptor(plain)
+
+    def perturbed(features):
+        both = torch.cat((features, features)).permute(0, 2, 3, 1)
+        flat = both.flatten(0, 2).index_add(0, synthetic.pixels, synthetic.noise)
+        return flat.view(both.shape).permute(0, 3, 1, 2)
+
+    return model.heads(perturbed(plain), perturbed(adapted))
+
+
+def split_step(model, images, synthetic):
+    layers = model.backbone(images)
+    features = Upscaled(layers, model.config.upscale, model.config.align_corners)
+    return split.heads(model, features, split.adapt(model.adaptor, features), synthetic)
+
+
+@pytest.mark.parametrize("mask", ["perlin", "half"])
+@pytest.mark.parametrize("name", MODELS)
+def test_loss_gradients_and_statistics_are_the_plain_steps(
+    name, mask, batch, make_model, randomise_batchnorm
+):
+    images, labels, generator = batch
+    results = []
+    for step in (plain_step, split_step):
+        model = randomise_batchnorm(make_model(MODELS[name])).double().train()
+        grid = model.features(images[:1]).shape[1:]
+        masks = torch.zeros(3, 1, *grid[1:])
+        masks[1, :, 2:5, 3:9] = 1
+        generator.manual_seed(7)
+        synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(mask=mask), generator)
+        synthetic = synthetic._replace(
+            noise=synthetic.noise.double(),
+            masks=synthetic.masks.double(),
+            labels=synthetic.labels.double(),
+        )
+        logits = step(model, images, synthetic)
+        detection_loss(*logits, synthetic.masks, synthetic.labels, True).backward()
+        results.append((model, logits))
+    (plain, expected), (fast, logits) = results
+    for a, b in zip(logits, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    parameters = dict(fast.named_parameters())
+    moved = 0
+    for key, parameter in plain.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(
+                parameters[key].grad, parameter.grad, rtol=1e-8, atol=1e-10, msg=key
+            )
+            moved += parameter.grad.abs().max() > 1e-6
+    assert moved >= 5  # the comparison can tell
+    states = fast.state_dict()
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(states[key], value, rtol=1e-9, atol=1e-9, msg=key)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+def test_eval_mode_uses_the_running_statistics(name, batch, make_model, randomise_batchnorm):
+    images, labels, generator = batch
+    model = randomise_batchnorm(make_model(MODELS[name])).double().eval()
+    grid = model.features(images).shape[1:]
+    masks = torch.zeros(3, 1, *grid[1:])
+    synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(), generator)
+    synthetic = synthetic._replace(noise=synthetic.noise.double())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for a, b in zip(
+        split_step(model, images, synthetic), plain_step(model, images, synthetic), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_gradient_of_the_noise(batch, make_model):
+    """A learned noise source needs it."""
+    images, labels, generator = batch
+    gradients = []
+    for step in (plain_step, split_step):
+        model = make_model().double().train()
+        grid = model.features(images[:1]).shape[1:]
+        generator.manual_seed(7)
+        masks = torch.zeros(3, 1, *grid[1:])
+        synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(), generator)
+        noise = synthetic.noise.double().requires_grad_()
+        map_logits, score = step(model, images, synthetic._replace(noise=noise))
+        (map_logits.square().mean() + score.square().mean()).backward()
+        gradients.append(noise.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-8, atol=1e-12)
+    assert gradients[0].abs().max() > 1e-8
+
+
+def test_no_noise_at_all(batch, make_model):
+    images, labels, generator = batch
+    model = make_model().double().train()
+    nothing = NoiseConfig(perlin_threshold=9)
+    masks = torch.zeros(3, 1, 16, 24)
+    synthetic = synthesise(masks, labels, 384, 0.3, nothing, generator)
+    synthetic = synthetic._replace(noise=synthetic.noise.double())
+    assert len(synthetic.pixels) == 0
+    for a, b in zip(
+        split_step(model, images, synthetic), plain_step(model, images, synthetic), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
