@@ -125,8 +125,14 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """A readable slug and a hash of the whole configuration."""
-        digest = hashlib.sha256(json.dumps(to_dict(self), sort_keys=True).encode()).hexdigest()
+        """A readable slug and a hash of the whole configuration.
+
+        Fields at their defaults are left out of the hash, so that a field added later, with a
+        default that changes nothing, leaves the ids of finished runs alone. Hence: a default is
+        never changed.
+        """
+        said = json.dumps(_beside_defaults(self), sort_keys=True)
+        digest = hashlib.sha256(said.encode()).hexdigest()
         return (
             f"{self.preset}-{self.data.dataset}-{self.data.category}-s{self.seed}-{digest[:8]}"
         ).replace("/", "_")
@@ -192,6 +198,20 @@ def preset(name: str) -> Preset:
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON data."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _beside_defaults(config: Any) -> dict[str, Any]:
+    """The fields of a configuration that are not at their defaults, as plain JSON data."""
+    said: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            part = _beside_defaults(value)
+            if part:
+                said[item.name] = part
+        elif value != item.default:
+            said[item.name] = value
+    return said
 
 
 def from_dict(kind: type, values: dict[str, Any]) -> Any:

@@ -2,7 +2,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from ssn_lib.config import (
     ModelConfig,
     Preset,
     RunConfig,
+    TrainingConfig,
     check,
     from_dict,
     override,
@@ -155,6 +156,18 @@ def test_the_run_id_changes_with_every_field():
         ids[name] = changed(config, name, other).run_id
     assert len(ids) > 25
     assert len(set(ids.values())) == len(ids)
+
+
+def test_a_field_added_with_a_default_leaves_the_run_id_alone():
+    @dataclass(frozen=True)
+    class Extended(TrainingConfig):
+        added_later: str = "as before"
+
+    config = make()
+    training = vars(config.training)
+    same = replace(config, training=Extended(**training))
+    other = replace(config, training=Extended(**training, added_later="new"))
+    assert same.run_id == config.run_id != other.run_id
 
 
 def test_the_run_id_names_its_run_and_is_a_folder_name():
