@@ -1,13 +1,19 @@
 """Upscaled features as what they are: a linear map of the backbone's small outputs.
 
 Upscaling and pooling act along rows and columns, a convolution's weights act on channels, and the
-two commute. So a convolution of the upscaled features is: multiply channels at low resolution, then
-interpolate what comes out. The features at full size are never built, and the arithmetic is several
-times less. Shared by training (`split`) and by folded inference.
+two commute. So a convolution of the upscaled features is
+
+    out = Σ_l Σ_dy Σ_dx  S_dy A_l (L_l W_l,dy,dx) (S_dx B_l)ᵀ,
+
+with L_l a layer's output, A_l and B_l its interpolation along rows and columns, W its weights and S
+a shift with zeros: multiply channels at low resolution, then interpolate what comes out. The
+features at full size are never built, and the arithmetic is several times less. Shared by training
+(`split`) and by inference (`folding`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,32 +23,41 @@ from torch import Tensor
 POOL = 3  # neighbourhood over which features are averaged
 
 
-class Upscaled:
-    """The features that `SuperSimpleNet.upscale` would build, kept at the backbone's resolution.
+class Grid:
+    """The interpolation from some layers' grids to that of the features.
 
     Args:
-        layers: stage outputs (B, C_l, h_l, w_l), the finest first.
-        scale: the grid (H, W) is `scale` × the first layer's.
+        sides: (h_l, w_l) of every layer, the finest first.
+        scale: the features' grid (H, W) is `scale` × the first layer's.
         align_corners: of the bilinear upscaling.
+        like: gives device and dtype.
     """
 
-    def __init__(self, layers: list[Tensor], scale: int, align_corners: bool):
-        self.layers = [layer.permute(0, 2, 3, 1).contiguous() for layer in layers]
-        height, width = layers[0].shape[-2:]
-        self.size = (scale * height, scale * width)
+    def __init__(
+        self, sides: Sequence[tuple[int, int]], scale: int, align_corners: bool, like: Tensor
+    ):
+        self.size = (scale * sides[0][0], scale * sides[0][1])
+        self._axes = [
+            [upscaling_matrix(short, long, align_corners).to(like) for short in shorts]
+            for shorts, long in zip(zip(*sides, strict=True), self.size, strict=True)
+        ]
+        self._shifted: dict[int, tuple[Tensor, list[Tensor]]] = {}
 
-        def matrix(short: int, long: int) -> Tensor:
-            return upscaling_matrix(short, long, align_corners).to(layers[0])
+    def shifted(self, taps: int) -> tuple[Tensor, list[Tensor]]:
+        """For a kernel of that side: what `halves` and `convolve` multiply with.
 
-        self.rows = [matrix(layer.shape[2], self.size[0]) for layer in layers]
-        self.columns = [matrix(layer.shape[3], self.size[1]) for layer in layers]
-
-    def __len__(self) -> int:
-        return len(self.layers[0])
-
-    def conv(self, weight: Tensor) -> Tensor:
-        """Convolution of the features with (K, C, k, k), k odd, zero padding: (B, H, W, K)."""
-        return _Convolution.apply(weight, self)
+        Returns:
+            (H, Σ_l dy·h_l + 1): S_dy A_l side by side, and a column of ones for the bias; per layer
+            (W, w_l·dx): S_dx B_l side by side.
+        """
+        if taps not in self._shifted:
+            rows, columns = ([_shifts(matrix, taps) for matrix in axis] for axis in self._axes)
+            down = [shifts.transpose(0, 1).flatten(1) for shifts in rows]
+            self._shifted[taps] = (
+                torch.cat([*down, down[0].new_ones(self.size[0], 1)], dim=1),
+                [shifts.permute(1, 2, 0).flatten(1).contiguous() for shifts in columns],
+            )
+        return self._shifted[taps]
 
 
 def upscaling_matrix(short: int, long: int, align_corners: bool) -> Tensor:
@@ -55,78 +70,135 @@ def upscaling_matrix(short: int, long: int, align_corners: bool) -> Tensor:
     return F.avg_pool1d(upscaled, POOL, stride=1, padding=POOL // 2)[0].T.contiguous()
 
 
-class _Convolution(torch.autograd.Function):
-    """`Upscaled.conv`, differentiable in the weight (the backbone is frozen).
+def pack(weight: Tensor, channels: Sequence[int]) -> list[Tensor]:
+    """Weights (K, C, k, k) as `convolve` wants them: (dy, C_l, dx·K) for every layer."""
+    return [
+        part.permute(2, 1, 3, 0).flatten(2).contiguous() for part in weight.split(channels, dim=1)
+    ]
 
-    out = Σ_l Σ_dy Σ_dx  S_dy A_l (L_l W_l,dy,dx) (S_dx B_l)ᵀ, where S shifts with zeros. A few
-    images at a time: what is between the products then stays in a CPU's cache.
+
+def convolve(
+    layers: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    grid: Grid,
+    bias: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Convolution, k odd, zero padding, of the features that the layers stand for.
+
+    Args:
+        layers: (B, h_l, w_l, C_l), channels last.
+        weights: from `pack`.
+        bias: (K,).
+        out: contiguous, (B, H, W, K): where to write the result.
+
+    Returns:
+        (B, H, W, K).
     """
+    half = halves(layers, weights, grid, bias)
+    down, _ = grid.shifted(len(weights[0]))
+    flat = out.view(len(half), len(down), -1) if out is not None else None
+    flat = torch.bmm(down.expand(len(half), -1, -1), half.flatten(2), out=flat)
+    return flat.view(len(half), *grid.size, half.shape[-1])
+
+
+def halves(
+    layers: Sequence[Tensor], weights: Sequence[Tensor], grid: Grid, bias: Tensor | None = None
+) -> Tensor:
+    """`convolve` but for the interpolation along rows: (B, Σ_l dy·h_l + 1, W, K).
+
+    Its product with the first of `grid.shifted` is the convolution. The last row is the bias.
+    """
+    taps, width = len(weights[0]), grid.size[1]
+    kernels = weights[0].shape[-1] // taps
+    down, columns = grid.shifted(taps)
+    count = len(layers[0])
+    half = layers[0].new_empty(count, down.shape[1], width, kernels)
+    start = 0
+    for layer, weight, across in zip(layers, weights, columns, strict=True):
+        _, h, w, channels = layer.shape
+        across = across.expand(count * h, -1, -1)
+        for tap in weight:
+            product = (layer.reshape(-1, channels) @ tap).view(count * h, w * taps, kernels)
+            part = half[:, start : start + h]
+            if count == 1:
+                torch.bmm(across, product, out=part[0])
+            else:
+                part.copy_(torch.bmm(across, product).view(part.shape))
+            start += h
+    half[:, start] = 0 if bias is None else bias
+    return half
+
+
+class Upscaled:
+    """The features that `SuperSimpleNet.upscale` would build, kept at the backbone's resolution.
+
+    Args:
+        layers: stage outputs (B, C_l, h_l, w_l), the finest first.
+        scale, align_corners: see `Grid`.
+    """
+
+    def __init__(self, layers: Sequence[Tensor], scale: int, align_corners: bool):
+        self.layers = channels_last(layers)
+        sides = [(layer.shape[2], layer.shape[3]) for layer in layers]
+        self.grid = Grid(sides, scale, align_corners, layers[0])
+        self.size = self.grid.size
+
+    def __len__(self) -> int:
+        return len(self.layers[0])
+
+    @property
+    def channels(self) -> list[int]:
+        """C_l of every layer."""
+        return [layer.shape[-1] for layer in self.layers]
+
+    def conv(self, weight: Tensor) -> Tensor:
+        """Convolution of the features with (K, C, k, k): (B, H, W, K). Differentiable in the
+        weight; the backbone is frozen."""
+        return _Convolution.apply(weight, self)
+
+
+def channels_last(layers: Sequence[Tensor]) -> list[Tensor]:
+    """(B, C_l, h_l, w_l) as (B, h_l, w_l, C_l)."""
+    return [layer.permute(0, 2, 3, 1).contiguous() for layer in layers]
+
+
+class _Convolution(torch.autograd.Function):
+    """`convolve`, a few images at a time: what lies between its products stays in a CPU's cache."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, features: Upscaled) -> Tensor:
-        kernels, _, _, taps = weight.shape
-        (height, width), count = features.size, len(features)
-        out = weight.new_empty(count, height, width, kernels)
-        parts = _parts(weight, features)
+        weights = pack(weight, features.channels)
+        out = weight.new_empty(len(features), *features.size, len(weight))
         for images in _chunks(out):
-            n = images.stop - images.start
-            rows = out[images].view(n * height, width, kernels)
-            for position, (layer, w, down, across) in enumerate(parts):
-                h, small = layer.shape[1:3]
-                flat = layer[images].reshape(-1, layer.shape[-1])
-                columns = None
-                for tap, shifted in zip(w, down, strict=True):
-                    product = (flat @ tap).view(n, h, -1)
-                    shifted = shifted.expand(n, -1, -1)
-                    if columns is None:
-                        columns = torch.bmm(shifted, product)
-                    else:
-                        columns.baddbmm_(shifted, product)
-                columns = columns.view(n * height, small * taps, kernels)
-                rows.baddbmm_(across.expand(n * height, -1, -1), columns, beta=1 if position else 0)
+            layers = [layer[images] for layer in features.layers]
+            convolve(layers, weights, features.grid, out=out[images])
         ctx.features, ctx.shape = features, weight.shape
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         features, kernels, taps = ctx.features, ctx.shape[0], ctx.shape[-1]
-        height, width = features.size
-        gradient = gradient.contiguous()
-        parts = _parts(gradient.new_zeros(ctx.shape), features)
+        width, gradient = features.size[1], gradient.contiguous()
+        down, columns = features.grid.shifted(taps)
+        weights = pack(gradient.new_zeros(ctx.shape), features.channels)
         for images in _chunks(gradient):
-            n = images.stop - images.start
-            rows = gradient[images].view(n * height, width, kernels)
-            for layer, w, down, across in parts:
-                h, small = layer.shape[1:3]
-                flat = layer[images].reshape(-1, layer.shape[-1]).T
-                columns = torch.bmm(across.T.expand(n * height, -1, -1), rows)
-                columns = columns.view(n, height, small * taps * kernels)
-                for tap, shifted in zip(w, down, strict=True):
-                    product = torch.bmm(shifted.T.expand(n, -1, -1), columns)
-                    tap.addmm_(flat, product.view(n * h * small, taps * kernels))
-        weights = [
-            w.view(taps, -1, taps, kernels).permute(3, 1, 0, 2)  # (dy, C_l, dx, K) → (K, C_l, …)
-            for _, w, _, _ in parts
-        ]
-        return torch.cat(weights, dim=1), None
+            rows = gradient[images].flatten(2)
+            half = torch.bmm(down.T.expand(len(rows), -1, -1), rows)
+            half, start = half.view(len(rows), -1, width, kernels), 0
+            for layer, weight, across in zip(features.layers, weights, columns, strict=True):
+                h, flat = layer.shape[1], layer[images].reshape(-1, layer.shape[-1]).T
+                across = across.T.expand(len(rows) * h, -1, -1)
+                for tap in weight:
+                    part = half[:, start : start + h].reshape(-1, width, kernels)
+                    tap.addmm_(flat, torch.bmm(across, part).view(-1, taps * kernels))
+                    start += h
+        unpacked = [weight.view(taps, -1, taps, kernels).permute(3, 1, 0, 2) for weight in weights]
+        return torch.cat(unpacked, dim=1), None
 
 
-def _parts(weight: Tensor, features: Upscaled) -> list[tuple[Tensor, Tensor, list[Tensor], Tensor]]:
-    """Per layer: its output, weights (dy, C_l, dx·K), S_dy A (dy, H, h) and (S_dx B) (W, w·dx)."""
-    taps = weight.shape[-1]
-    split = weight.split([layer.shape[-1] for layer in features.layers], dim=1)
-    parts = []
-    for layer, w, rows, columns in zip(
-        features.layers, split, features.rows, features.columns, strict=True
-    ):
-        w = w.permute(2, 1, 3, 0).reshape(taps, w.shape[1], -1)
-        across = _shifted(columns, taps).permute(1, 2, 0).reshape(len(columns), -1)
-        parts.append((layer, w, _shifted(rows, taps).unbind(), across))
-    return parts
-
-
-def _shifted(matrix: Tensor, taps: int) -> Tensor:
-    """(taps, long, short): row y of part d is row y + d − taps // 2, zero outside."""
+def _shifts(matrix: Tensor, taps: int) -> Tensor:
+    """(taps, long, short): row y of part d is row y + d − taps // 2 of the matrix, zero outside."""
     padded = F.pad(matrix, (0, 0, taps // 2, taps // 2))
     return torch.stack([padded[tap : tap + len(matrix)] for tap in range(taps)])
 
