@@ -9,6 +9,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 from ssn_lib.config import preset
 from ssn_lib.data import load_dataset
 from ssn_lib.errors import InputError
+from ssn_lib.folding import fuse
 from ssn_lib.inference import evaluate, predict
 from ssn_lib.metrics import image_metrics, pixel_metrics
 from ssn_lib.model import Prediction, SuperSimpleNet
@@ -21,6 +22,7 @@ __all__ = [
     "SuperSimpleNet",
     "evaluate",
     "fit",
+    "fuse",
     "image_metrics",
     "load_dataset",
     "perlin_masks",

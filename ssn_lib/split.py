@@ -40,9 +40,10 @@ class Affine(NamedTuple):
         out = self.base.conv(torch.einsum("kcyx,cd->kdyx", weight, self.matrix))
         if weight.shape[-1] == 1:
             return out, weight[:, :, 0, 0] @ self.bias
-        constant = self.bias[None, :, None, None].expand(-1, -1, *self.base.size)
-        constant = F.conv2d(constant, weight, padding=weight.shape[-1] // 2)
-        return out, constant[0].permute(1, 2, 0)
+        # A constant is less at the border, where the kernel reaches into the zero padding.
+        kernel = torch.einsum("kcyx,c->kyx", weight, self.bias)[:, None]
+        ones = kernel.new_ones(1, 1, *self.base.size)
+        return out, F.conv2d(ones, kernel, padding=weight.shape[-1] // 2)[0].permute(1, 2, 0)
 
     def values(self) -> Tensor:
         """The features themselves, (B, h, w, C)."""

@@ -28,7 +28,7 @@ MODELS = {
 def batch():
     """Three images, not square, one with a real defect, and its noise."""
     generator = torch.Generator().manual_seed(3)
-    images = torch.randn(3, 3, 64, 96, generator=generator, dtype=torch.float64)
+    images = torch.randn(3, 3, 48, 64, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0.0, 1.0, 0.0])
     return images, labels, generator
 
@@ -130,7 +130,7 @@ def test_no_noise_at_all(batch, make_model):
     images, labels, generator = batch
     model = make_model().double().train()
     nothing = NoiseConfig(perlin_threshold=9)
-    masks = torch.zeros(3, 1, 16, 24)
+    masks = torch.zeros(3, 1, 12, 16)
     synthetic = synthesise(masks, labels, 384, 0.3, nothing, generator)
     synthetic = synthetic._replace(noise=synthetic.noise.double())
     assert len(synthetic.pixels) == 0

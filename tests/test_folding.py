@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssn_lib import fuse, preset
+from ssn_lib.config import PRESETS, ModelConfig
+
+CONFIGS = {preset.model: name for name, preset in reversed(PRESETS.items())}
+
+
+@torch.no_grad()
+def assert_same(model, images, tolerance):
+    """Map and score, relative to the scale of each."""
+    fast = fuse(model)
+    for ours, plain in zip(fast(images), model(images), strict=True):
+        assert ours.shape == plain.shape
+        assert plain.abs().max() > 0
+        assert (ours - plain).abs().max() <= tolerance * plain.abs().max()
+    return fast
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS.values())
+def test_every_preset_gives_the_same_map_and_score(config, make_model, randomise_batchnorm):
+    model = randomise_batchnorm(make_model(config))
+    images = torch.randn(2, 3, 48, 64)
+    assert_same(model, images, 1e-4)
+    # In float64 only rounding is left: the algebra is exact.
+    assert_same(model.double(), images.double(), 1e-11)
+
+
+def test_the_size_of_ksdd2(make_model, randomise_batchnorm):
+    assert_same(randomise_batchnorm(make_model()), torch.randn(1, 3, 640, 232), 1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    backbone=st.sampled_from(["resnet18", "resnet50"]),
+    layers=st.sampled_from([(2,), (2, 3), (1, 2, 3), (3, 4)]),
+    size=st.tuples(st.integers(4, 7), st.integers(4, 7)),
+    upscale=st.sampled_from([1, 2]),
+    align_corners=st.booleans(),
+    adaptor=st.sampled_from(["linear", "nonlinear"]),
+    score=st.sampled_from(["plain", "adapted", "map_max"]),
+    batch=st.integers(1, 3),
+)
+def test_any_architecture(make_model, randomise_batchnorm, size, batch, **fields):
+    model = randomise_batchnorm(make_model(ModelConfig(**fields))).double()
+    images = torch.randn(batch, 3, 8 * size[0], 8 * size[1], dtype=torch.float64)
+    assert_same(model, images, 1e-9)
+
+
+def test_one_network_serves_images_of_any_size(make_model):
+    model = make_model()
+    fast = assert_same(model, torch.randn(1, 3, 64, 64), 1e-4)
+    with torch.no_grad():
+        for size in ((96, 64), (64, 64)):
+            images = torch.randn(1, 3, *size)
+            torch.testing.assert_close(
+                fast(images).anomaly_map, model(images).anomaly_map, rtol=1e-4, atol=1e-4
+            )
+
+
+def test_the_model_is_left_as_it_is(make_model, same_bits):
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fast = fuse(model)
+    assert same_bits(model.state_dict(), before)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        first = fast(images).score
+        model.seg_head[0].weight.mul_(2)
+        model.cls_head.conv[0].weight.mul_(2)
+        assert torch.equal(fast(images).score, first)
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+def test_batchnorm_and_the_linear_adaptor_are_gone(make_model):
+    for name, gone in (("scenario_a", True), ("scenario_b", False)):
+        model = make_model(preset(name).model)
+        fast = fuse(model)
+        assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in fast.modules())
+        assert (fast.adaptor is None) == gone
+        count = sum(parameter.numel() for parameter in fast.parameters())
+        assert count < sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_network_in_another_layout_or_upscale_is_not_mistaken(make_model):
+    """The folded weights depend on the configuration: another one gives another map."""
+    images = torch.randn(1, 3, 64, 64)
+    one = make_model(ModelConfig())
+    other = make_model(replace(ModelConfig(), align_corners=False))
+    other.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        assert not torch.allclose(fuse(one)(images).score, fuse(other)(images).score, rtol=1e-6)
