@@ -261,6 +261,23 @@ def check(config: RunConfig) -> RunConfig:
             training.validation_fraction,
             0 <= training.validation_fraction < 1,
         ),
+        (
+            "training.milestones",
+            training.milestones,
+            all(0 < share <= 1 for share in training.milestones)
+            and list(training.milestones) == sorted(training.milestones),
+        ),
+        ("training.gamma", training.gamma, training.gamma > 0),
+        (
+            "training.adaptor_weight_decay",
+            training.adaptor_weight_decay,
+            training.adaptor_weight_decay >= 0,
+        ),
+        (
+            "training.head_weight_decay",
+            training.head_weight_decay,
+            training.head_weight_decay >= 0,
+        ),
         ("training.noise.std", noise.std, noise.std >= 0),
         ("model.upscale", config.model.upscale, config.model.upscale >= 1),
         (

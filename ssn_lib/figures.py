@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ssn_lib.config import preset
 from ssn_lib.efficiency import Efficiency
+from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome
 
 PALETTE = sns.color_palette("colorblind")
@@ -160,6 +161,15 @@ def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: 
                     ms=4,
                     label=outcome.preset,
                 )
+        for with_focal in sorted({o.record.config.training.focal for o, _ in histories}):
+            axes.axhline(
+                ignorance_loss(with_focal),
+                color="0.5",
+                lw=1,
+                ls=":" if with_focal else "-",
+                zorder=0,
+                label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
+            )
         axes.set(title=category, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

@@ -193,6 +193,12 @@ def test_channels_and_sides_are_not_swapped(tmp_path):
     assert not got[1:].any()
 
 
+def test_an_image_of_floating_point_values_is_refused(tmp_path):
+    Image.fromarray(RAMP.astype(np.float32) / 255).save(tmp_path / "a.tiff")
+    with pytest.raises(InputError, match=r"a\.tiff holds floating-point values"):
+        read_image(tmp_path / "a.tiff", (48, 64))
+
+
 def test_normalise_is_imagenets():
     images = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     images[0, :, 0, 0] = 255

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from ssn_lib.losses import detection_loss, focal, truncated_l1
+from ssn_lib.losses import detection_loss, focal, ignorance_loss, truncated_l1
 
 
 def truncated_l1_by_indexing(map_logits, masks):
@@ -76,3 +76,12 @@ def test_extreme_logits_give_finite_losses_and_gradients(magnitude):
         assert (scores.grad[[1]] < 0).all()
         assert (scores.grad[[2]] > 0).all()
         assert (scores.grad[[0, 3]].abs() <= 1e-6).all()
+
+
+@pytest.mark.parametrize("with_focal", [True, False])
+def test_the_loss_of_ignorance_is_that_of_zero_logits(with_focal):
+    masks = torch.zeros(2, 1, 6, 6)
+    masks[0, :, :2] = 1
+    zeros = torch.zeros_like(masks), torch.zeros(2)
+    loss = detection_loss(*zeros, masks, torch.tensor([1.0, 0.0]), with_focal)
+    assert ignorance_loss(with_focal) == pytest.approx(loss.item())

@@ -146,9 +146,11 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     Resized bilinearly with antialiasing; the public code does the same without antialiasing.
 
     Raises:
-        InputError: naming the file, when it cannot be read whole.
+        InputError: naming the file, when it cannot be read whole or its values have no known range.
     """
     image = _open(path)
+    if image.mode == "F":
+        raise InputError(f"image {path} holds floating-point values; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
