@@ -1,5 +1,7 @@
 """What inference costs here: parameters, arithmetic, latency, throughput, memory.
 
+Every preset in two forms of the same outputs: "plain", the published operations one by one, and
+"folded" (`folding.fuse`).
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """
 
@@ -18,18 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssn_lib import env
 from ssn_lib.config import preset, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
+from ssn_lib.folding import FusedNet, fuse
 from ssn_lib.model import SuperSimpleNet
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
+FORMS = ("plain", "folded")
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class Efficiency:
     """The cost of one preset's inference.
 
     Attributes:
+        form: "plain" or "folded".
         repetitions: timed passes for the latency.
         parameters: of the inference network, backbone included.
         gflop: for one image, a multiplication and an addition counted as two.
         latency_ms: one image to map and score on the host.
         throughput_img_s: in batches of 16.
+        speedup: plain latency over this one's, repetition by repetition.
         memory_mb: what inference on one image adds, weights included, in 10^6 bytes. CPU: peak
             resident memory of a fresh process minus what it held before the network was built (None
             outside Linux). CUDA: peak reserved by PyTorch, as the published code counts.
@@ -64,11 +70,13 @@ class Efficiency:
     """
 
     preset: str
+    form: str
     repetitions: int
     parameters: int
     gflop: float
     latency_ms: Spread
     throughput_img_s: Spread
+    speedup: Spread
     memory_mb: Spread | None
     memory_allocated_mb: float | None
     environment: dict[str, Any]
@@ -77,14 +85,16 @@ class Efficiency:
 def measure_all(
     presets: Sequence[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
 ) -> list[Efficiency]:
-    """Measure presets on this machine, once: results are kept in `runs_dir/efficiency`.
+    """Measure presets on this machine, once, each in both forms, one after the other.
+
+    Results are kept in `runs_dir/efficiency`.
 
     Args:
         repetitions: timed passes for the latency; a third of them for the throughput, a fifth (in
             processes of their own) for the memory on a CPU.
         again: measure although it is known.
     """
-    paths = [_path(name, repetitions, runs_dir) for name in presets]
+    paths = [_path(name, form, repetitions, runs_dir) for name in presets for form in FORMS]
     if again or not all(path.exists() for path in paths):
         for path, cost in zip(paths, measure(presets, repetitions), strict=True):
             write_text(path, json.dumps(asdict(cost), indent=1))
@@ -95,25 +105,21 @@ def keep_best(runs_dir: Path, results: Path) -> None:
     """Copy each preset's most repeated measurement from `runs_dir` to `results/efficiency`."""
     found = [_read(path) for path in (runs_dir / "efficiency").glob("*.json")]
     for cost in sorted(found, key=lambda cost: cost.repetitions):
-        path = results / "efficiency" / f"{cost.preset}.json"
+        path = results / "efficiency" / f"{cost.preset}-{cost.form}.json"
         write_text(path, json.dumps(asdict(cost), indent=1))
 
 
 def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
     """The measurements that `keep_best` left, in the order of `presets`."""
-    paths = [results / "efficiency" / f"{name}.json" for name in presets]
+    paths = [results / "efficiency" / f"{name}-{form}.json" for name in presets for form in FORMS]
     return [_read(path) for path in paths if path.exists()]
 
 
 def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
     """Measure presets on the device at hand, in turns, so that a disturbance meets all alike."""
     device = env.device()
-    models = [
-        SuperSimpleNet(preset(name).model, weights=None)
-        .to(device, memory_format=torch.channels_last)
-        .eval()
-        for name in presets
-    ]
+    kinds = [(name, form) for name in presets for form in FORMS]
+    models = [_build(name, form).to(device) for name, form in kinds]
     one = torch.randn(1, 3, *IMAGE_SIZE)
     batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
     latencies = _times([partial(_infer, model, one, device) for model in models], repetitions)
@@ -121,21 +127,26 @@ def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
         [partial(_infer, model, batch, device) for model in models], max(2, repetitions // 3)
     )
     costs = []
-    for name, model, latency, seconds in zip(presets, models, latencies, batches, strict=True):
+    for (name, form), model, latency, seconds in zip(
+        kinds, models, latencies, batches, strict=True
+    ):
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             model(one.to(device))
         memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
         if device.type == "cpu" and sys.platform == "linux":
             repeats = max(1, repetitions // 5)
-            memory = Spread.of([_cpu_memory_mb(name) for _ in range(repeats)])
+            memory = Spread.of([_cpu_memory_mb(name, form) for _ in range(repeats)])
+        plain = latencies[kinds.index((name, "plain"))]
         costs.append(
             Efficiency(
                 preset=name,
+                form=form,
                 repetitions=repetitions,
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
                 gflop=counter.get_total_flops() / 1e9,
                 latency_ms=Spread.of([1e3 * value for value in latency]),
                 throughput_img_s=Spread.of([THROUGHPUT_BATCH / value for value in seconds]),
+                speedup=Spread.of([a / b for a, b in zip(plain, latency, strict=True)]),
                 memory_mb=memory,
                 memory_allocated_mb=allocated,
                 environment=env.describe(device),
@@ -144,10 +155,18 @@ def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
     return costs
 
 
+def _build(name: str, form: str) -> nn.Module:
+    """A preset's network in one of the forms, each in the layout that it is meant for."""
+    model = SuperSimpleNet(preset(name).model, weights=None).eval()
+    return model if form == "plain" else fuse(model).to(memory_format=torch.channels_last)
+
+
 @torch.inference_mode()
-def _infer(model: SuperSimpleNet, images: Tensor, device: torch.device) -> None:
+def _infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
     """From an image on the host to map and score on the host, as the published code times it."""
-    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    images = images.to(device)
+    if isinstance(model, FusedNet):
+        images = images.contiguous(memory_format=torch.channels_last)
     for part in model(images):
         part.cpu()
 
@@ -164,7 +183,7 @@ def _times(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[f
     return seconds
 
 
-def _cuda_memory(model: SuperSimpleNet, image: Tensor) -> tuple[Spread, float]:
+def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[Spread, float]:
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -175,22 +194,23 @@ def _cuda_memory(model: SuperSimpleNet, image: Tensor) -> tuple[Spread, float]:
     return Spread(reserved, reserved, reserved), torch.cuda.max_memory_allocated() / 1e6
 
 
-def _cpu_memory_mb(name: str) -> float:
+def _cpu_memory_mb(name: str, form: str) -> float:
     """Peak resident memory that building and running the network adds to a fresh process."""
     child = subprocess.run(
-        [sys.executable, "-m", "ssn_lib.efficiency", name], capture_output=True, text=True
+        [sys.executable, "-m", "ssn_lib.efficiency", name, form], capture_output=True, text=True
     )
     if child.returncode:
-        raise InputError(f"memory of {name} not measured: {child.stderr.strip().splitlines()[-1]}")
+        raise InputError(
+            f"memory of {name}, {form}, not measured: {child.stderr.strip().splitlines()[-1]}"
+        )
     return float(child.stdout)
 
 
-def _memory_child(name: str) -> None:
+def _memory_child(name: str, form: str) -> None:
     """In the fresh process: print the megabytes that inference adds."""
     torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))  # starts the library
     before = _status_kib("VmRSS")
-    model = SuperSimpleNet(preset(name).model, weights=None)
-    model = model.to(memory_format=torch.channels_last).eval()
+    model = _build(name, form)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
     image = torch.randn(1, 3, *IMAGE_SIZE)
     for _ in range(2):
@@ -205,20 +225,20 @@ def _status_kib(field: str) -> int:
     raise InputError(f"/proc/self/status has no {field}")
 
 
-def _path(name: str, repetitions: int, runs_dir: Path) -> Path:
+def _path(name: str, form: str, repetitions: int, runs_dir: Path) -> Path:
     environment = env.describe(env.device())
     del environment["git_commit"]
     key = [to_dict(preset(name).model), repetitions, environment]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
-    return runs_dir / "efficiency" / f"{name}-{digest}.json"
+    return runs_dir / "efficiency" / f"{name}-{form}-{digest}.json"
 
 
 def _read(path: Path) -> Efficiency:
     content = json.loads(path.read_text())
-    for field in ("latency_ms", "throughput_img_s", "memory_mb"):
+    for field in ("latency_ms", "throughput_img_s", "speedup", "memory_mb"):
         content[field] = Spread(**content[field]) if content[field] else None
     return Efficiency(**content)
 
 
 if __name__ == "__main__":
-    _memory_child(sys.argv[1])
+    _memory_child(*sys.argv[1:])

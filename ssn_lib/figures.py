@@ -96,11 +96,18 @@ def architecture() -> Figure:
 
 
 def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str) -> Figure:
-    """Efficiency against robustness: latency, I-AUROC (mean of the seeds), memory as area."""
+    """Efficiency against robustness: latency, I-AUROC (mean of the seeds), memory as area.
+
+    The folded form of a network (hatched) has the accuracy of the plain one.
+    """
     figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
     categories = list(dict.fromkeys(outcome.category for outcome in outcomes))
     memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
-    for cost, colour in zip(costs, PALETTE, strict=False):
+    presets = list(dict.fromkeys(cost.preset for cost in costs))
+    for cost in costs:
+        colour = PALETTE[presets.index(cost.preset)]
+        style = {"color": colour, "edgecolor": "black"}
+        style |= {"alpha": 0.35} if cost.form == "plain" else {"alpha": 0.6, "hatch": "///"}
         memory = cost.memory_mb.median if cost.memory_mb else float("nan")
         area = 900 * memory / max(memories) if cost.memory_mb else 120
         placed = False
@@ -116,12 +123,12 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
                 continue
             placed = True
             point = (cost.latency_ms.median, float(np.mean(known)))
-            axes.scatter(*point, s=area, color=colour, alpha=0.35, marker="o", edgecolor="black")
+            axes.scatter(*point, s=area, marker="o", **style)
             axes.scatter(*point, s=28, color="black", marker=marker)
-        label = f"{preset(cost.preset).title}, {memory:.0f} MB"
+        label = f"{preset(cost.preset).title}, {cost.form}, {memory:.0f} MB"
         if not placed:
             label += f"\n({cost.latency_ms.median:.0f} ms; accuracy not measured)"
-        axes.scatter([], [], s=90, color=colour, alpha=0.5, edgecolor="black", label=label)
+        axes.scatter([], [], s=90, label=label, **style)
     for category, marker in zip(categories, MARKERS, strict=False):
         axes.scatter([], [], s=28, color="black", marker=marker, label=category)
     axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)

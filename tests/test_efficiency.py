@@ -10,7 +10,7 @@ from ssn_lib.efficiency import Spread
 def small(monkeypatch):
     monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
     monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
-    monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda name: 7.0)
+    monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda *_: 7.0)
 
 
 def test_spread_is_median_and_quartiles():
@@ -26,8 +26,15 @@ def test_works_take_turns_and_the_warm_up_is_not_counted():
 
 def test_measured_once_and_kept(small, tmp_path, monkeypatch):
     first = efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1)
-    assert [cost.parameters for cost in first] == [4_560_579, 5_740_995]
-    assert first[0].gflop < first[1].gflop
+    kinds = [(cost.preset, cost.form) for cost in first]
+    assert kinds == [
+        (name, f) for name in ("scenario_a", "scenario_b") for f in ("plain", "folded")
+    ]
+    plain, folded = first[::2], first[1::2]
+    assert [cost.parameters for cost in plain] == [4_560_579, 5_740_995]
+    assert plain[0].gflop < plain[1].gflop
+    assert all(fast.gflop < 0.6 * slow.gflop for slow, fast in zip(plain, folded, strict=True))
+    assert all(cost.speedup == Spread(1.0, 1.0, 1.0) for cost in plain)
     monkeypatch.setattr(efficiency, "measure", lambda *_: pytest.fail("measured again"))
     assert efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1) == first
 
@@ -37,10 +44,10 @@ def test_the_most_repeated_measurement_is_committed(small, tmp_path):
         efficiency.measure_all(["scenario_a"], tmp_path / "runs", repetitions=repetitions)
     efficiency.keep_best(tmp_path / "runs", tmp_path / "results")
     kept = efficiency.kept(["baseline", "scenario_a"], tmp_path / "results")
-    assert [(cost.preset, cost.repetitions) for cost in kept] == [("scenario_a", 2)]
+    assert [(cost.preset, cost.repetitions) for cost in kept] == [("scenario_a", 2)] * 2
 
 
 @pytest.mark.skipif(not efficiency.Path("/proc/self/clear_refs").exists(), reason="Linux only")
 def test_memory_of_a_fresh_process_is_at_least_its_weights():
-    mb = efficiency._cpu_memory_mb("scenario_a")
-    assert 4_560_579 * 4 / 1e6 < mb < 2000
+    mb = efficiency._cpu_memory_mb("scenario_a", "folded")
+    assert 4_400_000 * 4 / 1e6 < mb < 2000
