@@ -27,7 +27,7 @@ from ssn_lib import env
 from ssn_lib.config import preset, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.folding import FusedNet, fuse
+from ssn_lib.folding import fuse
 from ssn_lib.model import SuperSimpleNet
 
 IMAGE_SIZE = (256, 256)
@@ -156,18 +156,15 @@ def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
 
 
 def _build(name: str, form: str) -> nn.Module:
-    """A preset's network in one of the forms, each in the layout that it is meant for."""
+    """A preset's network in one of the forms."""
     model = SuperSimpleNet(preset(name).model, weights=None).eval()
-    return model if form == "plain" else fuse(model).to(memory_format=torch.channels_last)
+    return model if form == "plain" else fuse(model)
 
 
 @torch.inference_mode()
 def _infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
     """From an image on the host to map and score on the host, as the published code times it."""
-    images = images.to(device)
-    if isinstance(model, FusedNet):
-        images = images.contiguous(memory_format=torch.channels_last)
-    for part in model(images):
+    for part in model(images.to(device)):
         part.cpu()
 
 

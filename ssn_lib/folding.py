@@ -29,7 +29,8 @@ def fuse(model: SuperSimpleNet) -> FusedNet:
     It is a copy: the model is left as it is, and training it on does not change the copy. Scenario
     B's adaptor is not linear, so only what precedes and what follows it is folded.
     """
-    return FusedNet(model).requires_grad_(False).eval()
+    fused = FusedNet(model).requires_grad_(False).eval()
+    return fused.to(memory_format=torch.channels_last)
 
 
 class FusedNet(nn.Module):
@@ -76,6 +77,7 @@ class FusedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""
+        images = images.contiguous(memory_format=torch.channels_last)
         layers = channels_last(self.backbone(images))
         geometry = self._geometry(images, layers)
         # One image at a time on a CPU: what lies between the products stays in its cache.

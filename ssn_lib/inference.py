@@ -43,8 +43,7 @@ def predict(model: SuperSimpleNet, images: ImageSet | Tensor) -> Prediction:
     parts = []
     with torch.inference_mode():
         for batch in pixels.split(EVALUATION_BATCH):
-            batch = normalise(batch.to(device)).contiguous(memory_format=torch.channels_last)
-            parts.append([part.cpu() for part in network(batch)])
+            parts.append([part.cpu() for part in network(normalise(batch.to(device)))])
     return Prediction(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

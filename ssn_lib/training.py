@@ -88,6 +88,8 @@ def fit(
         InputError: nothing to train on; the checkpoint is of another training, or not writable.
     """
     device = device or env.device()
+    if device.type == "cpu":
+        env.keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = _split(train, config, seed)
     trainer = _Trainer(model, config, seed, device)
