@@ -218,11 +218,17 @@ class _SegmentationTail(torch.autograd.Function):
 
         # Two sums over all pixels suffice: of g · slope(z) and of g · slope(z) · x̂.
         slopes, moments = torch.zeros_like(last), torch.zeros_like(last)
-        for rows, gradient, _ in both:
-            for part, g in _pieces(rows, gradient):
-                steep = _slope(torch.addcmul(offset, part, scale))
-                slopes += g @ steep
-                moments += g @ steep.mul_(part)
+        results = []
+        for rows, gradient, counted in both:
+            steep = torch.empty_like(rows)  # g · slope(z)
+            for part, g, one, piece in _pieces(rows, gradient, torch.ones_like(counted), steep):
+                z = torch.addcmul(offset, part, scale)
+                torch.ops.aten.leaky_relu_backward.grad_input(
+                    g[:, None].expand_as(z), z, LEAKY_SLOPE, False, grad_input=piece
+                )
+                slopes += one @ piece
+                moments += one @ torch.mul(piece, part, out=z)
+            results.append(steep)
         moments = (moments - mean * slopes) * inverse
         on_weight, on_shift = last * moments, last * slopes
         on_last = weight * moments + shift * slopes
@@ -231,14 +237,10 @@ class _SegmentationTail(torch.autograd.Function):
         per_pixel = scale * on_weight * inverse / ctx.total
         constant = scale * on_shift / ctx.total - mean * per_pixel
         outer = last * scale
-        results = []
-        for rows, gradient, counted in both:
-            out = torch.empty_like(rows)
-            for part, g, count, piece in _pieces(rows, gradient, counted, out):
-                torch.mul(g[:, None], outer, out=piece)
-                piece.mul_(_slope(torch.addcmul(offset, part, scale)))
-                piece.addcmul_(torch.addcmul(constant, part, per_pixel), count[:, None], value=-1)
-            results.append(out)
+        for (rows, _, counted), steep in zip(both, results, strict=True):
+            for part, count, piece in _pieces(rows, counted, steep):
+                share = torch.addcmul(constant, part, per_pixel)
+                piece.mul_(outer).addcmul_(share, count[:, None], value=-1)
         on_rows, on_added = results
         on_rows.index_add_(0, where, on_added)
         return (
@@ -252,11 +254,6 @@ class _SegmentationTail(torch.autograd.Function):
             on_last,
             None,
         )
-
-
-def _slope(z: Tensor) -> Tensor:
-    """Of the LeakyReLU at z; overwrites z."""
-    return z.gt_(0).mul_(1 - LEAKY_SLOPE).add_(LEAKY_SLOPE)
 
 
 def _pieces(*tensors: Tensor) -> zip:
