@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field, replace
@@ -47,11 +48,57 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class GeneratorConfig:
+    """A learned noise generator and how it is trained against the detector (Modification 2).
+
+    Defaults are v2 as stated. L is the detector's loss, M the mean square of the noise.
+
+    Attributes:
+        beta: bounds the noise to β·tanh(G); None leaves it unbounded (v1).
+        z_channels: standard-normal channels that G sees beside the features; None for none (v1).
+        magnitude_weight: w of the generator's loss −L + w·M.
+        period: the generator is updated in every period-th batch of an epoch.
+        update: what happens there. "alternating": the generator alone descends its loss, and in
+            the other batches the detector alone descends L (v2 as stated). "simultaneous": both,
+            each its own loss (v1 as stated). "v1_published", "v2_published": what the public code
+            does, where gradients cancel; see `training`.
+    """
+
+    beta: float | None = 0.1
+    z_channels: int | None = 32
+    magnitude_weight: float = 10.0
+    period: int = 4
+    lr: float = 1e-4
+    update: Literal["alternating", "simultaneous", "v1_published", "v2_published"] = "alternating"
+
+
+@dataclass(frozen=True)
+class AscentConfig:
+    """Noise by gradient ascent on the feature itself, without a network.
+
+    With r = σ·√C, the expected length of the Gaussian noise that is started from:
+
+    Attributes:
+        steps: how often the noise moves to where the segmentation head finds the feature normal.
+        step_size: length of each step, in r.
+        shell: shortest and longest noise allowed, in r; the ascent is projected onto it.
+
+    Source: Chen et al., GLASS, ECCV 2024: σ = 0.015, shell (r, 2r). Differs: GLASS takes 20 steps
+    far shorter than r; three of a fifth reach as far as the shell allows and cost less.
+    """
+
+    steps: int = 3
+    step_size: float = 0.2
+    shell: tuple[float, float] = (1.0, 2.0)
+
+
+@dataclass(frozen=True)
 class NoiseConfig:
     """Synthetic anomalies (training only).
 
     Attributes:
-        std: standard deviation of the Gaussian noise.
+        source: "gaussian" (published), "generator" (learned) or "ascent".
+        std: standard deviation of the Gaussian noise, which an ascent starts from.
         std_unit: "absolute" as published, or "feature": `std` counts in standard deviations of the
             adapted features of the batch, all channels together.
         mask: "perlin": inside Perlin masks, half of them empty; "half": one copy of the batch
@@ -59,10 +106,13 @@ class NoiseConfig:
         perlin_threshold: a pixel is anomalous where the Perlin noise exceeds it.
     """
 
+    source: Literal["gaussian", "generator", "ascent"] = "gaussian"
     std: float = 0.015
     std_unit: Literal["absolute", "feature"] = "absolute"
     mask: Literal["perlin", "half"] = "perlin"
     perlin_threshold: float = 0.2
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    ascent: AscentConfig = field(default_factory=AscentConfig)
 
 
 @dataclass(frozen=True)
@@ -138,8 +188,15 @@ class RunConfig:
         ).replace("/", "_")
 
 
+def _learned(generator: GeneratorConfig) -> TrainingConfig:
+    return TrainingConfig(noise=NoiseConfig(source="generator", generator=generator))
+
+
 _NONLINEAR = ModelConfig(adaptor="nonlinear")
 _SIMPLENET_NOISE = NoiseConfig(mask="half")
+_NAIVE = GeneratorConfig(
+    beta=None, z_channels=None, magnitude_weight=0.0, period=1, update="simultaneous"
+)
 
 PRESETS: dict[str, Preset] = {
     "simplenet": Preset(
@@ -173,6 +230,25 @@ PRESETS: dict[str, Preset] = {
         "SSN Scenario B, σ relative to its features' spread",
         _NONLINEAR,
         TrainingConfig(noise=NoiseConfig(std=0.12, std_unit="feature")),
+    ),
+    "learned_noise_v1_published": Preset(
+        "Learned noise v1, as published",
+        ModelConfig(),
+        _learned(replace(_NAIVE, update="v1_published")),
+    ),
+    "learned_noise_v1": Preset("Learned noise v1, as stated", ModelConfig(), _learned(_NAIVE)),
+    "learned_noise_v2_published": Preset(
+        "Learned noise v2, as published",
+        ModelConfig(),
+        _learned(GeneratorConfig(update="v2_published")),
+    ),
+    "learned_noise_v2": Preset(
+        "Learned noise v2, as stated", ModelConfig(), _learned(GeneratorConfig())
+    ),
+    "gradient_ascent": Preset(
+        "Gradient-ascent noise (GLASS)",
+        ModelConfig(),
+        TrainingConfig(noise=NoiseConfig(source="ascent")),
     ),
 }
 
@@ -250,52 +326,96 @@ def check(config: RunConfig) -> RunConfig:
             f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, "
             f"at least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
         )
-    training, noise = config.training, config.training.noise
-    for name, value, fine in (
-        ("training.epochs", training.epochs, training.epochs >= 1),
-        ("training.batch_size", training.batch_size, training.batch_size >= 1),
-        ("training.adaptor_lr", training.adaptor_lr, training.adaptor_lr > 0),
-        ("training.head_lr", training.head_lr, training.head_lr > 0),
-        (
-            "training.validation_fraction",
-            training.validation_fraction,
-            0 <= training.validation_fraction < 1,
-        ),
-        (
-            "training.milestones",
-            training.milestones,
-            all(0 < share <= 1 for share in training.milestones)
-            and list(training.milestones) == sorted(training.milestones),
-        ),
-        ("training.gamma", training.gamma, training.gamma > 0),
-        (
-            "training.adaptor_weight_decay",
-            training.adaptor_weight_decay,
-            training.adaptor_weight_decay >= 0,
-        ),
-        (
-            "training.head_weight_decay",
-            training.head_weight_decay,
-            training.head_weight_decay >= 0,
-        ),
-        ("training.noise.std", noise.std, noise.std >= 0),
-        ("model.upscale", config.model.upscale, config.model.upscale >= 1),
-        (
-            "model.layers",
-            config.model.layers,
-            config.model.layers
-            and set(config.model.layers) <= {1, 2, 3, 4}
-            and list(config.model.layers) == sorted(set(config.model.layers)),
-        ),
-        ("seed", config.seed, 0 <= config.seed < 2**32),
-    ):
+    for name, value, fine, wanted in _checks(config):
         if not fine:
-            raise InputError(f"{name}={value} is out of range")
+            raise InputError(f"{name}={value} is out of range: {wanted}")
+    training = config.training
     if training.select_epoch == "validation" and training.validation_fraction == 0:
         raise InputError(
             "training.select_epoch=validation needs training.validation_fraction above 0"
         )
     return config
+
+
+def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
+    """Of every field that can be out of range: name, value, whether it is fine, what it must be."""
+    model, training, noise = config.model, config.training, config.training.noise
+    generator, ascent = noise.generator, noise.ascent
+    milestones, layers = list(training.milestones), list(model.layers)
+    above_0, from_0, from_1 = "must be above 0", "must be 0 or more", "must be at least 1"
+    period = generator.period
+    if generator.update == "alternating":
+        period_fine, period_wanted = period >= 2, "must be at least 2, or the detector never learns"
+    else:
+        period_fine, period_wanted = period >= 1, from_1
+    return [
+        ("training.epochs", training.epochs, training.epochs >= 1, from_1),
+        ("training.batch_size", training.batch_size, training.batch_size >= 1, from_1),
+        ("training.adaptor_lr", training.adaptor_lr, training.adaptor_lr > 0, above_0),
+        ("training.head_lr", training.head_lr, training.head_lr > 0, above_0),
+        (
+            "training.validation_fraction",
+            training.validation_fraction,
+            0 <= training.validation_fraction < 1,
+            "must be 0 or more and below 1",
+        ),
+        (
+            "training.milestones",
+            training.milestones,
+            all(0 < share <= 1 for share in milestones) and milestones == sorted(milestones),
+            "must be rising shares of the epochs, above 0 and up to 1",
+        ),
+        ("training.gamma", training.gamma, training.gamma > 0, above_0),
+        (
+            "training.adaptor_weight_decay",
+            training.adaptor_weight_decay,
+            training.adaptor_weight_decay >= 0,
+            from_0,
+        ),
+        (
+            "training.head_weight_decay",
+            training.head_weight_decay,
+            training.head_weight_decay >= 0,
+            from_0,
+        ),
+        ("training.noise.std", noise.std, 0 <= noise.std < math.inf, "must be 0 or more, finite"),
+        (
+            "training.noise.generator.beta",
+            generator.beta,
+            generator.beta is None or 0 < generator.beta < math.inf,
+            "must be above 0, finite; none leaves the noise unbounded",
+        ),
+        (
+            "training.noise.generator.z_channels",
+            generator.z_channels,
+            generator.z_channels is None or generator.z_channels >= 1,
+            "must be at least 1; none leaves z out",
+        ),
+        (
+            "training.noise.generator.magnitude_weight",
+            generator.magnitude_weight,
+            generator.magnitude_weight >= 0,
+            from_0,
+        ),
+        ("training.noise.generator.period", period, period_fine, period_wanted),
+        ("training.noise.generator.lr", generator.lr, generator.lr > 0, above_0),
+        ("training.noise.ascent.steps", ascent.steps, ascent.steps >= 0, from_0),
+        ("training.noise.ascent.step_size", ascent.step_size, ascent.step_size > 0, above_0),
+        (
+            "training.noise.ascent.shell",
+            ascent.shell,
+            0 < ascent.shell[0] <= ascent.shell[1] < math.inf,
+            "must be two lengths above 0, the shorter first",
+        ),
+        ("model.upscale", model.upscale, model.upscale >= 1, from_1),
+        (
+            "model.layers",
+            model.layers,
+            layers and set(layers) <= {1, 2, 3, 4} and layers == sorted(set(layers)),
+            "must be some of 1,2,3,4, rising",
+        ),
+        ("seed", config.seed, 0 <= config.seed < 2**32, "must be from 0 to 2^32 - 1"),
+    ]
 
 
 def _nearest_side(side: int) -> int:

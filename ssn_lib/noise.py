@@ -1,4 +1,4 @@
-"""Synthetic anomalies in feature space: Perlin masks and noise. Training only."""
+"""Where synthetic anomalies lie: Perlin masks. Training only."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ PERLIN_EXPONENTS = 6  # scales 2^0 … 2^5 per axis
 EMPTY_PROBABILITY = 0.5
 
 
-class Synthetic(NamedTuple):
-    """Synthetic anomalies of a duplicated batch (both copies one after the other).
+class Placement(NamedTuple):
+    """Where a duplicated batch (both copies one after the other) gets synthetic anomalies.
 
     Attributes:
         pixels: (M,) the feature pixels that get noise: positions in (2B, h, w), flattened.
-        noise: (M, C) what is added there.
         masks: (2B, 1, h, w) float 0/1, real and synthetic defects.
         labels: (2B,) float 0/1.
     """
 
     pixels: Tensor
-    noise: Tensor
     masks: Tensor
     labels: Tensor
 
@@ -93,26 +91,16 @@ def perlin_masks(
     return ((noise > threshold) & ~empty[:, None, None, None]).float()
 
 
-def synthesise(
-    masks: Tensor,
-    labels: Tensor,
-    channels: int,
-    std: float,
-    config: NoiseConfig,
-    generator: torch.Generator,
-) -> Synthetic:
-    """Synthetic anomalies for a batch that is about to be duplicated.
+def place(
+    masks: Tensor, labels: Tensor, config: NoiseConfig, generator: torch.Generator
+) -> Placement:
+    """Choose the pixels that get noise in a batch that is about to be duplicated.
 
     Args:
         masks: (B, 1, h, w) 0/1, real defects: noise never lies on them.
         labels: (B,) 0/1.
-        channels: C of the features.
-        std: the noise's standard deviation.
         config: `mask` says where the noise lies.
         generator: sole source of randomness, on the masks' device.
-
-    Returns:
-        Noise drawn only for the pixels that get it, with masks and labels updated.
 
     Source: Rolih et al., ICPR 2024, section 3.3; "half" masks: Liu et al., SimpleNet, CVPR 2023.
     """
@@ -124,10 +112,12 @@ def synthesise(
         where[:batch] = 0
     masks, labels = torch.cat((masks, masks)).float(), torch.cat((labels, labels)).float()
     where = where * (1 - masks)
-    pixels = where.flatten().nonzero()[:, 0]
-    noise = std * torch.randn((len(pixels), channels), generator=generator, device=masks.device)
     synthetic = where.flatten(1).any(dim=1).float()
-    return Synthetic(pixels, noise, torch.maximum(masks, where), torch.maximum(labels, synthetic))
+    return Placement(
+        where.flatten().nonzero()[:, 0],
+        torch.maximum(masks, where),
+        torch.maximum(labels, synthetic),
+    )
 
 
 def _fade(t: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssn_lib.model import LEAKY_SLOPE, ClassificationHead, SegmentationHead, SuperSimpleNet
-from ssn_lib.noise import Synthetic
 from ssn_lib.upscaled import Upscaled
 
 CHUNK = 128  # pixels at a time on a CPU: what is between the operations then stays in its cache
@@ -77,23 +76,33 @@ def adapt(adaptor: nn.Module, features: Upscaled) -> Affine | Dense:
 
 
 def heads(
-    model: SuperSimpleNet, features: Upscaled, adapted: Affine | Dense, synthetic: Synthetic
+    model: SuperSimpleNet,
+    features: Upscaled,
+    adapted: Affine | Dense,
+    pixels: Tensor,
+    noise: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Map and score logits of the duplicated, perturbed batch.
+
+    Args:
+        pixels: (M,) those that get noise, positions in (2B, h, w), flattened.
+        noise: (M, C) what is added to their adapted and, alike, to their plain features.
 
     Returns:
         (2B, 1, h, w) and (2B,), as `model.heads` on the features with the noise added.
     """
-    map_logits = _segment(model.seg_head, adapted, synthetic)
+    map_logits = _segment(model.seg_head, adapted, pixels, noise)
     map_logits = map_logits.view(2 * len(features), 1, *features.size)
     if model.cls_head is None:
         return map_logits, map_logits.amax((1, 2, 3))
     seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
     shown = Affine(features) if model.config.score == "plain" else adapted
-    return map_logits, _classify(model.cls_head, shown, synthetic, seen)
+    return map_logits, _classify(model.cls_head, shown, pixels, noise, seen)
 
 
-def _segment(head: SegmentationHead, adapted: Affine | Dense, synthetic: Synthetic) -> Tensor:
+def _segment(
+    head: SegmentationHead, adapted: Affine | Dense, noisy_pixels: Tensor, noise: Tensor
+) -> Tensor:
     """Map logits of every pixel of the duplicated batch, (2B·h·w,)."""
     first, normalise, activate, last = head
     shared, constant = adapted.conv(first.weight)
@@ -101,9 +110,9 @@ def _segment(head: SegmentationHead, adapted: Affine | Dense, synthetic: Synthet
     pixels = len(shared)
     # How often a pixel occurs without noise in the two copies.
     copies = shared.new_full((pixels,), 2.0)
-    where = synthetic.pixels % pixels
+    where = noisy_pixels % pixels
     copies.index_add_(0, where, copies.new_full((len(where),), -1.0))
-    added = F.linear(synthetic.noise, first.weight[:, :, 0, 0])
+    added = F.linear(noise, first.weight[:, :, 0, 0])
     bias, out = first.bias + constant, last.weight[0, :, 0, 0]
     if head.training:
         clean, noisy, mean, variance = _SegmentationTail.apply(
@@ -118,11 +127,15 @@ def _segment(head: SegmentationHead, adapted: Affine | Dense, synthetic: Synthet
         hidden = torch.cat((shared, shared[where] + added)) + bias
         hidden = normalise(hidden[:, :, None, None])[:, :, 0, 0]
         clean, noisy = (activate(hidden) @ out).split((pixels, len(where)))
-    return torch.cat((clean, clean)).index_copy(0, synthetic.pixels, noisy)
+    return torch.cat((clean, clean)).index_copy(0, noisy_pixels, noisy)
 
 
 def _classify(
-    head: ClassificationHead, features: Affine | Dense, synthetic: Synthetic, map_logits: Tensor
+    head: ClassificationHead,
+    features: Affine | Dense,
+    pixels: Tensor,
+    noise: Tensor,
+    map_logits: Tensor,
 ) -> Tensor:
     """Score logits (2B,) from features and map logits (2B, 1, h, w)."""
     conv, normalise, activate = head.conv
@@ -132,10 +145,10 @@ def _classify(
     shared = (shared + (constant + conv.bias)).view(-1, kernels)
     # The spare row takes what a kernel throws over the image's border.
     hidden = torch.cat((shared, shared, shared.new_zeros(1, kernels)))
-    targets = _targets(synthetic.pixels, (2 * count, height, width), weight.shape[-1])
+    targets = _targets(pixels, (2 * count, height, width), weight.shape[-1])
     taps = weight.permute(2, 1, 3, 0).flatten(2)  # (dy, C, dx·K)
     for tap, target in zip(taps.unbind(), targets, strict=True):
-        hidden.index_add_(0, target, (synthetic.noise @ tap).view(-1, kernels))
+        hidden.index_add_(0, target, (noise @ tap).view(-1, kernels))
     hidden = hidden[:-1].view(2 * count, height, width, kernels).permute(0, 3, 1, 2)
     hidden = hidden + F.conv2d(map_logits, on_map, padding=on_map.shape[-1] // 2)
     return head.score(activate(normalise(hidden)), map_logits)

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,8 @@ from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.noise import synthesise
+from ssn_lib.noise import place
+from ssn_lib.sources import Source, make_source
 from ssn_lib.upscaled import Upscaled
 
 FEATURE_BATCH = 16  # images per pass of the frozen backbone
@@ -36,6 +37,8 @@ class Epoch:
     Attributes:
         loss: mean of the batches' losses, weighted by batch size.
         validation_loss: of fixed synthetic anomalies on held-out images; NaN without any.
+        noise_rms: root of the noise's mean square over the epoch; see `sources.Noise.power`.
+        feature_std: of the adapted features of the epoch's first batch, all channels together.
         seconds: wall time.
     """
 
@@ -43,6 +46,8 @@ class Epoch:
     loss: float
     validation_loss: float
     learning_rate: float
+    noise_rms: float
+    feature_std: float
     seconds: float
 
 
@@ -54,11 +59,13 @@ class History:
         epochs: one entry per finished epoch.
         diverged_at: the epoch in which a loss was not finite; None if none was.
         selected: the epoch whose weights the model now has.
+        source: the noise source as trained.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     diverged_at: int | None = None
     selected: int | None = None
+    source: Source | None = None
 
 
 def fit(
@@ -93,7 +100,7 @@ def fit(
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = _split(train, config, seed)
     trainer = _Trainer(model, config, seed, device)
-    history, best = History(), None
+    history, best = History(source=trainer.source), None
     if checkpoint is not None and checkpoint.exists():
         history, best = trainer.restore(checkpoint)
     first = len(history.epochs)
@@ -155,8 +162,16 @@ class _Features:
         )
 
 
+class _Step(NamedTuple):
+    """What the forward pass of a batch gives: its loss, the noise's mean square, its features."""
+
+    loss: Tensor
+    power: Tensor
+    adapted: split.Affine | split.Dense
+
+
 class _Trainer:
-    """Model, optimiser and schedule of one training."""
+    """Model, noise source, optimisers and schedule of one training."""
 
     def __init__(
         self, model: SuperSimpleNet, config: TrainingConfig, seed: int, device: torch.device
@@ -178,6 +193,12 @@ class _Trainer:
                 },
             ]
         )
+        self.source = make_source(config.noise, model, seed).to(device)
+        learned = list(self.source.parameters())
+        # As in the public code: AdamW's default weight decay, and no schedule.
+        self.generator_optimiser = (
+            torch.optim.AdamW(learned, lr=config.noise.generator.lr) if learned else None
+        )
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(
             self.optimiser,
             milestones=[round(share * config.epochs) for share in config.milestones],
@@ -193,16 +214,18 @@ class _Trainer:
         order = torch.randperm(len(data), generator=env.generator("cpu", self.seed, number))
         learning_rate = self.schedule.get_last_lr()[-1]
         self.model.train()
-        total = 0.0
-        for indices in order.split(self.config.batch_size):
-            self.optimiser.zero_grad(set_to_none=True)
-            loss = self.loss(data, indices, generator)
-            value = loss.item()
+        total = power = spread = 0.0
+        for batch, indices in enumerate(order.split(self.config.batch_size), start=1):
+            step = self.forward(data, indices, generator)
+            value = step.loss.item()
             if not math.isfinite(value):
                 return None
-            loss.backward()
-            self.optimiser.step()
+            if batch == 1:
+                with torch.no_grad():
+                    spread = step.adapted.values().std().item()
+            self.update(step, batch)
             total += value * len(indices)
+            power += step.power.item() * len(indices)
             bar.set_postfix(
                 epoch=f"{number}/{self.config.epochs}", loss=f"{value:.3f}", refresh=False
             )
@@ -218,25 +241,59 @@ class _Trainer:
             total / len(data),
             validation,
             learning_rate,
+            math.sqrt(power / len(data)),
+            spread,
             time.perf_counter() - started,
         )
 
-    def loss(self, data: _Features, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(self, data: _Features, indices: Tensor, generator: torch.Generator) -> _Step:
         """The loss of one batch, duplicated and perturbed."""
         layers, masks, labels = data.batch(indices, self.device)
         features = Upscaled(layers, self.model.config.upscale, self.model.config.align_corners)
         adapted = split.adapt(self.model.adaptor, features)
-        noise, std = self.config.noise, self.config.noise.std
-        if noise.std_unit == "feature":
-            with torch.no_grad():
-                std = std * adapted.values().std().item()
         masks = (F.interpolate(masks, size=features.size, mode="bilinear") >= 0.5).float()
-        channels = sum(self.model.backbone.channels)
-        synthetic = synthesise(masks, labels, channels, std, noise, generator)
-        map_logits, score_logits = split.heads(self.model, features, adapted, synthetic)
-        return detection_loss(
-            map_logits, score_logits, synthetic.masks, synthetic.labels, self.config.focal
-        )
+        pixels, masks, labels = place(masks, labels, self.config.noise, generator)
+        noise = self.source(adapted, pixels, generator)
+        logits = split.heads(self.model, features, adapted, pixels, noise.values)
+        loss = detection_loss(*logits, masks, labels, self.config.focal)
+        return _Step(loss, noise.power, adapted)
+
+    def update(self, step: _Step, batch: int) -> None:
+        """Move the weights after batch number `batch` of the epoch, counted from 1.
+
+        The published rules run the backward pass once with each sign and clear too little or too
+        late between them, so that gradients cancel. v1: only the generator's are cleared; the
+        detector's are +g − g, and it never learns. v2, in its generator's batches: nothing is
+        cleared; of the generator's objective only the magnitude's gradient is left, and the
+        detector gets none.
+        """
+        optimisers = [self.optimiser]
+        if self.generator_optimiser is not None:
+            optimisers.append(self.generator_optimiser)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        if self.generator_optimiser is None:
+            step.loss.backward()
+            self.optimiser.step()
+            return
+        rule, generator = self.config.noise.generator, list(self.source.parameters())
+        detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
+        ascends = batch % rule.period == 0
+        objective = rule.magnitude_weight * step.power - step.loss
+        if not ascends:
+            step.loss.backward(inputs=detector)
+            self.optimiser.step()
+        elif rule.update == "alternating":
+            objective.backward(inputs=generator)
+            self.generator_optimiser.step()
+        else:
+            both = rule.update != "simultaneous"
+            step.loss.backward(inputs=detector + generator if both else detector, retain_graph=True)
+            if rule.update == "v1_published":
+                self.generator_optimiser.zero_grad(set_to_none=True)
+            objective.backward(inputs=detector + generator if both else generator)
+            for optimiser in optimisers:
+                optimiser.step()
 
     @torch.no_grad()
     def validation_loss(self, held_out: _Features) -> float:
@@ -245,7 +302,7 @@ class _Trainer:
         self.model.eval()
         total = 0.0
         for indices in torch.arange(len(held_out)).split(self.config.batch_size):
-            total += self.loss(held_out, indices, generator).item() * len(indices)
+            total += self.forward(held_out, indices, generator).loss.item() * len(indices)
         return total / len(held_out)
 
     def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
@@ -258,6 +315,9 @@ class _Trainer:
             "best": best if self.config.select_epoch == "validation" else None,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "source": self.source.state_dict(),
+            "generator_optimiser": self.generator_optimiser
+            and self.generator_optimiser.state_dict(),
         }
         with written_whole(path) as file:
             torch.save(state, file)
@@ -270,8 +330,11 @@ class _Trainer:
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+        self.source.load_state_dict(state["source"])
+        if self.generator_optimiser is not None:
+            self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
-        return History(epochs, None, state["selected"]), state["best"]
+        return History(epochs, None, state["selected"], self.source), state["best"]
 
 
 def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:

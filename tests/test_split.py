@@ -8,7 +8,7 @@ import torch
 from ssn_lib import preset, split
 from ssn_lib.config import ModelConfig, NoiseConfig
 from ssn_lib.losses import detection_loss
-from ssn_lib.noise import synthesise
+from ssn_lib.noise import place
 from ssn_lib.upscaled import Upscaled
 
 SIMPLENET = preset("simplenet").model
@@ -33,23 +33,31 @@ def batch():
     return images, labels, generator
 
 
-def plain_step(model, images, synthetic):
+def perturbation(masks, labels, channels, generator, config=None):
+    """Placement and noise, in float64."""
+    placed = place(masks, labels, config or NoiseConfig(), generator)
+    shape = (len(placed.pixels), channels)
+    noise = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    return placed, noise
+
+
+def plain_step(model, images, pixels, noise):
     """Everything duplicated and built at full size, as the method is stated."""
     plain = model.features(images)
     adapted = model.adaptor(plain)
 
     def perturbed(features):
         both = torch.cat((features, features)).permute(0, 2, 3, 1)
-        flat = both.flatten(0, 2).index_add(0, synthetic.pixels, synthetic.noise)
+        flat = both.flatten(0, 2).index_add(0, pixels, noise)
         return flat.view(both.shape).permute(0, 3, 1, 2)
 
     return model.heads(perturbed(plain), perturbed(adapted))
 
 
-def split_step(model, images, synthetic):
+def split_step(model, images, pixels, noise):
     layers = model.backbone(images)
     features = Upscaled(layers, model.config.upscale, model.config.align_corners)
-    return split.heads(model, features, split.adapt(model.adaptor, features), synthetic)
+    return split.heads(model, features, split.adapt(model.adaptor, features), pixels, noise)
 
 
 @pytest.mark.parametrize("mask", ["perlin", "half"])
@@ -65,14 +73,9 @@ def test_loss_gradients_and_statistics_are_the_plain_steps(
         masks = torch.zeros(3, 1, *grid[1:])
         masks[1, :, 2:5, 3:9] = 1
         generator.manual_seed(7)
-        synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(mask=mask), generator)
-        synthetic = synthetic._replace(
-            noise=synthetic.noise.double(),
-            masks=synthetic.masks.double(),
-            labels=synthetic.labels.double(),
-        )
-        logits = step(model, images, synthetic)
-        detection_loss(*logits, synthetic.masks, synthetic.labels, True).backward()
+        placed, noise = perturbation(masks, labels, grid[0], generator, NoiseConfig(mask=mask))
+        logits = step(model, images, placed.pixels, noise)
+        detection_loss(*logits, placed.masks.double(), placed.labels.double(), True).backward()
         results.append((model, logits))
     (plain, expected), (fast, logits) = results
     for a, b in zip(logits, expected, strict=True):
@@ -98,11 +101,12 @@ def test_eval_mode_uses_the_running_statistics(name, batch, make_model, randomis
     model = randomise_batchnorm(make_model(MODELS[name])).double().eval()
     grid = model.features(images).shape[1:]
     masks = torch.zeros(3, 1, *grid[1:])
-    synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(), generator)
-    synthetic = synthetic._replace(noise=synthetic.noise.double())
+    placed, noise = perturbation(masks, labels, grid[0], generator)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for a, b in zip(
-        split_step(model, images, synthetic), plain_step(model, images, synthetic), strict=True
+        split_step(model, images, placed.pixels, noise),
+        plain_step(model, images, placed.pixels, noise),
+        strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -117,9 +121,9 @@ def test_gradient_of_the_noise(batch, make_model):
         grid = model.features(images[:1]).shape[1:]
         generator.manual_seed(7)
         masks = torch.zeros(3, 1, *grid[1:])
-        synthetic = synthesise(masks, labels, grid[0], 0.3, NoiseConfig(), generator)
-        noise = synthetic.noise.double().requires_grad_()
-        map_logits, score = step(model, images, synthetic._replace(noise=noise))
+        placed, noise = perturbation(masks, labels, grid[0], generator)
+        noise.requires_grad_()
+        map_logits, score = step(model, images, placed.pixels, noise)
         (map_logits.square().mean() + score.square().mean()).backward()
         gradients.append(noise.grad)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-8, atol=1e-12)
@@ -131,10 +135,11 @@ def test_no_noise_at_all(batch, make_model):
     model = make_model().double().train()
     nothing = NoiseConfig(perlin_threshold=9)
     masks = torch.zeros(3, 1, 12, 16)
-    synthetic = synthesise(masks, labels, 384, 0.3, nothing, generator)
-    synthetic = synthetic._replace(noise=synthetic.noise.double())
-    assert len(synthetic.pixels) == 0
+    placed, noise = perturbation(masks, labels, 384, generator, nothing)
+    assert len(placed.pixels) == 0
     for a, b in zip(
-        split_step(model, images, synthetic), plain_step(model, images, synthetic), strict=True
+        split_step(model, images, placed.pixels, noise),
+        plain_step(model, images, placed.pixels, noise),
+        strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -13,7 +13,7 @@ from ssn_lib import env, preset, training
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data import normalise
 from ssn_lib.errors import InputError
-from ssn_lib.noise import synthesise
+from ssn_lib.noise import place
 from ssn_lib.training import fit
 
 TINY = TrainingConfig(epochs=3, batch_size=4)
@@ -139,18 +139,19 @@ def stated_loss(model, images, config, seed):
     if config.noise.std_unit == "feature":
         std *= adapted.std().item()
     generator = env.generator("cpu", seed, 1)
-    made = synthesise(masks, images.labels, plain.shape[1], std, config.noise, generator)
+    placed = place(masks, images.labels, config.noise, generator)
+    added = std * torch.randn((len(placed.pixels), plain.shape[1]), generator=generator)
 
     def perturbed(features):
         both = features.repeat(2, 1, 1, 1).permute(0, 2, 3, 1)
         noise = torch.zeros_like(both).flatten(0, 2)
-        noise[made.pixels] = made.noise
+        noise[placed.pixels] = added
         return (both + noise.view(both.shape)).permute(0, 3, 1, 2)
 
     plain, adapted = perturbed(plain), perturbed(adapted)
     map_logits = model.seg_head(adapted)
-    loss = (map_logits[made.masks == 0] + 0.5).clamp(min=0).mean()
-    loss = loss + (0.5 - map_logits[made.masks == 1]).clamp(min=0).mean()
+    loss = (map_logits[placed.masks == 0] + 0.5).clamp(min=0).mean()
+    loss = loss + (0.5 - map_logits[placed.masks == 1]).clamp(min=0).mean()
     if not config.focal:
         return loss
     seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
@@ -159,7 +160,7 @@ def stated_loss(model, images, config, seed):
     pools = (F.adaptive_max_pool2d, F.adaptive_avg_pool2d)
     pooled = [pool(part, 1).flatten(1) for part in (hidden, seen) for pool in pools]
     score = model.cls_head.fc(torch.cat(pooled, dim=1))[:, 0]
-    for logits, targets in ((map_logits, made.masks), (score, made.labels)):
+    for logits, targets in ((map_logits, placed.masks), (score, placed.labels)):
         loss = loss + sigmoid_focal_loss(logits, targets, alpha=-1, gamma=4, reduction="mean")
     return loss
 
@@ -202,13 +203,13 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
 def test_every_image_is_seen_once_an_epoch(batch_size, train, make_model, monkeypatch):
-    seen, loss = [], training._Trainer.loss
+    seen, forward = [], training._Trainer.forward
 
     def spy(self, data, indices, generator):
         seen.extend(indices.tolist())
-        return loss(self, data, indices, generator)
+        return forward(self, data, indices, generator)
 
-    monkeypatch.setattr(training._Trainer, "loss", spy)
+    monkeypatch.setattr(training._Trainer, "forward", spy)
     history = fit(
         make_model(), train, replace(TINY, epochs=2, batch_size=batch_size), 0, progress=None
     )
