@@ -271,6 +271,18 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def changes(config: RunConfig) -> tuple[str, ...]:
+    """What sets a run's model and training apart from its preset's, as `key=value`, sorted.
+
+    Epochs and batch size are left out: a profile decides them for all presets alike.
+    """
+    chosen = preset(config.preset)
+    usual = to_dict(replace(config, model=chosen.model, training=chosen.training))
+    flat, usual_flat = _flat(to_dict(config)), _flat(usual)
+    names = flat.keys() - {"training.epochs", "training.batch_size"}
+    return tuple(sorted(f"{n}={flat[n]}" for n in names if flat[n] != usual_flat[n]))
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON data."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
@@ -288,6 +300,17 @@ def _beside_defaults(config: Any) -> dict[str, Any]:
         elif value != item.default:
             said[item.name] = value
     return said
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{name}.")
+        else:
+            flat[path + name] = value
+    return flat
 
 
 def from_dict(kind: type, values: dict[str, Any]) -> Any:

@@ -3,18 +3,21 @@ colours do, so that they survive a black-and-white print."""
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from numpy.typing import NDArray
 
+from ssn_lib import tables
 from ssn_lib.config import preset
 from ssn_lib.efficiency import Efficiency
 from ssn_lib.losses import ignorance_loss
@@ -148,43 +151,116 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
 
 
 def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
-    """Training loss by epoch, one panel a category, one line a preset (and seed)."""
+    """Training loss by optimiser step, one panel a category, one line a run.
+
+    On MVTec AD the published runs of the same presets stand beside (hollow markers).
+    """
     categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
     width = max(8.0, 3.6 * len(categories))
     figure, all_axes = plt.subplots(
-        1, len(categories), figsize=(width, 3.9), sharey=True, squeeze=False, layout="constrained"
+        1, len(categories), figsize=(width, 4.3), sharey=True, squeeze=False, layout="constrained"
     )
     for axes, category in zip(all_axes[0], categories, strict=True):
         for outcome, history in histories:
             if outcome.category == category:
+                config = outcome.record.config
+                batches = math.ceil(outcome.record.counts["train"] / config.training.batch_size)
                 which = names.index(outcome.preset)
                 axes.plot(
-                    history["epoch"],
+                    history["epoch"] * batches,
                     history["loss"],
                     color=PALETTE[which % len(PALETTE)],
                     ls=LINES[which % len(LINES)],
                     marker=MARKERS[which % len(MARKERS)],
-                    ms=4,
+                    ms=3.5,
                     label=outcome.preset,
+                )
+        real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
+        for name in names if real else ():
+            logs = tables.published_logs()
+            log = logs[(logs["run"] == name) & (logs["category"] == category)]
+            if len(log):
+                which = names.index(name)
+                axes.plot(
+                    log["step"],
+                    log["loss"],
+                    color=PALETTE[which % len(PALETTE)],
+                    ls=":",
+                    lw=1,
+                    marker=MARKERS[which % len(MARKERS)],
+                    mfc="none",
+                    ms=5,
+                    label=f"{name}, published log",
                 )
         for with_focal in sorted({o.record.config.training.focal for o, _ in histories}):
             axes.axhline(
                 ignorance_loss(with_focal),
                 color="0.5",
                 lw=1,
-                ls=":" if with_focal else "-",
+                ls="--" if with_focal else "-",
                 zorder=0,
                 label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
             )
-        axes.set(title=category, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(title=category, xlabel="optimiser steps (log scale)", xscale="log")
         axes.grid(alpha=0.3)
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
-    handles, labels = all_axes[0, 0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure, all_axes[0])
     figure.suptitle(f"Training curves\n{_wrapped(caption, 110)}", fontsize=9)
+    return figure
+
+
+def published_courses(runs: Mapping[str, str]) -> Figure:
+    """Loss and image metrics of published runs over their 300 epochs, one column a category.
+
+    Args:
+        runs: name in `tables.published_logs` to what the legend says.
+    """
+    logs = tables.published_logs()
+    logs = logs[logs["run"].isin(runs)]
+    categories = list(dict.fromkeys(logs["category"]))
+    shown = {
+        "loss": "training loss",
+        "I-AUROC": "I-AUROC, %\n(image score)",
+        "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
+    }
+    figure, grid = plt.subplots(
+        len(shown),
+        len(categories),
+        figsize=(max(7.0, 3.6 * len(categories)), 7.2),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (metric, label) in zip(grid, shown.items(), strict=True):
+        row[0].set_ylabel(label, fontsize=9)
+        for axes, category in zip(row, categories, strict=True):
+            for which, (name, title) in enumerate(runs.items()):
+                log = logs[(logs["run"] == name) & (logs["category"] == category)]
+                axes.plot(
+                    log["epochs_done"],
+                    log[metric],
+                    color=PALETTE[which],
+                    ls=LINES[which % len(LINES)],
+                    marker=MARKERS[which],
+                    ms=4,
+                    label=title,
+                )
+            if metric == "loss":
+                axes.axhline(
+                    ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
+                )
+                axes.set(title=category, yscale="log")
+            axes.grid(alpha=0.3)
+    for axes in grid[-1]:
+        axes.set_xlabel("epochs")
+    _legend(figure, grid[0])
+    figure.suptitle(
+        "Published runs, as the author's public notebook logged them\n"
+        "seed 42, batch 32, Tesla P100; evaluated every 4 epochs, some shown",
+        fontsize=9,
+    )
     return figure
 
 
@@ -228,6 +304,15 @@ def panels(
         axes.set_title(title, fontsize=9)
     figure.suptitle(f"{heading}\n{_wrapped(caption, 110)}", fontsize=9)
     return figure
+
+
+def _legend(figure: Figure, row: Sequence[Axes]) -> None:
+    """One legend below the figure for what any panel of the row shows."""
+    unique = {}
+    for axes in row:
+        handles, labels = axes.get_legend_handles_labels()
+        unique |= dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3, fontsize=8)
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -1,7 +1,8 @@
 """Runs and their records: trained once, resumable, written atomically.
 
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
-status), `history.csv`, `scores.csv` and `weights.pt`; while it trains, `checkpoint.pt`.
+status), `history.csv`, `scores.csv`, `noise.csv` (noise and features by channel) and `weights.pt`,
+beside it `generator.pt` where the noise was learned; while it trains, `checkpoint.pt`.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ from ssn_lib import env
 from ssn_lib.config import (
     DataConfig,
     RunConfig,
+    changes,
     check,
     from_dict,
     override,
     preset,
     to_dict,
 )
-from ssn_lib.data import Dataset, load_dataset
+from ssn_lib.data import Dataset, load_dataset, normalise
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text, written_whole
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.model import SuperSimpleNet
+from ssn_lib.sources import Source, look, make_source
 from ssn_lib.training import History, fit
 
 SCHEMA = 1
+NOISE_IMAGES = 8
+_NOISE_SEED = -3  # beside those of `training`
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,26 @@ class Record:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One asked-for run: its record, or why there is none."""
+    """One asked-for run: its record, or why there is none.
+
+    Attributes:
+        changes: to the preset, as of `config.changes`.
+    """
 
     preset: str
     category: str
     seed: int
     record: Record | None
     reason: str = ""
+    changes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, record: Record) -> Outcome:
+        """The outcome that a record is."""
+        config = record.config
+        return cls(
+            config.preset, config.data.category, config.seed, record, changes=changes(config)
+        )
 
 
 def read_record(folder: Path) -> Record:
@@ -207,6 +225,21 @@ def load_run(
     return record, model.to(env.device()).eval()
 
 
+def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
+    """The noise source of a finished run, as trained.
+
+    Raises:
+        InputError: its weights are gone.
+    """
+    source = make_source(record.config.training.noise, model, record.config.seed)
+    if list(source.parameters()):
+        path = folder / "generator.pt"
+        if not path.is_file():
+            raise InputError(f"{path}: missing; run {record.run_id} again")
+        source.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return source.to(next(model.parameters()).device)
+
+
 def dataset_of(record: Record, root: Path | None) -> Dataset:
     """The data set a record was made on, read again from `root` (or the usual places).
 
@@ -258,10 +291,15 @@ def _finish(
             }
         )
         write_text(folder / "scores.csv", scores.to_csv(index=False))
+        noise = _noise_by_channel(model, history.source, dataset, config.seed)
+        write_text(folder / "noise.csv", noise.to_csv(index=False))
     rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs])
     write_text(folder / "history.csv", rows.to_csv(index=False))
     with written_whole(folder / "weights.pt") as file:
         torch.save(model.trained_state(), file)
+    if list(history.source.parameters()):
+        with written_whole(folder / "generator.pt") as file:
+            torch.save(history.source.state_dict(), file)
     epoch_seconds = [epoch.seconds for epoch in history.epochs]
     record = Record(
         run_id=config.run_id,
@@ -289,6 +327,25 @@ def _finish(
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record
+
+
+def _noise_by_channel(
+    model: SuperSimpleNet, source: Source, dataset: Dataset, seed: int
+) -> pd.DataFrame:
+    """Of every channel: root mean square and mean of the noise, and the spread of the feature that
+    it is added to, over a few training images."""
+    device = next(model.parameters()).device
+    images = normalise(dataset.train.images[:NOISE_IMAGES].to(device))
+    parts = look(source, model, images, env.generator(device, seed, _NOISE_SEED))
+    noise, features = (part.flatten(0, 2) for part in parts)
+    return pd.DataFrame(
+        {
+            "channel": range(noise.shape[1]),
+            "noise_rms": noise.square().mean(0).sqrt(),
+            "noise_mean": noise.mean(0),
+            "feature_std": features.std(0),
+        }
+    )
 
 
 def _check_writable(folder: Path) -> None:

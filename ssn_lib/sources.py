@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ssn_lib.config import GeneratorConfig, NoiseConfig
 from ssn_lib.model import LEAKY_SLOPE, SegmentationHead, SuperSimpleNet
-from ssn_lib.split import Affine, Dense
+from ssn_lib.split import Affine, Dense, adapt
+from ssn_lib.upscaled import Upscaled
 
 
 class Noise(NamedTuple):
@@ -149,6 +150,25 @@ def make_source(config: NoiseConfig, model: SuperSimpleNet, seed: int) -> Source
     if config.source == "ascent":
         return Ascent(config, channels, model.seg_head)
     return Gaussian(config, channels)
+
+
+@torch.no_grad()
+def look(
+    source: Source, model: SuperSimpleNet, images: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Noise over whole images, and the features it is added to.
+
+    Args:
+        images: normalised, (B, 3, H, W).
+
+    Returns:
+        Noise and adapted features, (B, h, w, C) each, on the CPU.
+    """
+    features = Upscaled(model.backbone(images), model.config.upscale, model.config.align_corners)
+    adapted = adapt(model.adaptor, features)
+    values = adapted.values()
+    pixels = torch.arange(values[..., 0].numel(), device=values.device)
+    return source(adapted, pixels, generator).values.view(values.shape).cpu(), values.cpu()
 
 
 def _logit_gradient(head: SegmentationHead, rows: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib import figures, runs, tables
 from ssn_lib.backbone import find_weights
-from ssn_lib.config import nearest, preset
+from ssn_lib.config import changes, nearest, preset
 from ssn_lib.data import Dataset, load_dataset
 from ssn_lib.efficiency import Efficiency, keep_best, kept, measure_all
 from ssn_lib.errors import InputError
@@ -39,6 +39,7 @@ class Profile:
     Attributes:
         dataset: for Modifications 1 and 2.
         epochs: None is the published number.
+        batch_size: smaller than published where epochs are few: what counts is optimiser steps.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
         repetitions: timed passes of the efficiency measurement.
     """
@@ -52,12 +53,23 @@ class Profile:
     untrained_fallback: bool
     repetitions: int
 
+    def made(self, record: Record) -> bool:
+        """Whether a record is of this profile: its data, epochs and batch size."""
+        data, training = record.config.data, record.config.training
+        epochs = self.epochs or preset(record.config.preset).training.epochs
+        return (data.dataset, data.image_size, training.epochs, training.batch_size) == (
+            self.dataset,
+            self.image_size,
+            epochs,
+            self.batch_size,
+        )
+
 
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile("demo", "demo", (128, 128), 2, 8, (42,), True, 6),
-        Profile("quick", "mvtec_ad", (256, 256), 10, 32, (42,), False, 15),
+        Profile("quick", "mvtec_ad", (256, 256), 10, 8, (42,), False, 15),
         Profile("full", "mvtec_ad", (256, 256), None, 32, (42, 43, 44), False, 100),
     )
 }
@@ -118,6 +130,24 @@ class Study:
             self._outcome(name, category, seed)
             for category in categories
             for name in presets
+            for seed in self.profile.seeds
+        ]
+
+    def sweep(
+        self, name: str, key: str, values: Sequence[Any], categories: Sequence[str]
+    ) -> list[Outcome]:
+        """Train and evaluate one preset with each value of one configuration field.
+
+        Raises:
+            InputError: no such field, a value out of range, or one that occurs twice.
+        """
+        if len(set(values)) != len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise InputError(f"sweep of {key}: {twice} occurs twice")
+        return [
+            self._outcome(name, category, seed, (f"{key}={value}",))
+            for category in categories
+            for value in values
             for seed in self.profile.seeds
         ]
 
@@ -198,8 +228,10 @@ class Study:
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
 
-    def _outcome(self, name: str, category: str, seed: int) -> Outcome:
-        profile = self.profile
+    def _outcome(
+        self, name: str, category: str, seed: int, assignments: tuple[str, ...] = ()
+    ) -> Outcome:
+        profile, asked = self.profile, assignments
         try:
             dataset = self.dataset(category)
             weights = self.weights(preset(name).model.backbone)
@@ -210,11 +242,13 @@ class Study:
                 epochs=profile.epochs,
                 batch_size=profile.batch_size,
                 weights=weights,
+                assignments=assignments,
             )
+            asked = changes(config)
             record = runs.run(config, dataset, Path(self.runs_dir), weights=weights)
         except InputError as error:
-            return Outcome(name, category, seed, None, str(error))
-        return Outcome(name, category, seed, record)
+            return Outcome(name, category, seed, None, str(error), asked)
+        return Outcome.of(record)
 
 
 def save(folder: Path, name: str, made: Any) -> list[Path]:
@@ -289,27 +323,26 @@ def report(add_runs: Path | None = None) -> list[Path]:
             if record.config.data.dataset != "demo":
                 target = results / record.run_id
                 target.mkdir(parents=True, exist_ok=True)
-                for name in ("record.json", "history.csv", "scores.csv"):
+                for name in ("record.json", "history.csv", "scores.csv", "noise.csv"):
                     if (folder.parent / name).exists():
                         shutil.copy(folder.parent / name, target / name)
         keep_best(Path(add_runs), results)
-    outcomes = []
-    for path in sorted(results.glob("*/record.json")):
-        record = read_record(path.parent)
-        config = record.config
-        outcomes.append(Outcome(config.preset, config.data.category, config.seed, record))
-    if not outcomes:
+    records = [read_record(path.parent) for path in sorted(results.glob("*/record.json"))]
+    if not records:
         raise InputError(f"{results}: no records to report on")
+    outcomes = [Outcome.of(record) for record in records if PROFILES["quick"].made(record)]
     committed = Study("quick", runs_dir=results)
     costs = kept(tables.SWAP_PRESETS, results)
     made = {
         "backbone_swap": tables.backbone_swap(outcomes),
+        "published_start": tables.published_start(records),
         "ablation": tables.ablation(outcomes),
         "scenario_b_noise": tables.scenario_b_noise(outcomes),
         "training_curves": figures.training_curves(
             committed.histories(outcomes), committed.caption(outcomes)
         ),
         "architecture": figures.architecture(),
+        "published_courses": figures.published_courses(tables.SWAP_COURSES),
     }
     if costs:
         made["efficiency"] = tables.efficiency(costs)

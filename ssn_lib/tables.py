@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssn_lib.config import preset
+from ssn_lib.config import TrainingConfig, changes, preset
+from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Efficiency, Spread
 from ssn_lib.env import device_name
 from ssn_lib.runs import Outcome, Record
 
 EMPTY = "–"
+METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
+PUBLISHED_BATCH = TrainingConfig().batch_size
 NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset mvtec_ad --category …` makes one"
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
+SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
 NOISE_PRESETS = ("scenario_a", "scenario_b", "scenario_b_relative")
 NOISE_CATEGORIES = ("bottle", "carpet")  # on screw Scenario A itself was published at chance
@@ -47,6 +52,19 @@ class Table:
 def published() -> dict[str, Any]:
     """Every published figure the study is held against; see `published.json` for the sources."""
     return json.loads(files("ssn_lib").joinpath("published.json").read_text(encoding="utf-8"))
+
+
+@cache
+def published_logs() -> pd.DataFrame:
+    """What the author's public notebook printed while its runs trained: one row an evaluation.
+
+    Columns: run (a preset's name where there is one), category, epochs_done, loss, step (optimiser
+    steps, batches of 32 on MVTec AD) and the seven metrics in percent. One seed, Tesla P100.
+    """
+    path = files("ssn_lib").joinpath("published_logs.csv")
+    logs = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), comment="#")
+    images = logs["category"].map({name: counts[0] for name, counts in MVTEC_COUNTS.items()})
+    return logs.assign(step=logs["epochs_done"] * np.ceil(images / PUBLISHED_BATCH))
 
 
 def describe(records: Sequence[Record]) -> str:
@@ -92,6 +110,40 @@ def backbone_swap(outcomes: Sequence[Outcome]) -> Table:
         "Backbone swap: accuracy in percent, published and measured here",
         pd.DataFrame(rows),
         _notes(outcomes, SWAP_PRESETS, list(slides)),
+    )
+
+
+def published_start(records: Sequence[Record]) -> Table:
+    """Runs at the published batch size beside the author's log of the same epochs.
+
+    Shows whether this is the published training, long before its 300 epochs are over.
+    """
+    logs, rows, measured_here = published_logs(), [], []
+    for record in records:
+        config = record.config
+        log = logs[(logs["run"] == config.preset) & (logs["category"] == config.data.category)]
+        if (
+            config.training.batch_size != PUBLISHED_BATCH
+            or config.data.dataset != "mvtec_ad"
+            or changes(config)
+            or log.empty
+        ):
+            continue
+        measured_here.append(record)
+        done = record.epochs_done
+        around = [log[log["epochs_done"] <= done].tail(1), log[log["epochs_done"] > done].head(1)]
+        sides = [("published log", int(row["epochs_done"]), row) for row in pd.concat(around).iloc]
+        sides.insert(1, ("here", done, record.metrics))
+        for who, epochs, metrics in sides:
+            row = {"category": config.data.category, "system": config.preset}
+            row |= {"run": who, "epochs": epochs}
+            row |= {name: _percent(metrics[name]) for name in METRICS}
+            rows.append(row)
+    note = "Published log: the author's public notebook, seed 42, Tesla P100, float32."
+    if measured_here:
+        note = f"Here: {describe(measured_here)}, batch {PUBLISHED_BATCH}. {note}"
+    return Table(
+        "The published training, in its first epochs: percent", pd.DataFrame(rows), (note,)
     )
 
 
@@ -194,12 +246,23 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
     return Table("Cost of inference, published and measured here", pd.DataFrame(rows), tuple(notes))
 
 
-def measured(outcomes: Sequence[Outcome], name: str, category: str, metric: str) -> str:
-    """A cell: the metric over the seeds, "diverged", or empty."""
+def measured(
+    outcomes: Sequence[Outcome],
+    name: str,
+    category: str,
+    metric: str,
+    changed: tuple[str, ...] = (),
+) -> str:
+    """A cell: the metric over the seeds, "diverged", or empty.
+
+    Args:
+        changed: to the preset, as of `config.changes`.
+    """
     records = [
         outcome.record
         for outcome in outcomes
-        if (outcome.preset, outcome.category) == (name, category) and outcome.record is not None
+        if (outcome.preset, outcome.category, outcome.changes) == (name, category, changed)
+        and outcome.record is not None
     ]
     if not records:
         return EMPTY
@@ -211,6 +274,10 @@ def measured(outcomes: Sequence[Outcome], name: str, category: str, metric: str)
     if len(known) == 1:
         return f"{known[0]:.1f}"
     return f"{np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} (n={len(known)})"
+
+
+def _percent(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"
 
 
 def to_markdown(frame: pd.DataFrame) -> str:

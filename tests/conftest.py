@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ssn_lib import SuperSimpleNet, load_dataset
-from ssn_lib.config import ModelConfig
+from ssn_lib import SuperSimpleNet, load_dataset, preset, tables
+from ssn_lib.config import DataConfig, ModelConfig, RunConfig
+from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.runs import Record
 
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
 
@@ -108,3 +111,32 @@ def randomise_batchnorm():
 def same_bits():
     """same_bits(a, b): two state dicts are equal bit for bit."""
     return lambda a, b: a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="session")
+def record():
+    """record(preset, category, seed, epochs, batch, **metrics): a completed run's record on MVTec
+    AD, as `runs.run` would have left it."""
+
+    def make(name="scenario_a", category="bottle", seed=42, epochs=10, batch=32, **metrics):
+        chosen = preset(name)
+        training = replace(chosen.training, epochs=epochs, batch_size=batch)
+        config = RunConfig(name, DataConfig("mvtec_ad", category), chosen.model, training, seed)
+        return Record(
+            run_id=config.run_id,
+            config=config,
+            status="completed",
+            metrics=dict.fromkeys(tables.METRICS, 50.0) | {"AUPRO": 40.0} | metrics,
+            undefined={},
+            thresholds=None,
+            epochs_done=epochs,
+            diverged_at=None,
+            selected_epoch=epochs,
+            timings={},
+            environment={"device": "cpu", "threads": 2, "processor": "a processor", "torch": "2"},
+            weights_source="weights.pth",
+            counts={"train": MVTEC_COUNTS[category][0]},
+            finished="",
+        )
+
+    return make

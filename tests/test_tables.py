@@ -5,36 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ssn_lib import tables
-from ssn_lib.config import DataConfig, RunConfig, preset
-from ssn_lib.runs import Outcome, Record
-
-ENVIRONMENT = {"device": "cpu", "threads": 2, "processor": "a processor", "torch": "2"}
-
-
-def record(name: str = "scenario_a", category: str = "bottle", seed: int = 42, **metrics) -> Record:
-    chosen = preset(name)
-    data = DataConfig("mvtec_ad", category)
-    config = RunConfig(name, data, chosen.model, chosen.training, seed)
-    return Record(
-        run_id=config.run_id,
-        config=config,
-        status="completed",
-        metrics={"I-AUROC": 50.0, "AUPRO": 40.0} | metrics,
-        undefined={},
-        thresholds=None,
-        epochs_done=10,
-        diverged_at=None,
-        selected_epoch=10,
-        timings={},
-        environment=ENVIRONMENT,
-        weights_source="weights.pth",
-        counts={},
-        finished="",
-    )
-
-
-def outcome(made: Record) -> Outcome:
-    return Outcome(made.config.preset, made.config.data.category, made.config.seed, made)
+from ssn_lib.runs import Outcome
 
 
 def cell(table: tables.Table, column: str, **where: str) -> str:
@@ -45,31 +16,35 @@ def cell(table: tables.Table, column: str, **where: str) -> str:
     return frame[column].item()
 
 
-def test_published_and_measured_stand_in_columns_of_their_own():
-    table = tables.backbone_swap([outcome(record(**{"I-AUROC": 12.34}))])
+def test_published_and_measured_stand_in_columns_of_their_own(record):
+    table = tables.backbone_swap([Outcome.of(record(**{"I-AUROC": 12.34}))])
     assert cell(table, "here, A", category="bottle", metric="I-AUROC") == "12.3"
     assert cell(table, "slides, A", category="bottle", metric="I-AUROC") == "100.0"
     assert cell(table, "here, WRN50", category="bottle", metric="I-AUROC") == tables.EMPTY
 
 
-def test_several_seeds_give_mean_and_deviation():
-    outcomes = [outcome(record(seed=seed, AUPRO=value)) for seed, value in ((1, 10.0), (2, 14.0))]
+def test_several_seeds_give_mean_and_deviation(record):
+    outcomes = [
+        Outcome.of(record(seed=seed, AUPRO=value)) for seed, value in ((1, 10.0), (2, 14.0))
+    ]
     shown = tables.measured(outcomes, "scenario_a", "bottle", "AUPRO")
     assert shown == "12.0 ± 2.8 (n=2)"
 
 
-def test_an_undefined_metric_and_a_diverged_run_are_words_not_numbers():
+def test_an_undefined_metric_and_a_diverged_run_are_words_not_numbers(record):
     assert (
-        tables.measured([outcome(record(**{"I-AUROC": None}))], "scenario_a", "bottle", "I-AUROC")
+        tables.measured(
+            [Outcome.of(record(**{"I-AUROC": None}))], "scenario_a", "bottle", "I-AUROC"
+        )
         == "undefined"
     )
     diverged = replace(record(), status="diverged", metrics={})
-    assert tables.measured([outcome(diverged)], "scenario_a", "bottle", "AUPRO") == "diverged"
+    assert tables.measured([Outcome.of(diverged)], "scenario_a", "bottle", "AUPRO") == "diverged"
 
 
-def test_every_empty_cell_says_why():
+def test_every_empty_cell_says_why(record):
     outcomes = [
-        outcome(record()),
+        Outcome.of(record()),
         Outcome("baseline", "bottle", 42, None, "no ImageNet weights for wide_resnet50_2"),
     ]
     notes = "\n".join(tables.backbone_swap(outcomes).notes)
@@ -78,7 +53,7 @@ def test_every_empty_cell_says_why():
     assert "scenario_a bottle" not in notes
 
 
-def test_untrained_backbones_are_named_in_the_notes():
+def test_untrained_backbones_are_named_in_the_notes(record):
     untrained = replace(record(), weights_source=None)
     assert tables.describe([untrained]).startswith("UNTRAINED backbone")
     mixed = tables.describe([untrained, record("baseline")])
@@ -86,8 +61,8 @@ def test_untrained_backbones_are_named_in_the_notes():
     assert "UNTRAINED" not in tables.describe([record()])
 
 
-def test_markdown_has_title_rows_and_notes():
-    text = tables.ablation([outcome(record())]).to_markdown()
+def test_markdown_has_title_rows_and_notes(record):
+    text = tables.ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")
     assert text.count("\n| ") == 2 + len(tables.ABLATION_PRESETS)
     assert "- Measured here: mvtec_ad, 256×256 px, 10 epochs, seed 42" in text
@@ -96,3 +71,44 @@ def test_markdown_has_title_rows_and_notes():
 @pytest.mark.parametrize("system", ["baseline_wrn50", "scenario_a", "scenario_b"])
 def test_published_efficiency_is_there(system):
     assert tables.published()["slides"]["table_efficiency"][system]["latency_ms"] > 0
+
+
+def test_published_logs_end_where_the_slides_say():
+    logs, slides = tables.published_logs(), tables.published()["slides"]["table_backbone_swap"]
+    keys = dict(
+        zip(
+            tables.SWAP_PRESETS,
+            ("baseline_wrn50_p100", "scenario_a_resnet18", "scenario_b_resnet18_nonlinear"),
+            strict=True,
+        )
+    )
+    for category, metrics in slides.items():
+        for name, key in keys.items():
+            last = logs[(logs["run"] == name) & (logs["category"] == category)].iloc[-1]
+            assert last["epochs_done"] == 300
+            for metric, values in metrics.items():
+                assert last[metric] == pytest.approx(values[key], abs=0.06)
+
+
+def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
+    table = tables.published_start(
+        [
+            record(**{"I-AUROC": 12.34}),
+            record(batch=8),  # not the published batch
+            record("simplenet"),  # no log of it
+        ]
+    )
+    assert table.frame["run"].tolist() == ["published log", "here", "published log"]
+    assert table.frame["epochs"].tolist() == [8, 10, 12]
+    assert table.frame["I-AUROC"].tolist() == ["65.8", "12.3", "62.8"]
+
+
+def test_a_changed_run_is_no_seed_of_its_preset(record):
+    changed = record(AUPRO=90.0)
+    noise = replace(changed.config.training.noise, std=0.1)
+    training = replace(changed.config.training, noise=noise)
+    changed = replace(changed, config=replace(changed.config, training=training))
+    outcomes = [Outcome.of(record()), Outcome.of(changed)]
+    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
+    changes = ("training.noise.std=0.1",)
+    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO", changes) == "90.0"

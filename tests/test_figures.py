@@ -1,0 +1,42 @@
+"""Figures draw what they are given; whether they are good to look at, a person decides."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from ssn_lib import figures, tables
+from ssn_lib.losses import ignorance_loss
+from ssn_lib.runs import Outcome
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def lines(axes):
+    """Label -> (x, y) of every line of a panel."""
+    return {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines}
+
+
+def history(losses):
+    return pd.DataFrame({"epoch": range(1, len(losses) + 1), "loss": losses})
+
+
+def test_training_curves_count_steps_and_show_the_published_run_beside(record):
+    figure = figures.training_curves([(Outcome.of(record()), history([2.0, 1.5]))], "caption")
+    drawn = lines(figure.axes[0])
+    assert drawn["scenario_a"] == [[7.0, 14.0], [2.0, 1.5]]  # 209 images in batches of 32
+    steps, losses = drawn["scenario_a, published log"]
+    assert (steps[0], losses[0], steps[-1]) == (28.0, 1.11, 2100.0)
+    assert drawn["answering 0 everywhere (SSN)"][1] == [ignorance_loss(True)] * 2
+
+
+def test_published_courses_show_every_run_of_every_category():
+    figure = figures.published_courses(tables.SWAP_COURSES)
+    assert len(figure.axes) == 9
+    for axes in figure.axes:
+        assert set(tables.SWAP_COURSES.values()) <= set(lines(axes))
