@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -94,7 +94,10 @@ def measure_all(
             processes of their own) for the memory on a CPU.
         again: measure although it is known.
     """
-    paths = [_path(name, form, repetitions, runs_dir) for name in presets for form in FORMS]
+    folder = runs_dir / "efficiency"
+    paths = [
+        _path(f"{name}-{form}", (name,), repetitions, folder) for name in presets for form in FORMS
+    ]
     if again or not all(path.exists() for path in paths):
         for path, cost in zip(paths, measure(presets, repetitions), strict=True):
             write_text(path, json.dumps(asdict(cost), indent=1))
@@ -117,42 +120,120 @@ def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
 
 def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
     """Measure presets on the device at hand, in turns, so that a disturbance meets all alike."""
-    device = env.device()
     kinds = [(name, form) for name in presets for form in FORMS]
+    samples = _sample(kinds, repetitions, max(2, repetitions // 3), max(1, repetitions // 5))
+    plain = {name: s for (name, form), s in zip(kinds, samples, strict=True) if form == "plain"}
+    return [
+        _summary(name, form, sample, plain[name])
+        for (name, form), sample in zip(kinds, samples, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two presets measured in turns, in plain form.
+
+    Attributes:
+        latency_ms, throughput_img_s, memory_mb: the second's cost minus the first's, for every
+            repetition; empty where it cannot be measured.
+    """
+
+    first: Efficiency
+    second: Efficiency
+    latency_ms: list[float]
+    throughput_img_s: list[float]
+    memory_mb: list[float]
+
+
+def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -> Comparison:
+    """Compare two presets on this machine, once; the result is kept in `runs_dir/comparisons`.
+
+    Args:
+        repetitions: timed passes for the latency; half of them for throughput and memory.
+    """
+    folder = runs_dir / "comparisons"
+    path = _path(f"{first}-{second}", (first, second), repetitions, folder)
+    if not path.exists():
+        half = max(1, repetitions // 2)
+        one, two = _sample([(first, "plain"), (second, "plain")], repetitions, half, half)
+        made = Comparison(
+            _summary(first, "plain", one, one),
+            _summary(second, "plain", two, two),
+            *(
+                [b - a for a, b in zip(getattr(one, name), getattr(two, name), strict=True)]
+                for name in ("latency_ms", "throughput_img_s", "memory_mb")
+            ),
+        )
+        write_text(path, json.dumps(asdict(made), indent=1))
+    content = json.loads(path.read_text())
+    costs = [_from_json(content.pop(name)) for name in ("first", "second")]
+    return Comparison(*costs, **content)
+
+
+class _Sample(NamedTuple):
+    """One network's repeated measurements; `memory_mb` is empty where it cannot be measured."""
+
+    parameters: int
+    gflop: float
+    latency_ms: list[float]
+    throughput_img_s: list[float]
+    memory_mb: list[float]
+    memory_allocated_mb: float | None
+
+
+def _sample(
+    kinds: Sequence[tuple[str, str]], latencies: int, batches: int, memories: int
+) -> list[_Sample]:
+    """Measure (preset, form) after (preset, form), in turns, so many times."""
+    device = env.device()
     models = [_build(name, form).to(device) for name, form in kinds]
     one = torch.randn(1, 3, *IMAGE_SIZE)
     batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
-    latencies = _times([partial(_infer, model, one, device) for model in models], repetitions)
-    batches = _times(
-        [partial(_infer, model, batch, device) for model in models], max(2, repetitions // 3)
-    )
-    costs = []
-    for (name, form), model, latency, seconds in zip(
-        kinds, models, latencies, batches, strict=True
-    ):
+    latency_s = _times([partial(_infer, model, one, device) for model in models], latencies)
+    batch_s = _times([partial(_infer, model, batch, device) for model in models], batches)
+    memory_mb: list[list[float]] = [[] for _ in kinds]
+    allocated: list[float | None] = [None] * len(kinds)
+    if device.type == "cuda":
+        for index, model in enumerate(models):
+            reserved, allocated[index] = _cuda_memory(model, one)
+            memory_mb[index].append(reserved)
+    elif device.type == "cpu" and sys.platform == "linux":
+        for _ in range(memories):
+            for kind, memory in zip(kinds, memory_mb, strict=True):
+                memory.append(_cpu_memory_mb(*kind))
+    samples = []
+    for index, model in enumerate(models):
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             model(one.to(device))
-        memory, allocated = _cuda_memory(model, one) if device.type == "cuda" else (None, None)
-        if device.type == "cpu" and sys.platform == "linux":
-            repeats = max(1, repetitions // 5)
-            memory = Spread.of([_cpu_memory_mb(name, form) for _ in range(repeats)])
-        plain = latencies[kinds.index((name, "plain"))]
-        costs.append(
-            Efficiency(
-                preset=name,
-                form=form,
-                repetitions=repetitions,
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
-                gflop=counter.get_total_flops() / 1e9,
-                latency_ms=Spread.of([1e3 * value for value in latency]),
-                throughput_img_s=Spread.of([THROUGHPUT_BATCH / value for value in seconds]),
-                speedup=Spread.of([a / b for a, b in zip(plain, latency, strict=True)]),
-                memory_mb=memory,
-                memory_allocated_mb=allocated,
-                environment=env.describe(device),
+        samples.append(
+            _Sample(
+                sum(parameter.numel() for parameter in model.parameters()),
+                counter.get_total_flops() / 1e9,
+                [1e3 * value for value in latency_s[index]],
+                [THROUGHPUT_BATCH / value for value in batch_s[index]],
+                memory_mb[index],
+                allocated[index],
             )
         )
-    return costs
+    return samples
+
+
+def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficiency:
+    return Efficiency(
+        preset=name,
+        form=form,
+        repetitions=len(sample.latency_ms),
+        parameters=sample.parameters,
+        gflop=sample.gflop,
+        latency_ms=Spread.of(sample.latency_ms),
+        throughput_img_s=Spread.of(sample.throughput_img_s),
+        speedup=Spread.of(
+            [a / b for a, b in zip(plain.latency_ms, sample.latency_ms, strict=True)]
+        ),
+        memory_mb=Spread.of(sample.memory_mb) if sample.memory_mb else None,
+        memory_allocated_mb=sample.memory_allocated_mb,
+        environment=env.describe(env.device()),
+    )
 
 
 def _build(name: str, form: str) -> nn.Module:
@@ -180,15 +261,15 @@ def _times(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[f
     return seconds
 
 
-def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[Spread, float]:
+def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:
+    """Peak reserved and peak allocated, in MB."""
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     with torch.inference_mode():
         model(image.cuda())
     torch.cuda.synchronize()
-    reserved = torch.cuda.max_memory_reserved() / 1e6
-    return Spread(reserved, reserved, reserved), torch.cuda.max_memory_allocated() / 1e6
+    return torch.cuda.max_memory_reserved() / 1e6, torch.cuda.max_memory_allocated() / 1e6
 
 
 def _cpu_memory_mb(name: str, form: str) -> float:
@@ -222,16 +303,20 @@ def _status_kib(field: str) -> int:
     raise InputError(f"/proc/self/status has no {field}")
 
 
-def _path(name: str, form: str, repetitions: int, runs_dir: Path) -> Path:
+def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> Path:
+    """Where a measurement of those presets is kept: networks, machine and versions decide."""
     environment = env.describe(env.device())
     del environment["git_commit"]
-    key = [to_dict(preset(name).model), repetitions, environment]
+    key = [*(to_dict(preset(name).model) for name in presets), repetitions, environment]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
-    return runs_dir / "efficiency" / f"{name}-{form}-{digest}.json"
+    return folder / f"{stem}-{digest}.json"
 
 
 def _read(path: Path) -> Efficiency:
-    content = json.loads(path.read_text())
+    return _from_json(json.loads(path.read_text()))
+
+
+def _from_json(content: dict[str, Any]) -> Efficiency:
     for field in ("latency_ms", "throughput_img_s", "speedup", "memory_mb"):
         content[field] = Spread(**content[field]) if content[field] else None
     return Efficiency(**content)

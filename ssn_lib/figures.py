@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from ssn_lib import tables
@@ -150,10 +152,13 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     return figure
 
 
-def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+def training_curves(
+    histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str, log_loss: bool = False
+) -> Figure:
     """Training loss by optimiser step, one panel a category, one line a run.
 
-    On MVTec AD the published runs of the same presets stand beside (hollow markers).
+    A run that diverged ends with a cross at its last whole epoch. On MVTec AD the published runs of
+    the same presets stand beside (hollow markers).
     """
     categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
@@ -176,6 +181,18 @@ def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: 
                     ms=3.5,
                     label=outcome.preset,
                 )
+                if outcome.record.status == "diverged" and len(history):
+                    end = history.iloc[-1]
+                    axes.plot(
+                        end["epoch"] * batches,
+                        end["loss"],
+                        color="black",
+                        marker="x",
+                        ms=11,
+                        mew=2.5,
+                        ls="none",
+                        label="diverged in the next epoch",
+                    )
         real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
         for name in names if real else ():
             logs = tables.published_logs()
@@ -203,6 +220,10 @@ def training_curves(histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: 
                 label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
             )
         axes.set(title=category, xlabel="optimiser steps (log scale)", xscale="log")
+        _plain_numbers(axes.xaxis)
+        if log_loss:
+            axes.set_yscale("log")
+            _plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
     _legend(figure, all_axes[0])
@@ -264,6 +285,90 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
     return figure
 
 
+def noise_courses(
+    histories: Sequence[tuple[Outcome, pd.DataFrame]],
+    profiles: Sequence[tuple[Outcome, pd.DataFrame]],
+    caption: str,
+) -> Figure:
+    """What the noise became, against the spread of the features that it is added to.
+
+    Left: its root mean square over the training. Right: of every channel at the end, sorted.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
+    for axes, shown in ((left, histories), (right, profiles)):
+        for outcome, table in shown:
+            which = names.index(outcome.preset)
+            style = {"color": PALETTE[which], "ls": LINES[which % len(LINES)]}
+            style["label"] = preset(outcome.preset).title
+            if axes is left:
+                ratio = table["noise_rms"] / table["feature_std"]
+                axes.plot(table["epoch"], ratio, marker=MARKERS[which], ms=4, **style)
+            else:
+                ratio = np.sort(table["noise_rms"] / table["feature_std"].clip(lower=1e-12))
+                axes.plot(np.arange(1, len(ratio) + 1), ratio, **style)
+    left.set(xlabel="epoch", ylabel="noise (RMS) / feature spread", yscale="log")
+    left.set_title("over the training, all channels together", fontsize=9)
+    right.set(xlabel="channels, sorted", ylabel="noise (RMS) / feature spread", yscale="log")
+    right.set_title("by channel, after the training", fontsize=9)
+    for axes in (left, right):
+        _plain_numbers(axes.yaxis)
+        axes.grid(alpha=0.3)
+    left.xaxis.get_major_locator().set_params(integer=True)
+    _legend(figure, [left, right])
+    figure.suptitle(f"Noise against features\n{_wrapped(caption, 120)}", fontsize=9)
+    return figure
+
+
+@dataclass(frozen=True)
+class NoiseMaps:
+    """Two draws of a source on one image.
+
+    Attributes:
+        title: of the source.
+        first, second: (h, w, C) noise.
+        features: (h, w, C) what it is added to.
+    """
+
+    title: str
+    first: NDArray
+    second: NDArray
+    features: NDArray
+
+
+def noise_maps(image: NDArray[np.uint8], sources: Sequence[NoiseMaps], caption: str) -> Figure:
+    """Where a source puts how much noise on an image, and how much of it chance decides."""
+    figure, grid = plt.subplots(
+        len(sources),
+        3,
+        figsize=(8.6, 1.9 * len(sources) + 0.9),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, source in zip(grid, sources, strict=True):
+        spread = source.features.std()
+        size = np.sqrt((source.first**2).mean(-1)) / spread
+        # Two draws that share nothing differ by √2 times their size.
+        chance = np.sqrt(((source.first - source.second) ** 2).mean(-1) / 2) / spread
+        row[0].imshow(image)
+        top = max(size.max(), chance.max(), 1e-9)
+        for axes, shown in ((row[1], size), (row[2], chance)):
+            drawn = axes.imshow(shown, cmap="viridis", vmin=0, vmax=top)
+            figure.colorbar(drawn, ax=axes, shrink=0.85).ax.tick_params(labelsize=7)
+        row[0].set_ylabel(source.title, fontsize=8.5, rotation=0, ha="right", va="center")
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    titles = ("image", "noise, RMS over channels", "what differs by draw")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=9)
+    figure.suptitle(
+        f"Noise over one training image, in units of the features' spread\n"
+        f"{_wrapped(caption, 110)}",
+        fontsize=9,
+    )
+    return figure
+
+
 def panels(
     image: NDArray[np.uint8], mask: NDArray, answers: Sequence[Panel], heading: str, caption: str
 ) -> Figure:
@@ -304,6 +409,12 @@ def panels(
         axes.set_title(title, fontsize=9)
     figure.suptitle(f"{heading}\n{_wrapped(caption, 110)}", fontsize=9)
     return figure
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis 20, not 2×10¹; between the decades only where there are few."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def _legend(figure: Figure, row: Sequence[Axes]) -> None:

@@ -15,15 +15,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import figures, runs, tables
+from ssn_lib import env, figures, runs, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import changes, nearest, preset
-from ssn_lib.data import Dataset, load_dataset
-from ssn_lib.efficiency import Efficiency, keep_best, kept, measure_all
+from ssn_lib.data import Dataset, load_dataset, normalise
+from ssn_lib.efficiency import Comparison, Efficiency, compare, keep_best, kept, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
+from ssn_lib.model import SuperSimpleNet
 from ssn_lib.runs import Outcome, Record, read_record
+from ssn_lib.sources import look
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
@@ -163,6 +165,42 @@ class Study:
             if outcome.record is not None
         ]
 
+    def noise_profiles(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
+        """Each finished run with its noise by channel; a diverged one has none."""
+        paths = [
+            (outcome, self.folder(outcome.record) / "noise.csv")
+            for outcome in outcomes
+            if outcome.record is not None
+        ]
+        return [(outcome, pd.read_csv(path)) for outcome, path in paths if path.exists()]
+
+    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+        """What every source's noise looks like on the category's first training image.
+
+        Raises:
+            InputError: no run of the category has finished.
+        """
+        chosen = self._finished(outcomes, category)
+        image = self.dataset(category).train.images[:1]
+        sources = []
+        for outcome in chosen:
+            record, model = self._load(outcome)
+            source = runs.load_source(self.folder(record), record, model)
+            device = next(model.parameters()).device
+            draws = [
+                look(source, model, normalise(image.to(device)), env.generator(device, draw))
+                for draw in (1, 2)
+            ]
+            sources.append(
+                figures.NoiseMaps(
+                    record.config.preset,
+                    *(noise[0].numpy() for noise, _ in draws),
+                    draws[0][1][0].numpy(),
+                )
+            )
+        caption = f"{category}; {self.caption(chosen)}"
+        return figures.noise_maps(image[0].permute(1, 2, 0).numpy(), sources, caption)
+
     def caption(self, outcomes: Sequence[Outcome]) -> str:
         """What every table and figure of these runs says of them: data, epochs, seeds, device."""
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
@@ -174,29 +212,23 @@ class Study:
         """What inference costs on this machine; measured once."""
         return measure_all(list(presets), Path(self.runs_dir), repetitions=self.profile.repetitions)
 
+    def comparison(self, first: str, second: str) -> Comparison:
+        """What the second preset costs more than the first at inference; measured once."""
+        return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
+
     def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """The category's first defective test image under every configuration that was run.
 
         Raises:
             InputError: none of them was.
         """
-        chosen = [
-            outcome
-            for outcome in outcomes
-            if outcome.category == category
-            and outcome.record is not None
-            and outcome.record.thresholds is not None
-        ]
-        if not chosen:
-            raise InputError(f"no finished run on {category!r}: no panels to draw")
+        chosen = self._finished(outcomes, category)
         test = self.dataset(category).test
         index = int(test.labels.argmax())
         sample = test.subset([index])
         answers = []
         for outcome in chosen:
-            record, model = runs.load_run(
-                self.folder(outcome.record), self.weights(outcome.record.config.model.backbone)
-            )
+            record, model = self._load(outcome)
             prediction = predict(model, sample)
             answers.append(
                 figures.Panel(
@@ -227,6 +259,24 @@ class Study:
         """Write the completion record that tells a whole notebook from one whose kernel died."""
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
+
+    def _finished(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
+        """Those of the category that have a trained network."""
+        chosen = [
+            outcome
+            for outcome in outcomes
+            if outcome.category == category
+            and outcome.record is not None
+            and outcome.record.status == "completed"
+        ]
+        if not chosen:
+            raise InputError(f"no finished run on {category!r}: nothing to draw")
+        return chosen
+
+    def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
+        """A finished run's record and trained network."""
+        record = outcome.record
+        return runs.load_run(self.folder(record), self.weights(record.config.model.backbone))
 
     def _outcome(
         self, name: str, category: str, seed: int, assignments: tuple[str, ...] = ()

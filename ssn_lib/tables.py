@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from ssn_lib.config import TrainingConfig, changes, preset
 from ssn_lib.data.layouts import MVTEC_COUNTS
-from ssn_lib.efficiency import Efficiency, Spread
+from ssn_lib.efficiency import Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
 from ssn_lib.runs import Outcome, Record
 
@@ -27,6 +28,27 @@ SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
 SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
 NOISE_PRESETS = ("scenario_a", "scenario_b", "scenario_b_relative")
+LEARNED_PRESETS = (
+    "scenario_a",
+    "learned_noise_v1_published",
+    "learned_noise_v1",
+    "learned_noise_v2_published",
+    "learned_noise_v2",
+    "gradient_ascent",
+)
+LEARNED_CATEGORIES = ("screw", "bottle")
+LEARNED_COURSES = {  # published runs of Modification 2, by name in the logs
+    "scenario_a": "Gaussian noise (Scenario A)",
+    "learned_noise_v1_published": "v1",
+    "learned_noise_v2_published beta=0.015": "v2, β = 0.015",
+    "learned_noise_v2_published beta=0.05": "v2, β = 0.05",
+    "learned_noise_v2_published": "v2, β = 0.1",
+    "learned_noise_v2_published beta=0.5": "v2, β = 0.5",
+}
+BETA = "training.noise.generator.beta"
+BETAS = (0.0015, 0.015, 0.05, 0.1, 0.5)
+SWEEP_PRESETS = ("learned_noise_v2_published", "learned_noise_v2")
+SWEEP_CATEGORY = "screw"
 NOISE_CATEGORIES = ("bottle", "carpet")  # on screw Scenario A itself was published at chance
 
 
@@ -195,6 +217,128 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
     )
 
 
+def learned_noise(outcomes: Sequence[Outcome]) -> Table:
+    """The slides' table of Modification 2 (screw): seven metrics for every noise source."""
+    categories = [name for name in LEARNED_CATEGORIES if name in _categories(outcomes)]
+    slides = published()["slides"]["table_noise_losses_screw"]
+    theirs = {
+        "scenario_a": "slides, A",
+        "learned_noise_v1": "slides, v1",
+        "learned_noise_v2": "slides, v2",
+    }
+    ours = (
+        "A",
+        "v1 as published",
+        "v1 as stated",
+        "v2 as published",
+        "v2 as stated",
+        "gradient ascent",
+    )
+    rows = []
+    for category in categories:
+        for metric in METRICS:
+            row = {"category": category, "metric": metric}
+            for key, title in theirs.items():
+                row[title] = f"{slides[metric][key]:.1f}" if category == SWEEP_CATEGORY else EMPTY
+            for name, title in zip(LEARNED_PRESETS, ours, strict=True):
+                row[f"here, {title}"] = measured(outcomes, name, category, metric)
+            rows.append(row)
+    notes = _notes(outcomes, LEARNED_PRESETS, categories)
+    return Table(
+        "Noise sources: percent, published and measured here",
+        pd.DataFrame(rows),
+        (*notes, f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1."),
+    )
+
+
+def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
+    """The slides' β sweep on screw: published, its log, and both forms measured here."""
+    slides = {row["beta"]: row for row in published()["slides"]["table_beta_sweep_screw"]}
+    usual = preset("learned_noise_v2").training.noise.generator.beta
+    logs = published_logs()
+    rows = []
+    for beta in (None, *BETAS):
+        row: dict[str, str] = {"β": "Gaussian (A)" if beta is None else f"{beta:g}"}
+        for metric in ("I-AUROC", "P-AUROC"):
+            row[f"slides, {metric}"] = f"{slides[beta][metric]:.1f}" if beta in slides else EMPTY
+        name = "scenario_a" if beta is None else "learned_noise_v2_published"
+        suffix = "" if beta in (None, usual) else f" beta={beta:g}"
+        last = logs[(logs["run"] == name + suffix) & (logs["category"] == SWEEP_CATEGORY)].tail(1)
+        for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
+            row[f"log, {metric}"] = _percent(last[metric].item()) if len(last) else EMPTY
+        forms = ("scenario_a",) * 2 if beta is None else SWEEP_PRESETS
+        changed = () if beta in (None, usual) else (f"{BETA}={beta}",)
+        for form, title in zip(forms, ("as published", "as stated"), strict=True):
+            for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
+                row[f"{title}, {metric}"] = measured(
+                    outcomes, form, SWEEP_CATEGORY, metric, changed
+                )
+        rows.append(row)
+    asked = [o for o in outcomes if o.category == SWEEP_CATEGORY]
+    records = [o.record for o in asked if o.record is not None]
+    notes = [
+        "Slides and log: 300 epochs, seed 42. The slides give β = 0.0015 for the run whose log "
+        "says 0.015; both values are swept here.",
+    ]
+    if records:
+        notes.insert(0, f"Measured here: {describe(records)}.")
+    empty = sorted({o.reason for o in asked if o.record is None})
+    notes += [f"{EMPTY}: {reason}." for reason in empty] or [f"{EMPTY}: {NO_RECORD}."]
+    return Table(f"β of the learned noise, {SWEEP_CATEGORY}", pd.DataFrame(rows), tuple(notes))
+
+
+def inference_free(made: Comparison) -> Table:
+    """What a noise generator costs at inference: the slides' figures, and paired differences."""
+    slides = published()["slides"]["table_efficiency"]
+    without, with_it = slides["scenario_a"], slides["learned_noise"]
+    kinds = (
+        ("latency, ms", "latency_ms", "latency_ms", 2),
+        ("throughput, images/s", "throughput_img_s", "throughput_img_s", 2),
+        ("memory, MB", "memory_mb", "gpu_memory_mb", 1),
+    )
+    rows = []
+    for title, ours, theirs, digits in kinds:
+        first, second = (getattr(part, ours) for part in (made.first, made.second))
+        differences = getattr(made, ours)
+        difference = Spread.of(differences) if differences else None
+        shown = [_spread(s, digits) if s else EMPTY for s in (first, second, difference)]
+        rows.append(
+            {
+                "cost": title,
+                "slides, A": f"{without[theirs]:.2f}",
+                "slides, learned noise": f"{with_it[theirs]:.2f}",
+                "slides, difference": f"{with_it[theirs] - without[theirs]:+.2f}",
+                "here, A": shown[0],
+                "here, learned noise": shown[1],
+                "here, difference": shown[2],
+                "chance": f"{sign_test(differences):.2f}" if differences else EMPTY,
+            }
+        )
+    rows.append(
+        {
+            "cost": "parameters of the inference network",
+            "slides, A": f"{without['parameters_M']:.1f} M",
+            "slides, learned noise": EMPTY,
+            "slides, difference": EMPTY,
+            "here, A": f"{made.first.parameters:,}",
+            "here, learned noise": f"{made.second.parameters:,}",
+            "here, difference": f"{made.second.parameters - made.first.parameters:+,}",
+            "chance": EMPTY,
+        }
+    )
+    return Table(
+        "What learned noise costs at inference",
+        pd.DataFrame(rows),
+        (
+            f"Measured on {device_name(made.first.environment)}, the two in turns, "
+            f"{made.first.repetitions} repetitions (half for throughput and memory): median "
+            "[quartiles]; differences repetition by repetition. Chance: how probable signs as "
+            "one-sided as these are between two equal networks (two-sided sign test).",
+            "Slides: Tesla P100, float16.",
+        ),
+    )
+
+
 def efficiency(measurements: Sequence[Efficiency]) -> Table:
     """The slides' efficiency table: published on a P100 beside measured on this device."""
     slides = published()["slides"]["table_efficiency"]
@@ -258,22 +402,36 @@ def measured(
     Args:
         changed: to the preset, as of `config.changes`.
     """
-    records = [
-        outcome.record
-        for outcome in outcomes
-        if (outcome.preset, outcome.category, outcome.changes) == (name, category, changed)
-        and outcome.record is not None
-    ]
+    records = _records(outcomes, name, category, changed)
     if not records:
         return EMPTY
-    values = [record.metrics.get(metric) for record in records]
-    known = [value for value in values if value is not None]
+    known = _values(outcomes, name, category, metric, changed)
     if not known:
         diverged = all(record.status == "diverged" for record in records)
         return "diverged" if diverged else "undefined"
     if len(known) == 1:
         return f"{known[0]:.1f}"
     return f"{np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} (n={len(known)})"
+
+
+def mean(
+    outcomes: Sequence[Outcome],
+    name: str,
+    category: str,
+    metric: str,
+    changed: tuple[str, ...] = (),
+) -> float | None:
+    """The mean of the seeds that `measured` shows; None where it shows no number."""
+    values = _values(outcomes, name, category, metric, changed)
+    return float(np.mean(values)) if values else None
+
+
+def sign_test(differences: Sequence[float]) -> float:
+    """p of the two-sided sign test: are positive and negative differences equally likely?"""
+    moved = [difference for difference in differences if difference != 0]
+    if not moved:
+        return 1.0
+    return float(binomtest(sum(d > 0 for d in moved), len(moved)).pvalue)
 
 
 def _percent(value: float | None) -> str:
@@ -315,3 +473,23 @@ def _categories(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _spread(spread: Spread, digits: int) -> str:
     return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}–{spread.high:.{digits}f}]"
+
+
+def _records(
+    outcomes: Sequence[Outcome], name: str, category: str, changed: tuple[str, ...]
+) -> list[Record]:
+    """Those of the outcomes; a run that was asked for twice counts once."""
+    found = {
+        outcome.record.run_id: outcome.record
+        for outcome in outcomes
+        if (outcome.preset, outcome.category, outcome.changes) == (name, category, changed)
+        and outcome.record is not None
+    }
+    return list(found.values())
+
+
+def _values(
+    outcomes: Sequence[Outcome], name: str, category: str, metric: str, changed: tuple[str, ...]
+) -> list[float]:
+    values = [r.metrics.get(metric) for r in _records(outcomes, name, category, changed)]
+    return [value for value in values if value is not None]

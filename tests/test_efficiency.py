@@ -47,6 +47,16 @@ def test_the_most_repeated_measurement_is_committed(small, tmp_path):
     assert [(cost.preset, cost.repetitions) for cost in kept] == [("scenario_a", 2)] * 2
 
 
+def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeypatch):
+    made = efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=3)
+    assert (made.first.preset, made.second.preset) == ("scenario_a", "scenario_b")
+    assert made.second.parameters - made.first.parameters == 5_740_995 - 4_560_579
+    assert len(made.latency_ms) == 3
+    assert made.memory_mb == [0.0]
+    monkeypatch.setattr(efficiency, "_sample", lambda *_: pytest.fail("measured again"))
+    assert efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=3) == made
+
+
 @pytest.mark.skipif(not efficiency.Path("/proc/self/clear_refs").exists(), reason="Linux only")
 def test_memory_of_a_fresh_process_is_at_least_its_weights():
     mb = efficiency._cpu_memory_mb("scenario_a", "folded")
