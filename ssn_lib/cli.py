@@ -94,7 +94,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ssn_lib.study import report
+    from ssn_lib.report import report
 
     for path in report(options.add_runs):
         print(path)

@@ -105,17 +105,27 @@ def measure_all(
 
 
 def keep_best(runs_dir: Path, results: Path) -> None:
-    """Copy each preset's most repeated measurement from `runs_dir` to `results/efficiency`."""
-    found = [_read(path) for path in (runs_dir / "efficiency").glob("*.json")]
-    for cost in sorted(found, key=lambda cost: cost.repetitions):
+    """Copy the most repeated measurement of each kind from `runs_dir` to `results`."""
+    costs = [_read(path) for path in (runs_dir / "efficiency").glob("*.json")]
+    for cost in sorted(costs, key=lambda cost: cost.repetitions):
         path = results / "efficiency" / f"{cost.preset}-{cost.form}.json"
         write_text(path, json.dumps(asdict(cost), indent=1))
+    pairs = [_read_comparison(path) for path in (runs_dir / "comparisons").glob("*.json")]
+    for pair in sorted(pairs, key=lambda pair: pair.first.repetitions):
+        path = results / "comparisons" / f"{pair.first.preset}-{pair.second.preset}.json"
+        write_text(path, json.dumps(asdict(pair), indent=1))
 
 
 def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
     """The measurements that `keep_best` left, in the order of `presets`."""
     paths = [results / "efficiency" / f"{name}-{form}.json" for name in presets for form in FORMS]
     return [_read(path) for path in paths if path.exists()]
+
+
+def kept_comparison(first: str, second: str, results: Path) -> Comparison | None:
+    """The comparison that `keep_best` left; None without one."""
+    path = results / "comparisons" / f"{first}-{second}.json"
+    return _read_comparison(path) if path.exists() else None
 
 
 def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
@@ -165,9 +175,7 @@ def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -
             ),
         )
         write_text(path, json.dumps(asdict(made), indent=1))
-    content = json.loads(path.read_text())
-    costs = [_from_json(content.pop(name)) for name in ("first", "second")]
-    return Comparison(*costs, **content)
+    return _read_comparison(path)
 
 
 class _Sample(NamedTuple):
@@ -314,6 +322,12 @@ def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> 
 
 def _read(path: Path) -> Efficiency:
     return _from_json(json.loads(path.read_text()))
+
+
+def _read_comparison(path: Path) -> Comparison:
+    content = json.loads(path.read_text())
+    costs = [_from_json(content.pop(name)) for name in ("first", "second")]
+    return Comparison(*costs, **content)
 
 
 def _from_json(content: dict[str, Any]) -> Efficiency:

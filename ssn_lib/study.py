@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,19 +18,16 @@ from ssn_lib import env, figures, runs, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import changes, nearest, preset
 from ssn_lib.data import Dataset, load_dataset, normalise
-from ssn_lib.efficiency import Comparison, Efficiency, compare, keep_best, kept, measure_all
+from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.runs import Outcome, Record, read_record
+from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
-# The README's part between these two lines is written by `report`.
-SHOWN = ("backbone_swap", "scenario_b_noise", "efficiency")
-RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 @dataclass(frozen=True)
@@ -352,61 +348,6 @@ def study(
         saved += _execute(path, parameters, here.out_dir)
         print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
-
-
-def report(add_runs: Path | None = None) -> list[Path]:
-    """Redraw `figures/` and the README's results from the records in `results/`.
-
-    Args:
-        add_runs: a folder of runs; its finished records on real data go to `results/` first.
-
-    Returns:
-        The paths written.
-
-    Raises:
-        InputError: no records, or one that was edited or is of another schema.
-    """
-    results = REPOSITORY / "results"
-    if add_runs is not None:
-        for folder in sorted(Path(add_runs).glob("*/record.json")):
-            record = read_record(folder.parent)
-            if record.config.data.dataset != "demo":
-                target = results / record.run_id
-                target.mkdir(parents=True, exist_ok=True)
-                for name in ("record.json", "history.csv", "scores.csv", "noise.csv"):
-                    if (folder.parent / name).exists():
-                        shutil.copy(folder.parent / name, target / name)
-        keep_best(Path(add_runs), results)
-    records = [read_record(path.parent) for path in sorted(results.glob("*/record.json"))]
-    if not records:
-        raise InputError(f"{results}: no records to report on")
-    outcomes = [Outcome.of(record) for record in records if PROFILES["quick"].made(record)]
-    committed = Study("quick", runs_dir=results)
-    costs = kept(tables.SWAP_PRESETS, results)
-    made = {
-        "backbone_swap": tables.backbone_swap(outcomes),
-        "published_start": tables.published_start(records),
-        "ablation": tables.ablation(outcomes),
-        "scenario_b_noise": tables.scenario_b_noise(outcomes),
-        "training_curves": figures.training_curves(
-            committed.histories(outcomes), committed.caption(outcomes)
-        ),
-        "architecture": figures.architecture(),
-        "published_courses": figures.published_courses(tables.SWAP_COURSES),
-    }
-    if costs:
-        made["efficiency"] = tables.efficiency(costs)
-        swap = [outcome for outcome in outcomes if outcome.preset in tables.SWAP_PRESETS]
-        made["tradeoff"] = figures.bubble_chart(costs, swap, committed.caption(swap))
-    written = [
-        path for name, thing in made.items() for path in save(REPOSITORY / "figures", name, thing)
-    ]
-    readme = REPOSITORY / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
-    after = rest.partition(RESULTS_END)[2]
-    shown = "\n".join(made[name].to_markdown() for name in SHOWN if name in made)
-    write_text(readme, f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}")
-    return [*written, readme]
 
 
 @cache

@@ -53,6 +53,9 @@ def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeyp
     assert made.second.parameters - made.first.parameters == 5_740_995 - 4_560_579
     assert len(made.latency_ms) == 3
     assert made.memory_mb == [0.0]
+    assert efficiency.kept_comparison("scenario_a", "scenario_b", tmp_path / "results") is None
+    efficiency.keep_best(tmp_path, tmp_path / "results")
+    assert efficiency.kept_comparison("scenario_a", "scenario_b", tmp_path / "results") == made
     monkeypatch.setattr(efficiency, "_sample", lambda *_: pytest.fail("measured again"))
     assert efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=3) == made
 

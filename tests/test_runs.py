@@ -50,6 +50,7 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
         "record.json",
         "history.csv",
         "scores.csv",
+        "noise.csv",
         "weights.pt",
     }
     assert record.status == "completed"
@@ -65,6 +66,32 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
     ]
     assert scores["label"].tolist() == [0, 0, 1, 1, 1, 1]
     assert len(pd.read_csv(folder / "history.csv")) == 1
+
+
+def test_the_noise_by_channel_is_that_of_the_source(finished):
+    noise = pd.read_csv(finished[0] / "noise.csv")
+    assert noise["channel"].tolist() == list(range(384))
+    assert noise["noise_rms"].between(0.01, 0.02).all()  # σ = 0.015
+    assert noise["noise_mean"].abs().max() < 0.003
+    assert (noise["feature_std"] > 0).all()
+
+
+def test_a_learned_source_is_kept_beside_the_network(dataset, tmp_path):
+    config = runs.configure(
+        "learned_noise_v1", dataset, epochs=1, batch_size=4, weights=None, seed=3
+    )
+    record = run(config, dataset, tmp_path)
+    folder = tmp_path / record.run_id
+    _, model = runs.load_run(folder, weights=None)
+    source = runs.load_source(folder, record, model)
+    untrained = runs.make_source(config.training.noise, model, config.seed)
+    weights = source.state_dict()
+    assert not torch.equal(weights["layers.0.weight"], untrained.state_dict()["layers.0.weight"])
+    kept = torch.load(folder / "weights.pt", weights_only=True)
+    assert not [name for name in kept if "layers" in name]
+    (folder / "generator.pt").unlink()
+    with pytest.raises(InputError, match="generator.pt: missing"):
+        runs.load_source(folder, record, model)
 
 
 def test_a_record_is_read_back_as_it_was_written(finished):

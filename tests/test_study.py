@@ -1,0 +1,76 @@
+"""What notebooks work with: runs asked for by name, sweeps, and drawing from finished runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ssn_lib import study, tables
+from ssn_lib.config import PRESETS
+from ssn_lib.errors import InputError
+from ssn_lib.study import PROFILES, Study
+
+
+@pytest.fixture
+def small(mvtec_root, monkeypatch, tmp_path):
+    """A study of one epoch on the tiny data set, with an untrained backbone."""
+    profile = replace(
+        PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=1, batch_size=4
+    )
+    monkeypatch.setitem(study.PROFILES, "demo", profile)
+    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    return Study("demo", mvtec_root, runs_dir=tmp_path / "runs")
+
+
+def test_a_sweep_runs_every_value_once_and_says_which(small):
+    runs = small.sweep("learned_noise_v2", tables.BETA, (0.05, 0.1), ["widget"])
+    assert [run.reason for run in runs] == ["", ""]
+    assert [run.changes for run in runs] == [(f"{tables.BETA}=0.05",), ()]  # 0.1 is the preset's
+    (again,) = small.run_all(["learned_noise_v2"], ["widget"])
+    assert again.record == runs[1].record
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((0.1, 0.05, 0.1), f"sweep of {tables.BETA}: 0.1 occurs twice")],
+)
+def test_a_senseless_sweep_is_refused(values, message, small):
+    with pytest.raises(InputError, match=message):
+        small.sweep("learned_noise_v2", tables.BETA, values, ["widget"])
+
+
+@pytest.mark.parametrize("value", [-0.1, 0, float("nan"), "much"])
+def test_a_senseless_value_of_a_sweep_is_the_cells_reason(value, small):
+    (run,) = small.sweep("learned_noise_v2", tables.BETA, (value,), ["widget"])
+    assert run.record is None
+    assert tables.BETA in run.reason
+    assert "\n" not in run.reason
+
+
+def test_noise_is_drawn_from_every_kind_of_source(small):
+    names = ["scenario_a", "learned_noise_v1", "learned_noise_v2", "gradient_ascent"]
+    runs = small.run_all(names, ["widget"])
+    assert len(small.noise_profiles(runs)) == len(names)
+    figure = small.noise_maps(runs, "widget")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 3 * len(names)
+    differs = [axes.images[0].get_array().max() for axes in shown[2::3]]
+    assert differs[0] > 0  # Gaussian
+    assert differs[1] == 0  # v1 has no chance in it
+    assert differs[2] > 0  # z
+    with pytest.raises(InputError, match="no finished run on 'screw'"):
+        small.noise_maps(runs, "screw")
+
+
+def test_a_profile_knows_its_own_records(record):
+    quick = PROFILES["quick"]
+    assert quick.made(record(epochs=quick.epochs, batch=quick.batch_size))
+    assert not quick.made(record(epochs=quick.epochs, batch=32))
+    assert not quick.made(record(epochs=300, batch=quick.batch_size))
+    assert PROFILES["full"].made(record(epochs=300, batch=32))
+
+
+def test_every_preset_of_a_table_exists():
+    named = {*tables.SWAP_PRESETS, *tables.ABLATION_PRESETS, *tables.NOISE_PRESETS}
+    assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()
