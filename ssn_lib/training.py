@@ -267,33 +267,32 @@ class _Trainer:
         cleared; of the generator's objective only the magnitude's gradient is left, and the
         detector gets none.
         """
-        optimisers = [self.optimiser]
-        if self.generator_optimiser is not None:
-            optimisers.append(self.generator_optimiser)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=True)
         if self.generator_optimiser is None:
             step.loss.backward()
             self.optimiser.step()
             return
+        self.generator_optimiser.zero_grad(set_to_none=True)
         rule, generator = self.config.noise.generator, list(self.source.parameters())
         detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
-        ascends = batch % rule.period == 0
         objective = rule.magnitude_weight * step.power - step.loss
-        if not ascends:
+        if batch % rule.period:
             step.loss.backward(inputs=detector)
             self.optimiser.step()
         elif rule.update == "alternating":
             objective.backward(inputs=generator)
             self.generator_optimiser.step()
         else:
-            both = rule.update != "simultaneous"
-            step.loss.backward(inputs=detector + generator if both else detector, retain_graph=True)
+            if rule.update == "simultaneous":
+                first, second = detector, generator
+            else:  # as published: both passes reach everything
+                first = second = detector + generator
+            step.loss.backward(inputs=first, retain_graph=True)
             if rule.update == "v1_published":
                 self.generator_optimiser.zero_grad(set_to_none=True)
-            objective.backward(inputs=detector + generator if both else generator)
-            for optimiser in optimisers:
-                optimiser.step()
+            objective.backward(inputs=second)
+            self.optimiser.step()
+            self.generator_optimiser.step()
 
     @torch.no_grad()
     def validation_loss(self, held_out: _Features) -> float:
