@@ -66,7 +66,7 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("demo", "demo", (128, 128), 2, 8, (42,), True, 6),
+        Profile("demo", "demo", (128, 128), 2, 4, (42,), True, 6),
         Profile("quick", "mvtec_ad", (256, 256), 10, 8, (42,), False, 15),
         Profile("full", "mvtec_ad", (256, 256), None, 32, (42, 43, 44), False, 100),
     )
