@@ -181,6 +181,15 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     return Finding(told, "explained otherwise", why)
 
 
+def _fluctuation(run: str, metric: str) -> tuple[float, str]:
+    """How far a published run's metric moved in its last hundred epochs, by its log; in words."""
+    logs = tables.published_logs()
+    last = logs[(logs["run"] == run) & (logs["category"] == SCREW) & (logs["epochs_done"] >= 200)]
+    low, high = last[metric].min(), last[metric].max()
+    told = f"in its last 100 epochs the published run's {metric} moves from {low:.0f} to {high:.0f}"
+    return high - low, told
+
+
 def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     """v2 above (or below) Scenario A in one metric, in both forms."""
 
@@ -198,31 +207,49 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
             f"v2 {form} {reference + sign * gain:.1f}" for form, gain in gains.items()
         )
         holds = {form: gain >= MARGIN for form, gain in gains.items()}
+        _, log = _fluctuation("learned_noise_v2_published", metric)
         if holds["as stated"]:
-            return Finding(told, "reproduced", "holds for the rule as stated")
+            return Finding(told, "reproduced", f"holds for the rule as stated; but {log}")
         if holds["as published"]:
             why = "holds only for the published form, whose generator was never adversarial"
-            return Finding(told, "explained otherwise", why)
-        return Finding(told, "not reproduced", f"no difference of {MARGIN} points")
+            return Finding(told, "explained otherwise", f"{why}; {log}")
+        return Finding(told, "not reproduced", f"no difference of {MARGIN} points; {log}")
 
     return rule
 
 
-def _best_beta(metric: str, best: float) -> Callable[[Evidence], Finding]:
-    """One β leads the sweep in one metric by the margin, as stated."""
+def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Finding]:
+    """One β leads the sweep in one metric by the margin, as stated.
+
+    Without a sweep the published log decides: a lead within the run's own ups and downs is none.
+    """
 
     def rule(evidence: Evidence) -> Finding:
-        values = {b: _metric(evidence, "learned_noise_v2", metric, beta=b) for b in tables.BETAS}
+        moves, log = _fluctuation(run, metric)
+        try:
+            values = {
+                beta: _metric(evidence, "learned_noise_v2", metric, beta=beta)
+                for beta in tables.BETAS
+            }
+        except _MissingError as missing:
+            slides = tables.published()["slides"]["table_beta_sweep_screw"]
+            known = sorted(row[metric] for row in slides if row["beta"] is not None)
+            lead = known[-1] - known[-2]
+            if moves <= lead:
+                raise
+            why = f"a lead of {lead:.1f} points, while {log}; {missing}"
+            return Finding(tables.EMPTY, "explained otherwise", why)
         leader = max(values, key=values.__getitem__)
         told = ", ".join(f"β {beta:g}: {value:.1f}" for beta, value in values.items())
         second = max(value for beta, value in values.items() if beta != leader)
         if leader == best and values[leader] - second >= MARGIN:
-            return Finding(told, "reproduced", f"β = {best:g} leads by {MARGIN} points or more")
+            why = f"β = {best:g} leads by {MARGIN} points or more; but {log}"
+            return Finding(told, "reproduced", why)
         if leader == best:
             why = f"β = {best:g} leads, but by less than {MARGIN} points"
         else:
             why = f"β = {leader:g} leads"
-        return Finding(told, "not reproduced", why)
+        return Finding(told, "not reproduced", f"{why}; {log}")
 
     return rule
 
@@ -267,13 +294,13 @@ LEARNED_NOISE = (
         "beta-detection",
         "β = 0.05 is best for detection",
         "I-AUROC 72.3",
-        _best_beta("I-AUROC", 0.05),
+        _best_beta("I-AUROC", 0.05, "learned_noise_v2_published beta=0.05"),
     ),
     Claim(
         "beta-localisation",
         "β = 0.1 is best for localisation",
         "P-AUROC 84.8",
-        _best_beta("P-AUROC", 0.1),
+        _best_beta("P-AUROC", 0.1, "learned_noise_v2_published"),
     ),
     Claim(
         "inference-free",

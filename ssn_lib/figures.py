@@ -232,48 +232,55 @@ def training_curves(
 
 
 def published_courses(runs: Mapping[str, str]) -> Figure:
-    """Loss and image metrics of published runs over their 300 epochs, one column a category.
+    """Loss and image metrics of published runs over their 300 epochs.
+
+    One column a category for which all of the runs are known; of a single category one row.
 
     Args:
         runs: name in `tables.published_logs` to what the legend says.
     """
     logs = tables.published_logs()
     logs = logs[logs["run"].isin(runs)]
-    categories = list(dict.fromkeys(logs["category"]))
+    known = logs.groupby("category", sort=False)["run"].nunique()
+    categories = list(known[known == len(runs)].index)
     shown = {
         "loss": "training loss",
-        "I-AUROC": "I-AUROC, %\n(image score)",
-        "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
+        "I-AUROC": "I-AUROC, % (image score)",
+        "seg-I-AUROC": "seg-I-AUROC, % (map maximum)",
     }
+    single = len(categories) == 1
+    shape = (1, len(shown)) if single else (len(shown), len(categories))
     figure, grid = plt.subplots(
-        len(shown),
-        len(categories),
-        figsize=(max(7.0, 3.6 * len(categories)), 7.2),
+        *shape,
+        figsize=(3.7 * shape[1], 2.4 * shape[0] + (1.6 if single else 0.4)),
         sharex=True,
-        sharey="row",
+        sharey=False if single else "row",
         squeeze=False,
         layout="constrained",
     )
-    for row, (metric, label) in zip(grid, shown.items(), strict=True):
-        row[0].set_ylabel(label, fontsize=9)
-        for axes, category in zip(row, categories, strict=True):
-            for which, (name, title) in enumerate(runs.items()):
-                log = logs[(logs["run"] == name) & (logs["category"] == category)]
-                axes.plot(
-                    log["epochs_done"],
-                    log[metric],
-                    color=PALETTE[which],
-                    ls=LINES[which % len(LINES)],
-                    marker=MARKERS[which],
-                    ms=4,
-                    label=title,
-                )
-            if metric == "loss":
-                axes.axhline(
-                    ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
-                )
-                axes.set(title=category, yscale="log")
-            axes.grid(alpha=0.3)
+    cells = [(metric, category) for metric in shown for category in categories]
+    for axes, (metric, category) in zip(grid.flat, cells, strict=True):
+        for which, (name, title) in enumerate(runs.items()):
+            log = logs[(logs["run"] == name) & (logs["category"] == category)]
+            axes.plot(
+                log["epochs_done"],
+                log[metric],
+                color=PALETTE[which],
+                ls=LINES[which % len(LINES)],
+                marker=MARKERS[which],
+                ms=4,
+                label=title,
+            )
+        if metric == "loss":
+            axes.axhline(
+                ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
+            )
+            axes.set_yscale("log")
+        if single or metric == "loss":
+            axes.set_title(category, fontsize=9)
+        if single or category == categories[0]:
+            axes.set_ylabel(shown[metric], fontsize=8.5)
+        axes.grid(alpha=0.3)
     for axes in grid[-1]:
         axes.set_xlabel("epochs")
     _legend(figure, grid[0])

@@ -109,14 +109,17 @@ def test_the_best_beta_leads_by_the_margin(best, verdict, record):
     assert judged("beta-detection", sweep(record, values))["verdict"] == verdict
 
 
-def test_a_sweep_with_a_gap_is_not_judged(record):
+def test_a_sweep_with_a_gap_is_judged_by_the_published_log_alone(record):
+    """The slides' lead is 72.3 − 67.8; the log of that run says 20.7 at epoch 200."""
     values = dict.fromkeys(tables.BETAS[:-1], 70.0)
     row = judged("beta-detection", sweep(record, values))
-    assert row["verdict"] == "not measurable here"
+    assert (row["verdict"], row["measured"]) == ("explained otherwise", tables.EMPTY)
+    assert "a lead of 4.5 points" in row["why"]
+    assert "moves from 21 to 72" in row["why"]
     assert "learned_noise_v2, screw, beta 0.5" in row["why"]
 
 
-@pytest.mark.parametrize("identity", RULES)
+@pytest.mark.parametrize("identity", sorted(RULES.keys() - {"beta-detection", "beta-localisation"}))
 def test_nothing_is_judged_without_evidence(identity):
     row = judged(identity, Evidence([]))
     assert (row["verdict"], row["measured"]) == ("not measurable here", tables.EMPTY)
