@@ -193,6 +193,7 @@ def _learned(generator: GeneratorConfig) -> TrainingConfig:
 
 
 _NONLINEAR = ModelConfig(adaptor="nonlinear")
+_RELATIVE_NOISE = NoiseConfig(std=0.12, std_unit="feature")
 _SIMPLENET_NOISE = NoiseConfig(mask="half")
 _NAIVE = GeneratorConfig(
     beta=None, z_channels=None, magnitude_weight=0.0, period=1, update="simultaneous"
@@ -223,13 +224,18 @@ PRESETS: dict[str, Preset] = {
         ModelConfig(score="adapted"),
         TrainingConfig(),
     ),
+    "scenario_a_relative": Preset(
+        "SSN Scenario A, σ relative to its features' spread",
+        ModelConfig(),
+        TrainingConfig(noise=_RELATIVE_NOISE),
+    ),
     "scenario_b": Preset(
         "SSN Scenario B (ResNet18, non-linear adaptor)", _NONLINEAR, TrainingConfig()
     ),
     "scenario_b_relative": Preset(
         "SSN Scenario B, σ relative to its features' spread",
         _NONLINEAR,
-        TrainingConfig(noise=NoiseConfig(std=0.12, std_unit="feature")),
+        TrainingConfig(noise=_RELATIVE_NOISE),
     ),
     "learned_noise_v1_published": Preset(
         "Learned noise v1, as published",
