@@ -286,7 +286,12 @@ def changes(config: RunConfig) -> tuple[str, ...]:
     usual = to_dict(replace(config, model=chosen.model, training=chosen.training))
     flat, usual_flat = _flat(to_dict(config)), _flat(usual)
     names = flat.keys() - {"training.epochs", "training.batch_size"}
-    return tuple(sorted(f"{n}={flat[n]}" for n in names if flat[n] != usual_flat[n]))
+    return tuple(sorted(assignment(n, flat[n]) for n in names if flat[n] != usual_flat[n]))
+
+
+def assignment(name: str, value: Any) -> str:
+    """`name=value` as `override` reads it."""
+    return f"{name}={'none' if value is None else value}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -371,7 +376,8 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
     model, training, noise = config.model, config.training, config.training.noise
     generator, ascent = noise.generator, noise.ascent
     milestones, layers = list(training.milestones), list(model.layers)
-    above_0, from_0, from_1 = "must be above 0", "must be 0 or more", "must be at least 1"
+    above_0, from_0 = "must be above 0, finite", "must be 0 or more, finite"
+    from_1 = "must be at least 1"
     period = generator.period
     if generator.update == "alternating":
         period_fine, period_wanted = period >= 2, "must be at least 2, or the detector never learns"
@@ -380,8 +386,8 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
     return [
         ("training.epochs", training.epochs, training.epochs >= 1, from_1),
         ("training.batch_size", training.batch_size, training.batch_size >= 1, from_1),
-        ("training.adaptor_lr", training.adaptor_lr, training.adaptor_lr > 0, above_0),
-        ("training.head_lr", training.head_lr, training.head_lr > 0, above_0),
+        ("training.adaptor_lr", training.adaptor_lr, 0 < training.adaptor_lr < math.inf, above_0),
+        ("training.head_lr", training.head_lr, 0 < training.head_lr < math.inf, above_0),
         (
             "training.validation_fraction",
             training.validation_fraction,
@@ -394,20 +400,32 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             all(0 < share <= 1 for share in milestones) and milestones == sorted(milestones),
             "must be rising shares of the epochs, above 0 and up to 1",
         ),
-        ("training.gamma", training.gamma, training.gamma > 0, above_0),
+        ("training.gamma", training.gamma, 0 < training.gamma < math.inf, above_0),
         (
             "training.adaptor_weight_decay",
             training.adaptor_weight_decay,
-            training.adaptor_weight_decay >= 0,
+            0 <= training.adaptor_weight_decay < math.inf,
             from_0,
         ),
         (
             "training.head_weight_decay",
             training.head_weight_decay,
-            training.head_weight_decay >= 0,
+            0 <= training.head_weight_decay < math.inf,
             from_0,
         ),
-        ("training.noise.std", noise.std, 0 <= noise.std < math.inf, "must be 0 or more, finite"),
+        ("training.noise.std", noise.std, 0 <= noise.std < math.inf, from_0),
+        (
+            "training.noise.perlin_threshold",
+            noise.perlin_threshold,
+            math.isfinite(noise.perlin_threshold),
+            "must be finite",
+        ),
+        (
+            "training.noise.std_unit",
+            f"{noise.std_unit} with source=generator",
+            noise.source != "generator" or noise.std_unit == "absolute",
+            "a generator has no σ; leave it at absolute",
+        ),
         (
             "training.noise.generator.beta",
             generator.beta,
@@ -423,13 +441,18 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
         (
             "training.noise.generator.magnitude_weight",
             generator.magnitude_weight,
-            generator.magnitude_weight >= 0,
+            0 <= generator.magnitude_weight < math.inf,
             from_0,
         ),
         ("training.noise.generator.period", period, period_fine, period_wanted),
-        ("training.noise.generator.lr", generator.lr, generator.lr > 0, above_0),
+        ("training.noise.generator.lr", generator.lr, 0 < generator.lr < math.inf, above_0),
         ("training.noise.ascent.steps", ascent.steps, ascent.steps >= 0, from_0),
-        ("training.noise.ascent.step_size", ascent.step_size, ascent.step_size > 0, above_0),
+        (
+            "training.noise.ascent.step_size",
+            ascent.step_size,
+            0 < ascent.step_size < math.inf,
+            above_0,
+        ),
         (
             "training.noise.ascent.shell",
             ascent.shell,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ from ssn_lib.model import SuperSimpleNet
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
+SCHEMA = 2  # of what is kept: how it is measured and written
+PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
 FORMS = ("plain", "folded")
 
 
@@ -81,6 +84,11 @@ class Efficiency:
     memory_allocated_mb: float | None
     environment: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """What tells it from the other measurements of one machine."""
+        return f"{self.preset}-{self.form}"
+
 
 def measure_all(
     presets: Sequence[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
@@ -105,15 +113,13 @@ def measure_all(
 
 
 def keep_best(runs_dir: Path, results: Path) -> None:
-    """Copy the most repeated measurement of each kind from `runs_dir` to `results`."""
-    costs = [_read(path) for path in (runs_dir / "efficiency").glob("*.json")]
-    for cost in sorted(costs, key=lambda cost: cost.repetitions):
-        path = results / "efficiency" / f"{cost.preset}-{cost.form}.json"
-        write_text(path, json.dumps(asdict(cost), indent=1))
-    pairs = [_read_comparison(path) for path in (runs_dir / "comparisons").glob("*.json")]
-    for pair in sorted(pairs, key=lambda pair: pair.first.repetitions):
-        path = results / "comparisons" / f"{pair.first.preset}-{pair.second.preset}.json"
-        write_text(path, json.dumps(asdict(pair), indent=1))
+    """Copy measurements from `runs_dir` to `results`, unless what is there was repeated more."""
+    for folder, read in (("efficiency", _read), ("comparisons", _read_comparison)):
+        for path in sorted((runs_dir / folder).glob("*.json")):
+            made = read(path)
+            target = results / folder / f"{made.name}.json"
+            if not target.exists() or made.repetitions >= read(target).repetitions:
+                write_text(target, path.read_text())
 
 
 def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
@@ -153,6 +159,16 @@ class Comparison:
     latency_ms: list[float]
     throughput_img_s: list[float]
     memory_mb: list[float]
+
+    @property
+    def name(self) -> str:
+        """As `Efficiency.name`."""
+        return f"{self.first.preset}-{self.second.preset}"
+
+    @property
+    def repetitions(self) -> int:
+        """Timed passes for the latency."""
+        return self.first.repetitions
 
 
 def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -> Comparison:
@@ -194,18 +210,22 @@ def _sample(
 ) -> list[_Sample]:
     """Measure (preset, form) after (preset, form), in turns, so many times."""
     device = env.device()
-    models = [_build(name, form).to(device) for name, form in kinds]
+    if device.type == "cpu":
+        env.keep_freed_memory()  # as in a process that has trained, whether or not this one has
+    models = [_build(name, form) for name, form in kinds]
     one = torch.randn(1, 3, *IMAGE_SIZE)
-    batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
-    latency_s = _times([partial(_infer, model, one, device) for model in models], latencies)
-    batch_s = _times([partial(_infer, model, batch, device) for model in models], batches)
     memory_mb: list[list[float]] = [[] for _ in kinds]
     allocated: list[float | None] = [None] * len(kinds)
     if device.type == "cuda":
-        for index, model in enumerate(models):
-            reserved, allocated[index] = _cuda_memory(model, one)
+        for index, model in enumerate(models):  # each alone on the device
+            reserved, allocated[index] = _cuda_memory(model.to(device), one)
             memory_mb[index].append(reserved)
-    elif device.type == "cpu" and sys.platform == "linux":
+            model.cpu()
+    models = [model.to(device) for model in models]
+    batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
+    latency_s = _times([partial(_infer, model, one, device) for model in models], latencies)
+    batch_s = _times([partial(_infer, model, batch, device) for model in models], batches)
+    if device.type == "cpu" and os.access(PEAK_RESET, os.W_OK):
         for _ in range(memories):
             for kind, memory in zip(kinds, memory_mb, strict=True):
                 memory.append(_cpu_memory_mb(*kind))
@@ -258,10 +278,14 @@ def _infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
 
 
 def _times(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[float]]:
-    """Seconds of every repetition of each work, taken in turns after a warm-up."""
+    """Seconds of every repetition of each work, taken in turns after a warm-up.
+
+    Every other turn goes backwards, so that no work always follows the same one.
+    """
     seconds: list[list[float]] = [[] for _ in works]
     for repetition in range(WARM_UP + repetitions):
-        for work, taken in zip(works, seconds, strict=True):
+        turn = list(zip(works, seconds, strict=True))
+        for work, taken in reversed(turn) if repetition % 2 else turn:
             started = time.perf_counter()
             work()
             if repetition >= WARM_UP:
@@ -297,7 +321,7 @@ def _memory_child(name: str, form: str) -> None:
     torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))  # starts the library
     before = _status_kib("VmRSS")
     model = _build(name, form)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    Path(PEAK_RESET).write_text("5")  # the peak counts from here on
     image = torch.randn(1, 3, *IMAGE_SIZE)
     for _ in range(2):
         _infer(model, image, torch.device("cpu"))
@@ -315,7 +339,7 @@ def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> 
     """Where a measurement of those presets is kept: networks, machine and versions decide."""
     environment = env.describe(env.device())
     del environment["git_commit"]
-    key = [*(to_dict(preset(name).model) for name in presets), repetitions, environment]
+    key = [SCHEMA, *(to_dict(preset(name).model) for name in presets), repetitions, environment]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return folder / f"{stem}-{digest}.json"
 

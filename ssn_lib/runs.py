@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from ssn_lib.files import write_text, written_whole
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.sources import Source, look, make_source
-from ssn_lib.training import History, fit
+from ssn_lib.training import Epoch, History, fit
 
 SCHEMA = 1
 NOISE_IMAGES = 8
@@ -275,7 +275,7 @@ def _finish(
     chosen = None
     prediction = predict(model, dataset.test) if history.diverged_at is None else None
     if prediction is not None and not all(part.isfinite().all() for part in prediction):
-        history.diverged_at = len(history.epochs)  # in its last step, after the last loss
+        history.diverged_at = len(history.epochs)  # in its last step, after its last loss
     if history.diverged_at is None:
         measured = evaluate(prediction, dataset.test)
         chosen = thresholds(predict(model, dataset.train), dataset.train)
@@ -283,7 +283,9 @@ def _finish(
         undefined = measured.undefined
         scores = pd.DataFrame(
             {
-                "image": [str(s.image.relative_to(dataset.root)) for s in dataset.test.samples],
+                "image": [
+                    s.image.relative_to(dataset.root).as_posix() for s in dataset.test.samples
+                ],
                 "label": dataset.test.labels,
                 "defect": [sample.defect for sample in dataset.test.samples],
                 "score": prediction.score,
@@ -293,7 +295,8 @@ def _finish(
         write_text(folder / "scores.csv", scores.to_csv(index=False))
         noise = _noise_by_channel(model, history.source, dataset, config.seed)
         write_text(folder / "noise.csv", noise.to_csv(index=False))
-    rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs])
+    columns = [item.name for item in fields(Epoch)]  # also where no epoch was finished
+    rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs], columns=columns)
     write_text(folder / "history.csv", rows.to_csv(index=False))
     with written_whole(folder / "weights.pt") as file:
         torch.save(model.trained_state(), file)

@@ -51,19 +51,21 @@ class Source(nn.Module):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
+    def std(self, adapted: Affine | Dense) -> float:
+        """σ of the Gaussian noise, in the features' units."""
+        if self.config.std_unit == "absolute":
+            return self.config.std
+        return self.config.std * adapted.values().std().item()
+
 
 class Gaussian(Source):
     """N(0, σ²), each pixel and copy on its own (Rolih et al., ICPR 2024)."""
 
     def forward(self, adapted: Affine | Dense, pixels: Tensor, generator: torch.Generator) -> Noise:
         """See `Source`."""
-        std = self.config.std
-        if self.config.std_unit == "feature":
-            with torch.no_grad():
-                std = std * adapted.values().std().item()
-        values = std * torch.randn(
-            (len(pixels), self.channels), generator=generator, device=pixels.device
-        )
+        shape = (len(pixels), self.channels)
+        values = self.std(adapted) * torch.randn(shape, generator=generator, device=pixels.device)
         return Noise(values, _power(values))
 
 
@@ -125,12 +127,12 @@ class Ascent(Source):
     @torch.no_grad()
     def forward(self, adapted: Affine | Dense, pixels: Tensor, generator: torch.Generator) -> Noise:
         """See `Source`."""
-        settings, radius = self.config.ascent, self.config.std * math.sqrt(self.channels)
+        settings, std = self.config.ascent, self.std(adapted)
+        radius = std * math.sqrt(self.channels)
         rows = adapted.values().flatten(0, 2)
         normal = rows[pixels % len(rows)]
-        noise = self.config.std * torch.randn(
-            normal.shape, generator=generator, device=normal.device
-        ).to(normal.dtype)
+        noise = std * torch.randn(normal.shape, generator=generator, device=normal.device)
+        noise = noise.to(normal.dtype)
         for _ in range(settings.steps):
             downhill = -_logit_gradient(self._head[0], normal + noise)
             noise += settings.step_size * radius * nn.functional.normalize(downhill)

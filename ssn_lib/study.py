@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib import env, figures, runs, tables
 from ssn_lib.backbone import find_weights
-from ssn_lib.config import changes, nearest, preset
+from ssn_lib.config import assignment, changes, nearest, preset
 from ssn_lib.data import Dataset, load_dataset, normalise
 from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
@@ -143,7 +143,7 @@ class Study:
             twice = next(value for value in values if values.count(value) > 1)
             raise InputError(f"sweep of {key}: {twice} occurs twice")
         return [
-            self._outcome(name, category, seed, (f"{key}={value}",))
+            self._outcome(name, category, seed, (assignment(key, value),))
             for category in categories
             for value in values
             for seed in self.profile.seeds

@@ -57,8 +57,9 @@ class History:
 
     Attributes:
         epochs: one entry per finished epoch.
-        diverged_at: the epoch in which a loss was not finite; None if none was.
-        selected: the epoch whose weights the model now has.
+        diverged_at: the epoch in which a loss was not finite; None if none was. The model then
+            has the weights of the step before.
+        selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
     """
 
@@ -99,7 +100,7 @@ def fit(
         env.keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = _split(train, config, seed)
-    trainer = _Trainer(model, config, seed, device)
+    trainer = _Trainer(model, config, seed, device, train)
     history, best = History(source=trainer.source), None
     if checkpoint is not None and checkpoint.exists():
         history, best = trainer.restore(checkpoint)
@@ -174,7 +175,12 @@ class _Trainer:
     """Model, noise source, optimisers and schedule of one training."""
 
     def __init__(
-        self, model: SuperSimpleNet, config: TrainingConfig, seed: int, device: torch.device
+        self,
+        model: SuperSimpleNet,
+        config: TrainingConfig,
+        seed: int,
+        device: torch.device,
+        images: ImageSet,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
         heads = [*model.seg_head.parameters()]
@@ -193,6 +199,12 @@ class _Trainer:
                 },
             ]
         )
+        self.identity = {
+            "training": asdict(config),
+            "model": asdict(model.config),
+            "seed": seed,
+            "images": ["/".join(sample.image.parts[-4:]) for sample in images.samples],
+        }
         self.source = make_source(config.noise, model, seed).to(device)
         learned = list(self.source.parameters())
         # As in the public code: AdamW's default weight decay, and no schedule.
@@ -215,7 +227,8 @@ class _Trainer:
         learning_rate = self.schedule.get_last_lr()[-1]
         self.model.train()
         total = power = spread = 0.0
-        for batch, indices in enumerate(order.split(self.config.batch_size), start=1):
+        batches = order.split(self.config.batch_size)
+        for batch, indices in enumerate(batches, start=1):
             step = self.forward(data, indices, generator)
             value = step.loss.item()
             if not math.isfinite(value):
@@ -223,7 +236,7 @@ class _Trainer:
             if batch == 1:
                 with torch.no_grad():
                     spread = step.adapted.values().std().item()
-            self.update(step, batch)
+            self.update(step, batch, batch + (number - 1) * len(batches))
             total += value * len(indices)
             power += step.power.item() * len(indices)
             bar.set_postfix(
@@ -258,14 +271,16 @@ class _Trainer:
         loss = detection_loss(*logits, masks, labels, self.config.focal)
         return _Step(loss, noise.power, adapted)
 
-    def update(self, step: _Step, batch: int) -> None:
-        """Move the weights after batch number `batch` of the epoch, counted from 1.
+    def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
+        """Move the weights after a batch, numbered from 1 in its epoch and in the training.
 
         The published rules run the backward pass once with each sign and clear too little or too
         late between them, so that gradients cancel. v1: only the generator's are cleared; the
         detector's are +g − g, and it never learns. v2, in its generator's batches: nothing is
-        cleared; of the generator's objective only the magnitude's gradient is left, and the
-        detector gets none.
+        cleared; of the generator's objective only the magnitude's gradient is left, and the heads
+        get none. The public code also counts its batches anew in every epoch.
+
+        The cancellation is exact where the backward pass is deterministic, as it is on a CPU.
         """
         self.optimiser.zero_grad(set_to_none=True)
         if self.generator_optimiser is None:
@@ -276,7 +291,8 @@ class _Trainer:
         rule, generator = self.config.noise.generator, list(self.source.parameters())
         detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
         objective = rule.magnitude_weight * step.power - step.loss
-        if batch % rule.period:
+        counted = batch_of_training if rule.update == "alternating" else batch
+        if counted % rule.period:
             step.loss.backward(inputs=detector)
             self.optimiser.step()
         elif rule.update == "alternating":
@@ -307,7 +323,7 @@ class _Trainer:
     def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
         """Write the state after an epoch, whole or not at all."""
         state = {
-            "training": asdict(self.config) | {"seed": self.seed},
+            "training": self.identity,
             "history": [asdict(epoch) for epoch in history.epochs],
             "selected": history.selected,
             "trained": self.model.trained_state(),
@@ -324,7 +340,7 @@ class _Trainer:
     def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
         """Take the state over from a checkpoint of the same training."""
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state["training"] != asdict(self.config) | {"seed": self.seed}:
+        if state["training"] != self.identity:
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -218,6 +218,12 @@ def test_presets():
         (["training.head_lr=nan"], "training.head_lr=nan"),
         (["training.validation_fraction=1"], "training.validation_fraction=1.0"),
         (["training.noise.std=-1"], "training.noise.std=-1.0"),
+        (["training.noise.perlin_threshold=nan"], "perlin_threshold=nan is out of range"),
+        (["training.gamma=inf"], "training.gamma=inf"),
+        (
+            ["training.noise.source=generator", "training.noise.std_unit=feature"],
+            "a generator has no σ",
+        ),
         (["training.noise.generator.beta=-0.1"], "beta=-0.1 is out of range: must be above 0"),
         (["training.noise.generator.beta=0"], "beta=0.0 is out of range"),
         (["training.noise.generator.beta=nan"], "beta=nan is out of range"),

@@ -165,7 +165,9 @@ def trainer(dataset, make_model):
     def build(name, **changes):
         config = preset(name).training
         noise = replace(config.noise, generator=replace(config.noise.generator, **changes))
-        made = training._Trainer(make_model(), replace(config, noise=noise), 3, torch.device("cpu"))
+        made = training._Trainer(
+            make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
+        )
         made.model.train()
         data = training._Features(made.model, dataset.train, torch.device("cpu"))
         return made, made.forward(data, torch.arange(6), env.generator("cpu", 0))
@@ -200,7 +202,7 @@ def test_v1_published_never_trains_its_detector(batch, trainer):
     expected = reference(step, list(made.source.parameters()))
     assert total(reference(step, detector(made))) > 1
     before = [weight.detach().clone() for weight in detector(made)]
-    made.update(step, batch)
+    made.update(step, batch, batch)
     assert total(gradients(detector(made))) == 0.0
     for weight, old in zip(detector(made), before, strict=True):
         torch.testing.assert_close(weight, old, rtol=2e-6, atol=0)  # weight decay alone
@@ -211,7 +213,7 @@ def test_v1_published_never_trains_its_detector(batch, trainer):
 def test_v1_as_stated_descends_and_ascends_in_every_batch(trainer):
     made, step = trainer("learned_noise_v1")
     down, up = (reference(step, w) for w in (detector(made), list(made.source.parameters())))
-    made.update(step, 1)
+    made.update(step, 1, 1)
     for weight, theirs in zip(detector(made), down, strict=True):
         torch.testing.assert_close(weight.grad, theirs)
     for weight, theirs in zip(made.source.parameters(), up, strict=True):
@@ -225,7 +227,7 @@ def test_v2_published_only_shrinks_its_noise(trainer):
     learns = list(made.source.parameters())
     shrinking = [10 * g for g in reference(step, learns, "power")]
     adversarial = reference(step, learns)
-    made.update(step, 4)
+    made.update(step, 4, 4)
     assert total(gradients(heads(made))) == 0.0
     for weight, theirs, lost in zip(learns, shrinking, adversarial, strict=True):
         # +g and then (10·∇M − g) are added in float32: exact but for the rounding at g's size.
@@ -244,7 +246,7 @@ def test_v2_as_stated_ascends_and_leaves_the_detector_alone(trainer):
         )
     ]
     before = [weight.detach().clone() for weight in detector(made)]
-    made.update(step, 4)
+    made.update(step, 4, 4)
     for weight, theirs in zip(learns, expected, strict=True):
         torch.testing.assert_close(weight.grad, theirs, rtol=1e-4, atol=1e-7)
     assert all(torch.equal(a, b) for a, b in zip(detector(made), before, strict=True))
@@ -256,10 +258,30 @@ def test_v2s_other_batches_train_the_detector_alone(batch, name, trainer):
     made, step = trainer(name)
     expected = reference(step, detector(made))
     before = copy.deepcopy(made.source.state_dict())
-    made.update(step, batch)
+    made.update(step, batch, batch)
     for weight, theirs in zip(detector(made), expected, strict=True):
         torch.testing.assert_close(weight.grad, theirs)
     assert all(torch.equal(a, before[k]) for k, a in made.source.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "turns"), [("learned_noise_v2_published", []), ("learned_noise_v2", [4])]
+)
+def test_the_public_code_counts_its_batches_anew_in_every_epoch(
+    name, turns, dataset, make_model, monkeypatch
+):
+    """Two epochs of three batches: as stated the fourth is the generator's, as published none."""
+    seen, step = [], torch.optim.AdamW.step
+
+    def spy(self, *given, **named):
+        seen.append(len(self.param_groups[0]["params"]))
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    config = replace(preset(name).training, epochs=2, batch_size=2)
+    training.fit(make_model(), dataset.train, config, 1, progress=None)
+    generator_weights = 6
+    assert [i for i, count in enumerate(seen, start=1) if count == generator_weights] == turns
 
 
 @pytest.mark.parametrize("name", LEARNED)

@@ -95,6 +95,16 @@ def test_a_checkpoint_of_another_training_is_refused(change, train, make_model, 
         fitted(make_model(), train, checkpoint=tmp_path / "c.pt", **{"config": short} | change)
 
 
+def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_model, tmp_path):
+    short = replace(TINY, epochs=1)
+    fitted(make_model(), train, short, checkpoint=tmp_path / "c.pt")
+    with pytest.raises(InputError, match="of another training"):
+        fitted(make_model(), train.subset([0, 1, 2]), short, checkpoint=tmp_path / "c.pt")
+    other = make_model(preset("scenario_a_icpr").model)
+    with pytest.raises(InputError, match="of another training"):
+        fitted(other, train, short, checkpoint=tmp_path / "c.pt")
+
+
 @pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "simplenet"])
 def test_the_backbone_stays_and_the_rest_moves(name, train, make_model):
     model = make_model(preset(name).model)

@@ -129,7 +129,7 @@ class Dataset:
                 for path in (sample.image, sample.mask):
                     if path is not None:
                         size = path.stat().st_size
-                        digest.update(f"{path.relative_to(self.root)}:{size}\n".encode())
+                        digest.update(f"{path.relative_to(self.root).as_posix()}:{size}\n".encode())
         return digest.hexdigest()[:16]
 
 
