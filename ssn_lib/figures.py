@@ -113,8 +113,8 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
         colour = PALETTE[presets.index(cost.preset)]
         style = {"color": colour, "edgecolor": "black"}
         style |= {"alpha": 0.35} if cost.form == "plain" else {"alpha": 0.6, "hatch": "///"}
-        memory = cost.memory_mb.median if cost.memory_mb else float("nan")
-        area = 900 * memory / max(memories) if cost.memory_mb else 120
+        memory = f", {cost.memory_mb.median:.0f} MB" if cost.memory_mb else ""
+        area = 900 * cost.memory_mb.median / max(memories) if cost.memory_mb else 120
         placed = False
         for category, marker in zip(categories, MARKERS, strict=False):
             values = [
@@ -130,7 +130,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
             point = (cost.latency_ms.median, float(np.mean(known)))
             axes.scatter(*point, s=area, marker="o", **style)
             axes.scatter(*point, s=28, color="black", marker=marker)
-        label = f"{preset(cost.preset).title}, {cost.form}, {memory:.0f} MB"
+        label = f"{preset(cost.preset).title}, {cost.form}{memory}"
         if not placed:
             label += f"\n({cost.latency_ms.median:.0f} ms; accuracy not measured)"
         axes.scatter([], [], s=90, label=label, **style)
@@ -181,8 +181,8 @@ def training_curves(
                     ms=3.5,
                     label=outcome.preset,
                 )
-                if outcome.record.status == "diverged" and len(history):
-                    end = history.iloc[-1]
+                if outcome.record.status == "diverged":
+                    end = history.tail(1)  # no point, but a legend, when it was the first epoch
                     axes.plot(
                         end["epoch"] * batches,
                         end["loss"],
@@ -191,7 +191,7 @@ def training_curves(
                         ms=11,
                         mew=2.5,
                         ls="none",
-                        label="diverged in the next epoch",
+                        label=f"{outcome.preset} diverged in epoch {outcome.record.diverged_at}",
                     )
         real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
         for name in names if real else ():
@@ -228,6 +228,14 @@ def training_curves(
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
     _legend(figure, all_axes[0])
     figure.suptitle(f"Training curves\n{_wrapped(caption, 110)}", fontsize=9)
+    return figure
+
+
+def empty(reason: str) -> Figure:
+    """What stands for a figure that cannot be drawn: why."""
+    figure, axes = plt.subplots(figsize=(8, 1.6), layout="constrained")
+    axes.axis("off")
+    axes.text(0.5, 0.5, _wrapped(reason, 90), ha="center", va="center", fontsize=9)
     return figure
 
 
@@ -314,9 +322,11 @@ def noise_courses(
             else:
                 ratio = np.sort(table["noise_rms"] / table["feature_std"].clip(lower=1e-12))
                 axes.plot(np.arange(1, len(ratio) + 1), ratio, **style)
-    left.set(xlabel="epoch", ylabel="noise (RMS) / feature spread", yscale="log")
-    left.set_title("over the training, all channels together", fontsize=9)
-    right.set(xlabel="channels, sorted", ylabel="noise (RMS) / feature spread", yscale="log")
+    left.set(xlabel="epoch", ylabel="noise (RMS) / spread of all channels together", yscale="log")
+    left.set_title("over the training", fontsize=9)
+    right.set(
+        xlabel="channels, sorted", ylabel="noise (RMS) / spread of that channel", yscale="log"
+    )
     right.set_title("by channel, after the training", fontsize=9)
     for axes in (left, right):
         _plain_numbers(axes.yaxis)
@@ -369,7 +379,7 @@ def noise_maps(image: NDArray[np.uint8], sources: Sequence[NoiseMaps], caption: 
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
     figure.suptitle(
-        f"Noise over one training image, in units of the features' spread\n"
+        f"Noise over one training image, in spreads of the features, all channels together\n"
         f"{_wrapped(caption, 110)}",
         fontsize=9,
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.folding import fuse
+from ssn_lib.folding import FusedNet, fuse
 from ssn_lib.metrics import Metrics, image_metrics, pixel_metrics
 from ssn_lib.model import Prediction, SuperSimpleNet
 
@@ -31,15 +31,17 @@ class Thresholds:
     map: float
 
 
-def predict(model: SuperSimpleNet, images: ImageSet | Tensor) -> Prediction:
+def predict(model: SuperSimpleNet | FusedNet, images: ImageSet | Tensor) -> Prediction:
     """Predict every image of a set, or of a (N, 3, H, W) uint8 tensor; the result is on the CPU.
+
+    A model that is not folded yet (`fuse`) is folded first; for many calls, fold it once.
 
     Returns:
         anomaly_map (N, 1, H, W) and score (N,), raw logits.
     """
     pixels = images.images if isinstance(images, ImageSet) else images
     device = next(model.parameters()).device
-    network = fuse(model.eval())  # the same outputs, sooner
+    network = model if isinstance(model, FusedNet) else fuse(model.eval())
     parts = []
     with torch.inference_mode():
         for batch in pixels.split(EVALUATION_BATCH):

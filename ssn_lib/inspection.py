@@ -14,6 +14,7 @@ from PIL import Image
 from ssn_lib.data.images import list_images, read_image
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text, written_whole
+from ssn_lib.folding import fuse
 from ssn_lib.inference import predict
 from ssn_lib.runs import load_run
 
@@ -41,11 +42,11 @@ def inspect(
     files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
     if not files:
         raise InputError(f"{images[0]}: no images there")
-    names = _overlay_names(files)
+    names, network = _overlay_names(files), fuse(model)
     rows = []
     for path, name in zip(files, names, strict=True):
         pixels = read_image(path, record.config.data.image_size)
-        prediction = predict(model, pixels[None])
+        prediction = predict(network, pixels[None])
         score = prediction.score.item()
         overlay = heatmap(
             pixels.permute(1, 2, 0).numpy(),

@@ -52,7 +52,9 @@ class Profile:
     repetitions: int
 
     def made(self, record: Record) -> bool:
-        """Whether a record is of this profile: its data, epochs and batch size."""
+        """Whether a record is of this profile: its data, weights, epochs and batch size."""
+        if record.config.weights == "untrained" and not self.untrained_fallback:
+            return False
         data, training = record.config.data, record.config.training
         epochs = self.epochs or preset(record.config.preset).training.epochs
         return (data.dataset, data.image_size, training.epochs, training.batch_size) == (
@@ -113,12 +115,28 @@ class Study:
 
     def weights(self, name: str) -> str | Path | None:
         """Weights for that backbone; None (untrained) where the profile allows to go on without."""
-        try:
-            return _weights(name, self.weights_dir or "imagenet")
-        except InputError:
+        found = _weights(name, self.weights_dir or "imagenet")
+        if isinstance(found, InputError):
             if self.profile.untrained_fallback:
                 return None
-            raise
+            raise found
+        return found
+
+    def check(self) -> None:
+        """Stop now when nothing could be run.
+
+        Raises:
+            InputError: what is missing and what to do: every category, or ResNet18's weights.
+        """
+        self.weights("resnet18")
+        reasons = []
+        for category in CATEGORIES:
+            try:
+                self.dataset(category)
+            except InputError as error:
+                reasons.append(error)
+        if len(reasons) == len(CATEGORIES):
+            raise reasons[0]
 
     def run_all(
         self, presets: Sequence[str], categories: Sequence[str] = CATEGORIES
@@ -171,12 +189,10 @@ class Study:
         return [(outcome, pd.read_csv(path)) for outcome, path in paths if path.exists()]
 
     def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
-        """What every source's noise looks like on the category's first training image.
-
-        Raises:
-            InputError: no run of the category has finished.
-        """
+        """What every source's noise looks like on the category's first training image."""
         chosen = self._finished(outcomes, category)
+        if not chosen:
+            return figures.empty(f"{category}: no run to draw the noise of, see the table above.")
         image = self.dataset(category).train.images[:1]
         sources = []
         for outcome in chosen:
@@ -213,12 +229,10 @@ class Study:
         return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
 
     def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
-        """The category's first defective test image under every configuration that was run.
-
-        Raises:
-            InputError: none of them was.
-        """
+        """The category's first defective test image under every configuration that was run."""
         chosen = self._finished(outcomes, category)
+        if not chosen:
+            return figures.empty(f"{category}: no run to draw the maps of, see the tables above.")
         test = self.dataset(category).test
         index = int(test.labels.argmax())
         sample = test.subset([index])
@@ -257,17 +271,13 @@ class Study:
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
 
     def _finished(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
-        """Those of the category that have a trained network."""
-        chosen = [
-            outcome
-            for outcome in outcomes
-            if outcome.category == category
-            and outcome.record is not None
-            and outcome.record.status == "completed"
-        ]
-        if not chosen:
-            raise InputError(f"no finished run on {category!r}: nothing to draw")
-        return chosen
+        """Those of the category that have a trained network, of each kind the first seed's."""
+        chosen: dict[tuple, Outcome] = {}
+        for outcome in outcomes:
+            record = outcome.record
+            if outcome.category == category and record and record.status == "completed":
+                chosen.setdefault((outcome.preset, outcome.changes), outcome)
+        return list(chosen.values())
 
     def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
         """A finished run's record and trained network."""
@@ -327,6 +337,7 @@ def study(
         InputError: an unknown profile or notebook, or a notebook that failed.
     """
     here = Study(profile, data_root, weights_dir, runs_dir)
+    here.check()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     numbers = [path.name[:2] for path in notebooks]
     for number in only:
@@ -356,8 +367,12 @@ def _dataset(name: str, root: Path | None, category: str, image_size: tuple[int,
 
 
 @cache
-def _weights(name: str, place: str | Path) -> Path:
-    return find_weights(name, place)
+def _weights(name: str, place: str | Path) -> Path | InputError:
+    """Looked for once: a download that fails takes seconds, and must not succeed half-way."""
+    try:
+        return find_weights(name, place)
+    except InputError as error:
+        return error
 
 
 def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import study, tables
+from ssn_lib import figures, study, tables, training
 from ssn_lib.config import PRESETS
 from ssn_lib.errors import InputError
 from ssn_lib.study import PROFILES, Study
@@ -59,8 +59,49 @@ def test_noise_is_drawn_from_every_kind_of_source(small):
     assert differs[0] > 0  # Gaussian
     assert differs[1] == 0  # v1 has no chance in it
     assert differs[2] > 0  # z
-    with pytest.raises(InputError, match="no finished run on 'screw'"):
-        small.noise_maps(runs, "screw")
+    (text,) = small.noise_maps(runs, "screw").axes[0].texts  # none of it: the figure says so
+    assert "screw: no run" in text.get_text()
+
+
+def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
+    monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: None)
+    runs = small.run_all(["learned_noise_v1"], ["widget"])
+    assert runs[0].record.status == "diverged"
+    ((_, history),) = small.histories(runs)
+    assert history.empty
+    figure = figures.training_curves([(runs[0], history)], "caption", log_loss=True)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "learned_noise_v1 diverged in epoch 1" in labels
+    assert small.noise_profiles(runs) == []
+
+
+def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_path, monkeypatch):
+    def missing(name, place):
+        raise InputError(f"no ImageNet weights for {name}")
+
+    monkeypatch.setattr(study, "find_weights", missing)
+    study._weights.cache_clear()
+    with pytest.raises(InputError, match="no ImageNet weights for resnet18"):
+        Study("quick", mvtec_root, runs_dir=tmp_path).check()
+    assert Study("demo", runs_dir=tmp_path).weights("resnet18") is None
+    monkeypatch.setattr(study, "_weights", lambda *_: tmp_path)
+    with pytest.raises(InputError, match="no category 'bottle'"):
+        Study("quick", mvtec_root, runs_dir=tmp_path).check()
+
+
+def test_a_failed_look_up_of_weights_is_not_repeated(tmp_path, monkeypatch):
+    asked = []
+
+    def missing(name, place):
+        asked.append(name)
+        raise InputError("none")
+
+    monkeypatch.setattr(study, "find_weights", missing)
+    study._weights.cache_clear()
+    here = Study("demo", runs_dir=tmp_path)
+    assert [here.weights("resnet18") for _ in range(3)] == [None] * 3
+    assert asked == ["resnet18"]
+    study._weights.cache_clear()
 
 
 def test_a_profile_knows_its_own_records(record):

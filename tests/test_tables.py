@@ -40,6 +40,9 @@ def test_an_undefined_metric_and_a_diverged_run_are_words_not_numbers(record):
     )
     diverged = replace(record(), status="diverged", metrics={})
     assert tables.measured([Outcome.of(diverged)], "scenario_a", "bottle", "AUPRO") == "diverged"
+    other = replace(record(seed=43), status="diverged", metrics={})
+    some = [Outcome.of(record()), Outcome.of(other)]
+    assert tables.measured(some, "scenario_a", "bottle", "AUPRO") == "40.0, 1 of 2 diverged"
 
 
 def test_every_empty_cell_says_why(record):
@@ -65,7 +68,7 @@ def test_markdown_has_title_rows_and_notes(record):
     text = tables.ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")
     assert text.count("\n| ") == 2 + len(tables.ABLATION_PRESETS)
-    assert "- Measured here: mvtec_ad, 256×256 px, 10 epochs, seed 42" in text
+    assert "- Measured here: mvtec_ad, 256×256 px, 10 epochs in batches of 32, seed 42" in text
 
 
 @pytest.mark.parametrize("system", ["baseline_wrn50", "scenario_a", "scenario_b"])
@@ -96,11 +99,39 @@ def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
             record(**{"I-AUROC": 12.34}),
             record(batch=8),  # not the published batch
             record("simplenet"),  # no log of it
+            replace(record(seed=43), status="diverged", metrics={}),
         ]
     )
+    assert tables.published_start([record(batch=8)]).frame.empty
     assert table.frame["run"].tolist() == ["published log", "here", "published log"]
     assert table.frame["epochs"].tolist() == [8, 10, 12]
     assert table.frame["I-AUROC"].tolist() == ["65.8", "12.3", "62.8"]
+
+
+def test_published_runs_leave_the_line_when_their_logs_say_so():
+    table = tables.published_leaving()
+    assert "below 0.98" in table.title
+    title = {name: tables.preset(name).title for name in tables.SWAP_PRESETS}
+    assert cell(table, title["scenario_a"], category="screw") == "120"
+    assert cell(table, title["scenario_b"], category="carpet") == "never in 300"
+
+
+def test_a_run_asked_for_twice_counts_once(record):
+    outcomes = [Outcome.of(record()), Outcome.of(record())]
+    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
+
+
+def test_a_sweep_says_which_dashes_are_the_slides(record):
+    notes = "\n".join(tables.beta_sweep([Outcome.of(record(category="screw"))]).notes)
+    assert "– where there was no such run" in notes
+    assert "– in the other columns: no record" in notes
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"), [([1.0] * 6, 2 / 64), ([1.0, -1.0], 1.0), ([0.0, 0.0], 1.0), ([], 1.0)]
+)
+def test_sign_test(differences, p):
+    assert tables.sign_test(differences) == pytest.approx(p)
 
 
 def test_a_changed_run_is_no_seed_of_its_preset(record):
