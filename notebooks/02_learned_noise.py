@@ -67,8 +67,8 @@ study.save("published_courses_noise", figures.published_courses(tables.LEARNED_C
 # ## Every noise source
 #
 # Whatever a learned generator gains has to be held against the simplest remedy, Gaussian noise that
-# is larger (12 % of the features' spread). Both image scores are shown: I-AUROC and AP-det are of the
-# classification head, `seg-` of the map's maximum.
+# is larger (12 % of the features' spread). Both image scores are shown: I-AUROC and AP-det are of
+# the classification head, `seg-` of the map's maximum.
 
 # %%
 sources = study.run_all(tables.LEARNED_PRESETS, tables.LEARNED_CATEGORIES)

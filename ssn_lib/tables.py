@@ -275,7 +275,7 @@ def learned_noise(outcomes: Sequence[Outcome]) -> Table:
         (
             *notes,
             f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1.",
-            "A: Gaussian noise, σ = 0.015; larger σ: Gaussian noise of 12 % of the features' spread.",
+            "A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' spread.",
         ),
     )
 
