@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -26,10 +27,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        # torch.save turns a full disk into a RuntimeError that does not say so.
+        if isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 2**20:
+            reason = "the disk is full"
         with contextlib.suppress(OSError):
             temporary.unlink()
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(
             f"cannot write {path}: {reason}; free space or choose another folder"
         ) from None
