@@ -139,6 +139,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)
     axes.axhline(USEFUL_AUROC, color="0.3", ls=":", lw=1)
     axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
     right = max(cost.latency_ms.median for cost in costs) * 2
     axes.set_xlim(min(REAL_TIME_MS / 2, *(c.latency_ms.median / 2 for c in costs)), right)
     axes.set_ylim(0, 108)

@@ -58,6 +58,10 @@ def find_mvtec_category(root: Path, category: str) -> Path:
             f"data root {root} holds no MVTec AD category: expected "
             f"<root>/{category}/train/good and <root>/{category}/test"
         )
+    if category in MVTEC_COUNTS:  # no misspelling: it is not there
+        raise InputError(
+            f"no category {category!r} in {root}; there are {', '.join(sorted(found))}"
+        )
     raise InputError(f"no category {category!r} in {root}: {nearest(category, found)}")
 
 
