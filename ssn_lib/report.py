@@ -69,14 +69,14 @@ def report(add_runs: Path | None = None) -> list[Path]:
         ),
         "published_courses": figures.published_courses(tables.SWAP_COURSES),
         "published_courses_noise": figures.published_courses(tables.LEARNED_COURSES),
-        "claims_learned_noise": claims.judge(
-            claims.LEARNED_NOISE, evidence, committed.caption([*noise, *swept])
-        ),
     }
     start = tables.published_start(records)
     if len(start.frame):
         made["published_start"] = start
-    if len(noise) > len(of("scenario_a")):
+    if any(o.record.config.training.noise.source != "gaussian" for o in noise):
+        made["claims_learned_noise"] = claims.judge(
+            claims.LEARNED_NOISE, evidence, committed.caption([*noise, *swept])
+        )
         on_screw = [o for o in noise if o.category == tables.SWEEP_CATEGORY]
         made["learned_noise"] = tables.learned_noise(noise)
         made["beta_sweep"] = tables.beta_sweep([*noise, *swept])

@@ -235,7 +235,7 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
                 row[metric] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
-        "Scenario B with noise that its features can show: percent",
+        "The same relative noise for both adaptors: percent",
         pd.DataFrame(rows),
         _notes(outcomes, NOISE_PRESETS, categories),
     )
