@@ -195,7 +195,9 @@ def test_one_step_follows_the_gradient_of_the_stated_loss(name, train, make_mode
     expected.append([p.grad for head in heads for p in head.parameters()])
     for (_, gradients, _), theirs in zip(groups, expected, strict=True):
         for ours, stated in zip(gradients, theirs, strict=True):
-            assert (ours - stated).norm() <= 1e-3 * stated.norm() + 1e-5
+            # One of the 768 pixels may lie within rounding of the hinge's corner, and fall to
+            # either side of it by the processor's arithmetic.
+            assert (ours - stated).norm() <= 3e-3 * stated.norm() + 1e-5
             if ours.ndim > 1:  # a bias that feeds a BatchNorm legitimately has none
                 assert stated.norm() > 1e-4
 
