@@ -60,7 +60,7 @@ class Evidence:
             and _is_evidence(outcome)
         ]
         if not runs:
-            raise _MissingError(f"no record of {name}, {SCREW}")
+            raise _MissingError(f"no record of {name}, {SCREW}, on real images")
         diverged = [record for record, _ in runs if record.status == "diverged"]
         if diverged:
             return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
@@ -196,7 +196,9 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
         }
         reference = evidence.values("scenario_a", metric)
         if not reference or not all(forms.values()):
-            raise _MissingError(f"no record of Scenario A and both forms of v2; {log}")
+            raise _MissingError(
+                f"no record of Scenario A and both forms of v2 on real images; {log}"
+            )
         told = f"A {_mean(reference):.1f}; " + ", ".join(
             f"v2 {form} {_mean(values):.1f}" for form, values in forms.items()
         )
@@ -246,7 +248,7 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
                 leads[form] = leader if wide else None
         measured = "; ".join(told)
         if "as stated" not in leads:
-            raise _MissingError(f"no whole sweep ({measured or 'no record'}); {log}")
+            raise _MissingError(f"no whole sweep ({measured or 'no record on real images'}); {log}")
         if leads["as stated"] == best:
             return Finding(measured, "reproduced", f"β = {best:g} leads as stated; but {log}")
         if leads.get("as published") == best:
