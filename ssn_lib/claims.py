@@ -21,11 +21,9 @@ import pandas as pd
 
 from ssn_lib import tables
 from ssn_lib.efficiency import Comparison, Spread
-from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome, Record
 
 SCREW = "screw"
-LEARNED = 0.9 * ignorance_loss(True)
 CHANCE = 0.05  # a cost differs when a sign test finds less than this
 FULL = "`python -m ssn_lib study --profile full --only 02` decides it"
 
@@ -66,7 +64,7 @@ class Evidence:
             return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
         first, last = (sum(loss[i] for _, loss in runs) / len(runs) for i in (0, -1))
         told = f"loss {first:.2f} → {last:.2f} in {runs[0][0].epochs_done} epochs"
-        if last < LEARNED:
+        if last < tables.LEARNED_LOSS:
             return "learned", told
         return ("collapsed" if last > first else "undecided"), told
 
@@ -179,8 +177,8 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
 
 def _fluctuation(run: str, metric: str) -> str:
     """How far a published run's metric moved in its last hundred epochs, by its log, in words."""
-    logs = tables.published_logs()
-    last = logs[(logs["run"] == run) & (logs["category"] == SCREW) & (logs["epochs_done"] >= 200)]
+    log = tables.published_log(run, SCREW)
+    last = log[log["epochs_done"] >= 200]
     low, high = last[metric].min(), last[metric].max()
     return f"in its last 100 epochs the published run's {metric} moves from {low:.0f} to {high:.0f}"
 

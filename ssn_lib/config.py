@@ -57,7 +57,8 @@ class GeneratorConfig:
         beta: bounds the noise to β·tanh(G); None leaves it unbounded (v1).
         z_channels: standard-normal channels that G sees beside the features; None for none (v1).
         magnitude_weight: w of the generator's loss −L + w·M.
-        period: the generator is updated in every period-th batch of an epoch.
+        period: the generator is updated in every period-th batch, counted through the training
+            when "alternating" and anew in every epoch, as the public code does, otherwise.
         update: what happens there. "alternating": the generator alone descends its loss, and in
             the other batches the detector alone descends L (v2 as stated). "simultaneous": both,
             each its own loss (v1 as stated). "v1_published", "v2_published": what the public code

@@ -196,8 +196,7 @@ def training_curves(
                     )
         real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
         for name in names if real else ():
-            logs = tables.published_logs()
-            log = logs[(logs["run"] == name) & (logs["category"] == category)]
+            log = tables.published_log(name, category)
             if len(log):
                 which = names.index(name)
                 axes.plot(
@@ -270,7 +269,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
     cells = [(metric, category) for metric in shown for category in categories]
     for axes, (metric, category) in zip(grid.flat, cells, strict=True):
         for which, (name, title) in enumerate(runs.items()):
-            log = logs[(logs["run"] == name) & (logs["category"] == category)]
+            log = tables.published_log(name, category)
             axes.plot(
                 log["epochs_done"],
                 log[metric],

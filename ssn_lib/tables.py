@@ -23,6 +23,7 @@ from ssn_lib.runs import Outcome, Record
 
 EMPTY = "–"
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
+LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
 PUBLISHED_BATCH = TrainingConfig().batch_size
 NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset mvtec_ad --category …` makes one"
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
@@ -91,6 +92,12 @@ def published_logs() -> pd.DataFrame:
     return logs.assign(step=logs["epochs_done"] * np.ceil(images / PUBLISHED_BATCH))
 
 
+def published_log(run: str, category: str) -> pd.DataFrame:
+    """The rows of one run in `published_logs`, by epoch; none for an unknown one."""
+    logs = published_logs()
+    return logs[(logs["run"] == run) & (logs["category"] == category)]
+
+
 def describe(records: Sequence[Record]) -> str:
     """Data, image size, training, seeds, weights and device of some records, in one line."""
 
@@ -143,10 +150,10 @@ def published_start(records: Sequence[Record]) -> Table:
 
     Shows whether this is the published training, long before its 300 epochs are over.
     """
-    logs, rows, measured_here = published_logs(), [], []
+    rows, measured_here = [], []
     for record in records:
         config = record.config
-        log = logs[(logs["run"] == config.preset) & (logs["category"] == config.data.category)]
+        log = published_log(config.preset, config.data.category)
         asked = config.training.batch_size == PUBLISHED_BATCH and not changes(config)
         if not asked or record.status != "completed" or log.empty:
             continue
@@ -172,22 +179,21 @@ def published_start(records: Sequence[Record]) -> Table:
 
 def published_leaving() -> Table:
     """When the published runs of Modification 1 began to learn, by their logs."""
-    logs, threshold = published_logs(), 0.9 * ignorance_loss(True)
     rows = []
     for category in ("bottle", "carpet", "screw"):
         row = {"category": category}
         for name, title in SWAP_COURSES.items():
-            log = logs[(logs["run"] == name) & (logs["category"] == category)]
-            learned = log[log["loss"] < threshold]["epochs_done"]
+            log = published_log(name, category)
+            learned = log[log["loss"] < LEARNED_LOSS]["epochs_done"]
             row[title] = f"{learned.iloc[0]}" if len(learned) else "never in 300"
         rows.append(row)
     return Table(
-        f"Epochs until the published training loss lies below {threshold:.2f}",
+        f"Epochs until the published training loss lies below {LEARNED_LOSS:.2f}",
         pd.DataFrame(rows),
         (
-            f"{threshold:.2f} is 10 % below {ignorance_loss(True):.3f}, the loss of a network that "
-            "answers 0 for every pixel and image. Of the evaluations that are kept here: every 4 "
-            "to 20 epochs.",
+            f"{LEARNED_LOSS:.2f} is 10 % below {ignorance_loss(True):.3f}, the loss of a network "
+            "that answers 0 for every pixel and image. Of the evaluations that are kept here: "
+            "every 4 to 20 epochs.",
         ),
     )
 
@@ -283,7 +289,6 @@ def learned_noise(outcomes: Sequence[Outcome]) -> Table:
 def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
     """The slides' β sweep on screw: published, its log, and both forms measured here."""
     slides = {row["beta"]: row for row in published()["slides"]["table_beta_sweep_screw"]}
-    logs = published_logs()
     rows = []
     for beta in (None, *BETAS):
         row: dict[str, str] = {"β": "Gaussian (A)" if beta is None else f"{beta:g}"}
@@ -292,7 +297,7 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
         name = "scenario_a" if beta is None else "learned_noise_v2_published"
         changed = beta_changes(beta)
         suffix = f" beta={beta:g}" if changed else ""
-        last = logs[(logs["run"] == name + suffix) & (logs["category"] == SWEEP_CATEGORY)].tail(1)
+        last = published_log(name + suffix, SWEEP_CATEGORY).tail(1)
         for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
             row[f"log, {metric}"] = _percent(last[metric].item()) if len(last) else EMPTY
         forms = ("scenario_a",) * 2 if beta is None else SWEEP_PRESETS
