@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,7 +33,7 @@ from ssn_lib.config import (
 )
 from ssn_lib.data import Dataset, load_dataset, normalise
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text, written_whole
+from ssn_lib.files import held, write_text, written_whole
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.sources import Source, look, make_source
@@ -168,15 +169,18 @@ def run(
     *,
     weights: str | Path | None = "imagenet",
     progress: bool = True,
+    before_epoch: Callable[[History], None] | None = None,
 ) -> Record:
     """Train and evaluate, or answer from the record when this run is finished.
 
     A killed run goes on from its last whole epoch and ends with the numbers of an unbroken one.
+    Two processes never train the same run: the second waits for the first one's record.
 
     Args:
         config: from `configure`, for this data set.
         runs_dir: the run's folder is made in it.
         weights: of the backbone, as for `SuperSimpleNet`.
+        before_epoch: as for `fit`; also called before anything costly is begun.
 
     Raises:
         InputError: an image cannot be read, there are no weights, the folder cannot be written.
@@ -184,6 +188,22 @@ def run(
     folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
         return read_record(folder)
+    if before_epoch is not None:
+        before_epoch(History())
+    with held(folder / ".lock"):
+        if (folder / "record.json").exists():  # made by the process that held it
+            return read_record(folder)
+        return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+
+
+def _train_and_evaluate(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> Record:
     # Known before an hour of training, not after it.
     _check_writable(folder)
     for part in (dataset.train, dataset.test):
@@ -201,6 +221,7 @@ def run(
         checkpoint=folder / "checkpoint.pt",
         device=device,
         progress=f"{config.preset} {config.data.category}" if progress else None,
+        before_epoch=before_epoch,
     )
     trained = time.perf_counter()
     record = _finish(config, dataset, model, history, folder, device, trained - started)
