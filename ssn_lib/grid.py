@@ -7,6 +7,7 @@ given to another, which goes on from the run's checkpoint.
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import threading
 import time
@@ -106,6 +107,7 @@ def make_all(tasks: Sequence[Task], scheduler: str | None = None) -> list[Outcom
     """
     if scheduler is None:
         return [make(task) for task in tasks]
+    _need_dask()
     waiting = {task.config.run_id: task for task in tasks if not task.finished}
     spread = _spread(list(waiting.values()), scheduler) if waiting else {}
     return [spread.get(task.config.run_id) or make(task) for task in tasks]
@@ -130,17 +132,17 @@ def cluster(scheduler: str | None) -> Iterator[str | None]:
     def worker(environment: dict[str, str]) -> dict:
         # One thread, as a process trains one network at a time; its memory is not Dask's to limit.
         options = {"nthreads": 1, "memory_limit": 0, "env": environment, "dashboard_address": None}
-        return {"cls": Nanny, "options": options}
+        return {"cls": Nanny, "options": options | {"silence_logs": logging.ERROR}}
 
     gpus = torch.cuda.device_count()
     environments = [{"CUDA_VISIBLE_DEVICES": str(index)} for index in range(gpus)] or [{}]
     with SpecCluster(
         scheduler={
             "cls": Scheduler,
-            "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+            "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"},
         },
         workers={index: worker(environment) for index, environment in enumerate(environments)},
-        silence_logs="ERROR",
+        silence_logs=logging.ERROR,
     ) as started:
         yield started.scheduler_address
 
@@ -169,7 +171,7 @@ def _spread(tasks: Sequence[Task], scheduler: str) -> dict[str, Outcome]:
             ): task
             for task in tasks
         }
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             config = futures[future].config
             try:
                 outcomes[config.run_id] = future.result()
@@ -187,7 +189,6 @@ def _spread(tasks: Sequence[Task], scheduler: str) -> dict[str, Outcome]:
 
 
 def _client(scheduler: str) -> Client:
-    _need_dask()
     from distributed import Client
 
     try:
