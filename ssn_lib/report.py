@@ -9,10 +9,9 @@ from ssn_lib import claims, figures, tables
 from ssn_lib.efficiency import keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.runs import Outcome, read_record
+from ssn_lib.runs import KEPT_FILES, Outcome, read_record
 from ssn_lib.study import PROFILES, REPOSITORY, Study, save
 
-KEPT_FILES = ("record.json", "history.csv", "scores.csv", "noise.csv")
 # The README's part between these two lines is written by `report`: these tables.
 SHOWN = (
     "published_start",

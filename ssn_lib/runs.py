@@ -41,6 +41,8 @@ from ssn_lib.training import Epoch, History, fit
 
 SCHEMA = 1
 NOISE_IMAGES = 8
+# What is kept of a run, beside its weights.
+KEPT_FILES = ("record.json", "history.csv", "scores.csv", "noise.csv")
 _NOISE_SEED = -3  # beside those of `training`
 
 

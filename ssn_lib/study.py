@@ -92,6 +92,7 @@ class Study:
         runs_dir: holds the runs, shared by all profiles.
         category: only these of the study's, one name or several separated by commas; None for all.
         seeds: instead of the profile's, a number or several separated by commas.
+        categories: the names in `category`.
         scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
         deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
     """
@@ -117,8 +118,8 @@ class Study:
             if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
                 raise InputError(f"{name}={value!r}: expected a folder")
         self.runs_dir = Path(self.runs_dir)
-        self._chosen = _listed("category", self.category, "bottle,screw") or CATEGORIES
-        for name in self._chosen:
+        self.categories = _listed("category", self.category, "bottle,screw") or CATEGORIES
+        for name in self.categories:
             if name not in CATEGORIES:
                 raise InputError(f"category={self.category!r}: known: {', '.join(CATEGORIES)}")
         seeds = _listed("seeds", self.seeds, "42,43") or self.profile.seeds
@@ -180,12 +181,12 @@ class Study:
         """
         self.weights("resnet18")
         reasons = []
-        for category in self._chosen:
+        for category in self.categories:
             try:
                 self.dataset(category)
             except InputError as error:
                 reasons.append(error)
-        if len(reasons) == len(self._chosen):
+        if len(reasons) == len(self.categories):
             raise reasons[0]
 
     def run_all(
@@ -339,7 +340,7 @@ class Study:
         self, name: str, category: str, assignments: tuple[str, ...], seed: int
     ) -> grid.Task | Outcome:
         """What has to be made, or why it cannot be."""
-        if self.category is not None and category not in self._chosen:
+        if self.category is not None and category not in self.categories:
             reason = f"left out by category = {self.category!r}"
             return Outcome(name, category, seed, None, reason, assignments)
         try:

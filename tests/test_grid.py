@@ -109,7 +109,10 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
     killer.join(timeout=10)
     assert [outcome.reason for outcome in made] == [""] * 3
     for one, other in zip(expected, made, strict=True):
-        assert (one.record.run_id, one.record.metrics) == (other.record.run_id, other.record.metrics)
+        assert (one.record.run_id, one.record.metrics) == (
+            other.record.run_id,
+            other.record.metrics,
+        )
         histories = [
             pd.read_csv(task[0].runs_dir / one.record.run_id / "history.csv")
             for task in (alone, spread)

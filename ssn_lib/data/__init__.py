@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DATASETS = ("mvtec_ad", "folder", "demo")
-KAGGLE_INPUT = Path("/kaggle/input")
+KAGGLE_INPUT = Path(os.environ.get("SSN_KAGGLE_INPUT", "/kaggle/input"))  # or a rehearsal's
 
 
 def load_dataset(
