@@ -7,19 +7,19 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import pandas as pd
 import pytest
 import torch
 
-from ssn_lib import data, env, grid, session, study, tables
+from ssn_lib import backbone, data, env, grid, session, study, tables
 from ssn_lib.errors import InputError
 from ssn_lib.runs import read_record
 from ssn_lib.session import Session, take_over
 from ssn_lib.training import epochs_in
 
 SECONDS = 100.0  # that an epoch takes, by the tests' clock
-PRESETS = ("scenario_a", "scenario_b", "simplenet")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def kaggle(mvtec_root, tmp_path, monkeypatch):
 
     def notebooks(profile, *, data_root, runs_dir, deadline, **_):
         here = study.Study(profile, data_root, runs_dir=runs_dir, deadline=deadline)
-        run.outcomes = here.run_all(PRESETS, ["widget"])
+        run.outcomes = here.run_all(run.presets, ["widget"])
         here.save("table", tables.ablation(run.outcomes))
 
     monkeypatch.setattr(session, "study", notebooks)
@@ -64,7 +64,7 @@ def kaggle(mvtec_root, tmp_path, monkeypatch):
         for path in sorted(target.rglob("*"), reverse=True):
             path.chmod(0o555 if path.is_dir() else 0o444)
 
-    run.attach = attach
+    run.attach, run.presets = attach, ("scenario_a",)
     return run
 
 
@@ -74,8 +74,9 @@ def records(work):
 
 
 def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, capsys):
+    kaggle.presets = ("scenario_a", "scenario_b", "simplenet")
     whole = records(kaggle("unbroken"))
-    assert len(whole) == len(PRESETS)
+    assert len(whole) == 3
 
     # An unfinished run asks the clock five times: before its images are read, before each epoch.
     first = kaggle("first", hours=7 * SECONDS / 3600)
@@ -122,6 +123,7 @@ def test_the_zip_holds_tables_and_records_and_no_weights(kaggle):
 
 
 def test_of_several_sources_a_finished_run_wins_then_the_longest(kaggle, tmp_path):
+    kaggle.presets = ("scenario_a", "simplenet")
     work = kaggle("done")
     folders = sorted(work.glob("runs/*-s42-*"))
     sources = [tmp_path / name / "runs" for name in ("a", "b")]
@@ -139,13 +141,14 @@ def test_of_several_sources_a_finished_run_wins_then_the_longest(kaggle, tmp_pat
 
 
 def test_what_is_damaged_is_not_taken_over(kaggle, tmp_path):
+    kaggle.presets = ("scenario_a", "simplenet")
     source = kaggle("done") / "runs"
-    first, second, _ = sorted(source.glob("*-s42-*"))
+    first, second = sorted(source.glob("*-s42-*"))
     (first / "record.json").write_text("{")
     (second / "record.json").unlink()
     (second / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.warns(UserWarning, match=f"not taken over: .*{first.name}"):
-        assert take_over([source], tmp_path / "target") == (1, 0)
+        assert take_over([source], tmp_path / "target") == (0, 0)
     with pytest.raises(InputError, match="previous=.*: no such folder"):
         take_over([tmp_path / "nowhere"], tmp_path / "target")
 
@@ -170,7 +173,7 @@ def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, c
     monkeypatch.setattr(session, "pack", full)
     work = kaggle("full")
     assert "the disk is full; everything is in runs/" in capsys.readouterr().out
-    assert len(records(work)) == len(PRESETS)
+    assert len(records(work)) == 1
 
 
 def parameters(**changes):
@@ -195,6 +198,45 @@ def test_too_little_disk_ends_it_before_anything_is_run(monkeypatch):
     monkeypatch.setattr(session.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(SystemExit, match=r"error: 0\.1 GB free in .*, 2 GB are needed"):
         Session.of_notebook(parameters()).preflight()
+
+
+@pytest.fixture
+def nothing(monkeypatch, tmp_path):
+    """A working folder and inputs that hold nothing, no weights to be had, and no GPU."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / "input")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+    def unreachable(url):
+        raise URLError("internet off")
+
+    monkeypatch.setattr(backbone, "_ask_whether_reachable", unreachable)
+    study._weights.cache_clear()
+    yield tmp_path
+    study._weights.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("profile", "attached", "message"),
+    [
+        ("full", False, "profile 'full' wants a GPU and there is none; on Kaggle: Settings, Acc"),
+        ("quick", False, "'screw' not found .*; on Kaggle: Add Input, then ipythonx/mvtec-ad"),
+        ("quick", True, "no ImageNet weights for resnet18.*; on Kaggle: Settings, Internet on"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*the official screw has")
+def test_what_is_missing_ends_the_session_at_once_in_one_line(
+    profile, attached, message, nothing, mvtec_root
+):
+    if attached:
+        category = nothing / "input/datasets/ipythonx/mvtec-ad/screw"
+        shutil.copytree(mvtec_root / "mvtec_ad" / "widget", category)
+    here = Session.of_notebook(parameters(profile=profile, category="screw"))
+    with pytest.raises(SystemExit, match=message) as raised:
+        here.preflight()
+    assert str(raised.value).startswith("error: ")
+    assert "\n" not in str(raised.value)
 
 
 def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
