@@ -1,4 +1,6 @@
+import pickle
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +142,50 @@ def record():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ksdd2_root(tmp_path_factory):
+    """A folder in KolektorSDD2's layout, 80×40 pixels: 8 + 4 training and 3 + 2 test images, and
+    a split file that gives out the masks of two."""
+    root = tmp_path_factory.mktemp("strips") / "strips"
+    rng = np.random.default_rng(1)
+    for split, first, sound, defective in (("train", 10000, 8, 4), ("test", 20000, 3, 2)):
+        (root / split).mkdir(parents=True)
+        for index in range(sound + defective):
+            image = rng.integers(90, 130, (80, 40, 3), dtype=np.uint8)
+            mask = np.zeros((80, 40), np.uint8)
+            if index >= sound:
+                y, x = rng.integers(5, 55), rng.integers(3, 20)
+                mask[y : y + 20, x : x + 12] = 255
+                image[mask > 0] = 220
+            Image.fromarray(image).save(root / split / f"{first + index}.png")
+            Image.fromarray(mask).save(root / split / f"{first + index}_GT.png")
+    train = [(str(10000 + i), i < 8 or i in (9, 11)) for i in range(12)]
+    test = [(str(20000 + i), True) for i in range(5)]
+    (root / "split_weakly_2.pyb").write_bytes(pickle.dumps((train, test)))
+    return root
+
+
+@pytest.fixture
+def own_ksdd2(ksdd2_root, tmp_path):
+    """A copy of `ksdd2_root` that a test may damage."""
+    return shutil.copytree(ksdd2_root, tmp_path / "strips")
+
+
+@pytest.fixture(scope="session")
+def load_ksdd2():
+    """load_ksdd2(root): the strips at 40×24 pixels, without the warning that they are others."""
+
+    def load(root):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*not KolektorSDD2 as published")
+            return load_dataset("ksdd2", root, image_size=(40, 24))
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def strips(ksdd2_root, load_ksdd2):
+    """The data set in `ksdd2_root`."""
+    return load_ksdd2(ksdd2_root)
