@@ -57,7 +57,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
     first = of(*dict.fromkeys(tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS))
     swept = [o for o in outcomes if o.preset in tables.SWEEP_PRESETS]
     comparison = kept_comparison("scenario_a", "learned_noise_v2", results)
-    evidence = claims.Evidence([*noise, *swept], committed.histories(noise), comparison)
+    evidence = claims.Evidence([*noise, *swept], committed.files(noise, "history.csv"), comparison)
     made = {
         "architecture": figures.architecture(),
         "published_leaving": tables.published_leaving(),
@@ -65,7 +65,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
         "ablation": tables.ablation(of(*tables.ABLATION_PRESETS)),
         "scenario_b_noise": tables.scenario_b_noise(of(*tables.NOISE_PRESETS)),
         "training_curves": figures.training_curves(
-            committed.histories(first), committed.caption(first)
+            committed.files(first, "history.csv"), committed.caption(first)
         ),
         "published_courses": figures.published_courses(tables.SWAP_COURSES),
         "published_courses_noise": figures.published_courses(tables.LEARNED_COURSES),
@@ -81,11 +81,11 @@ def report(add_runs: Path | None = None) -> list[Path]:
         made["learned_noise"] = tables.learned_noise(noise)
         made["beta_sweep"] = tables.beta_sweep([*noise, *swept])
         made["convergence"] = figures.training_curves(
-            committed.histories(noise), committed.caption(noise), log_loss=True
+            committed.files(noise, "history.csv"), committed.caption(noise), log_loss=True
         )
         made["noise_courses"] = figures.noise_courses(
-            committed.histories(on_screw),
-            committed.noise_profiles(on_screw),
+            committed.files(on_screw, "history.csv"),
+            committed.files(on_screw, "noise.csv"),
             committed.caption(on_screw),
         )
     if comparison is not None:

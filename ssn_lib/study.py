@@ -14,10 +14,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import env, figures, runs, tables
+from ssn_lib import env, figures, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import assignment, changes, nearest, preset
 from ssn_lib.data import Dataset, load_dataset, normalise
+from ssn_lib.data.ksdd2 import KSDD2_SIZE
+from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
@@ -28,6 +30,7 @@ from ssn_lib.sources import look
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
+STRIPS = "ksdd2"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Profile:
     """How much of the study is run.
 
     Attributes:
-        dataset: for Modifications 1 and 2.
+        dataset, image_size: for Modifications 1 and 2.
+        strips, strip_size: data set and size for Modifications 3 and 4, in KolektorSDD2's layout.
         epochs: None is the published number.
         batch_size: smaller than published where epochs are few: what counts is optimiser steps.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
@@ -45,6 +49,8 @@ class Profile:
     name: str
     dataset: str
     image_size: tuple[int, int]
+    strips: str
+    strip_size: tuple[int, int]
     epochs: int | None
     batch_size: int
     seeds: tuple[int, ...]
@@ -57,20 +63,21 @@ class Profile:
             return False
         data, training = record.config.data, record.config.training
         epochs = self.epochs or preset(record.config.preset).training.epochs
-        return (data.dataset, data.image_size, training.epochs, training.batch_size) == (
-            self.dataset,
-            self.image_size,
-            epochs,
-            self.batch_size,
-        )
+        kinds = ((self.dataset, self.image_size), (self.strips, self.strip_size))
+        return (data.dataset, data.image_size) in kinds and (
+            training.epochs,
+            training.batch_size,
+        ) == (epochs, self.batch_size)
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("demo", "demo", (128, 128), 2, 4, (42,), True, 6),
-        Profile("quick", "mvtec_ad", (256, 256), 10, 8, (42,), False, 15),
-        Profile("full", "mvtec_ad", (256, 256), None, 32, (42, 43, 44), False, 100),
+        Profile("demo", "demo", (128, 128), "demo", (160, 56), 2, 4, (42,), True, 6),
+        Profile("quick", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, 10, 8, (42,), False, 15),
+        Profile(
+            "full", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, None, 32, (42, 43, 44), False, 100
+        ),
     )
 }
 
@@ -107,11 +114,31 @@ class Study:
         return Path(self.runs_dir) / self.profile_name
 
     def dataset(self, category: str) -> Dataset:
-        """The profile's data of that category."""
+        """The profile's data of that category: of MVTec AD, else the strips."""
         profile = self.profile
+        name, size = profile.dataset, profile.image_size
+        if category not in MVTEC_COUNTS:
+            name, size, category = profile.strips, profile.strip_size, STRIPS
         # The demo data are made in ./data, wherever the real data lie.
-        root = None if profile.dataset == "demo" else self.data_root
-        return _dataset(profile.dataset, root, category, profile.image_size)
+        return _dataset(name, None if name == "demo" else self.data_root, category, size)
+
+    @cached_property
+    def strips(self) -> str:
+        """The strips' category: "ksdd2" only where they are KolektorSDD2's own."""
+        try:
+            return self.dataset(STRIPS).category
+        except InputError:
+            return STRIPS
+
+    def mask_numbers(self) -> list[int]:
+        """Numbers of masks between none and all: those of the official split files, else a quarter
+        and a half."""
+        try:
+            train = self.dataset(STRIPS).train
+        except InputError:
+            return []
+        every = int(train.labels.sum())
+        return sorted({*(train.splits or (every // 4, every // 2))} - {0, every})
 
     def weights(self, name: str) -> str | Path | None:
         """Weights for that backbone; None (untrained) where the profile allows to go on without."""
@@ -130,12 +157,12 @@ class Study:
         """
         self.weights("resnet18")
         reasons = []
-        for category in CATEGORIES:
+        for category in (*CATEGORIES, STRIPS):
             try:
                 self.dataset(category)
             except InputError as error:
                 reasons.append(error)
-        if len(reasons) == len(CATEGORIES):
+        if len(reasons) == len(CATEGORIES) + 1:
             raise reasons[0]
 
     def run_all(
@@ -171,26 +198,58 @@ class Study:
         """The folder of a run of this study."""
         return Path(self.runs_dir) / record.run_id
 
-    def histories(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
-        """Each finished run with its history."""
-        return [
-            (outcome, pd.read_csv(self.folder(outcome.record) / "history.csv"))
-            for outcome in outcomes
-            if outcome.record is not None
-        ]
+    def first_seeds(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
+        """Those of the category that have a trained network, of each kind the first seed's."""
+        chosen: dict[tuple, Outcome] = {}
+        for outcome in outcomes:
+            record = outcome.record
+            if outcome.category == category and record and record.status == "completed":
+                chosen.setdefault((outcome.preset, outcome.changes), outcome)
+        return list(chosen.values())
 
-    def noise_profiles(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
-        """Each finished run with its noise by channel; a diverged one has none."""
+    def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        """Each run that left a table of that name, such as history.csv, with it."""
         paths = [
-            (outcome, self.folder(outcome.record) / "noise.csv")
+            (outcome, self.folder(outcome.record) / name)
             for outcome in outcomes
             if outcome.record is not None
         ]
         return [(outcome, pd.read_csv(path)) for outcome, path in paths if path.exists()]
 
+    def strip_maps(self, outcomes: Sequence[Outcome], count: int = 3) -> Figure:
+        """The first defective strips under every configuration that was run, side by side."""
+        chosen = self.first_seeds(outcomes, self.strips)
+        if not chosen:
+            return figures.empty(
+                f"{self.strips}: no run to draw the maps of, see the tables above."
+            )
+        test = self.dataset(self.strips).test
+        sample = test.subset(test.labels.nonzero()[:count, 0].tolist())
+        answers: list[list[figures.Panel]] = [[] for _ in range(len(sample))]
+        for outcome in chosen:
+            record, model = self._load(outcome)
+            prediction = predict(model, sample)
+            for i, panels in enumerate(answers):
+                panels.append(
+                    figures.Panel(
+                        supervision_tables.named(outcome),
+                        prediction.anomaly_map[i, 0].numpy(),
+                        record.thresholds.map,
+                        prediction.score[i].item(),
+                        record.thresholds.score,
+                    )
+                )
+        return supervision_figures.strips(
+            list(sample.images.permute(0, 2, 3, 1).numpy()),
+            list(sample.masks[:, 0].numpy()),
+            answers,
+            f"{self.strips}: first defective test images; raw maps, each with its own range; line: "
+            f"99.9th percentile of sound training pixels. {self.caption(chosen)}",
+        )
+
     def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """What every source's noise looks like on the category's first training image."""
-        chosen = self._finished(outcomes, category)
+        chosen = self.first_seeds(outcomes, category)
         if not chosen:
             return figures.empty(f"{category}: no run to draw the noise of, see the table above.")
         image = self.dataset(category).train.images[:1]
@@ -230,7 +289,7 @@ class Study:
 
     def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """The category's first defective test image under every configuration that was run."""
-        chosen = self._finished(outcomes, category)
+        chosen = self.first_seeds(outcomes, category)
         if not chosen:
             return figures.empty(f"{category}: no run to draw the maps of, see the tables above.")
         test = self.dataset(category).test
@@ -269,15 +328,6 @@ class Study:
         """Write the completion record that tells a whole notebook from one whose kernel died."""
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
-
-    def _finished(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
-        """Those of the category that have a trained network, of each kind the first seed's."""
-        chosen: dict[tuple, Outcome] = {}
-        for outcome in outcomes:
-            record = outcome.record
-            if outcome.category == category and record and record.status == "completed":
-                chosen.setdefault((outcome.preset, outcome.changes), outcome)
-        return list(chosen.values())
 
     def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
         """A finished run's record and trained network."""

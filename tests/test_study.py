@@ -51,7 +51,7 @@ def test_a_senseless_value_of_a_sweep_is_the_cells_reason(value, small):
 def test_noise_is_drawn_from_every_kind_of_source(small):
     names = ["scenario_a", "learned_noise_v1", "learned_noise_v2", "gradient_ascent"]
     runs = small.run_all(names, ["widget"])
-    assert len(small.noise_profiles(runs)) == len(names)
+    assert len(small.files(runs, "noise.csv")) == len(names)
     figure = small.noise_maps(runs, "widget")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 3 * len(names)
@@ -67,12 +67,12 @@ def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: None)
     runs = small.run_all(["learned_noise_v1"], ["widget"])
     assert runs[0].record.status == "diverged"
-    ((_, history),) = small.histories(runs)
+    ((_, history),) = small.files(runs, "history.csv")
     assert history.empty
     figure = figures.training_curves([(runs[0], history)], "caption", log_loss=True)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "learned_noise_v1 diverged in epoch 1" in labels
-    assert small.noise_profiles(runs) == []
+    assert small.files(runs, "noise.csv") == []
 
 
 def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_path, monkeypatch):
