@@ -49,8 +49,9 @@ study = Study(profile, data_root, weights_dir, runs_dir)
 # %%
 numbers = study.mask_numbers()
 runs = [
-    *study.run_all(supervision_tables.MIXED_PRESETS, [study.strips]),
+    *study.run_all(("gap_cam", "weak_ssn", "mixed_ssn"), [study.strips]),
     *study.sweep("mixed_ssn", supervision_tables.MASKS, numbers, [study.strips]),
+    *study.run_all(("full_ssn",), [study.strips]),
 ]
 study.save("masks", supervision_tables.masks_curve(runs, study.strips, numbers))
 

@@ -139,7 +139,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)
     axes.axhline(USEFUL_AUROC, color="0.3", ls=":", lw=1)
     axes.set_xscale("log")
-    _plain_numbers(axes.xaxis)
+    plain_numbers(axes.xaxis)
     right = max(cost.latency_ms.median for cost in costs) * 2
     axes.set_xlim(min(REAL_TIME_MS / 2, *(c.latency_ms.median / 2 for c in costs)), right)
     axes.set_ylim(0, 108)
@@ -222,10 +222,10 @@ def training_curves(
                 label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
             )
         axes.set(title=category, xlabel="optimiser steps (log scale)", xscale="log")
-        _plain_numbers(axes.xaxis)
+        plain_numbers(axes.xaxis)
         if log_loss:
             axes.set_yscale("log")
-            _plain_numbers(axes.yaxis)
+            plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
     legend(figure, all_axes[0])
@@ -331,7 +331,7 @@ def noise_courses(
     )
     right.set_title("by channel, after the training", fontsize=9)
     for axes in (left, right):
-        _plain_numbers(axes.yaxis)
+        plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
     left.xaxis.get_major_locator().set_params(integer=True)
     legend(figure, [left, right])
@@ -430,7 +430,7 @@ def panels(
     return figure
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Label a logarithmic axis 20, not 2×10¹; between the decades only where there are few."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))

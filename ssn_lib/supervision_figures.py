@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ssn_lib.config import preset
-from ssn_lib.figures import LINES, MARKERS, PALETTE, Panel, empty, legend, wrapped
+from ssn_lib.figures import LINES, MARKERS, PALETTE, Panel, empty, legend, plain_numbers, wrapped
 from ssn_lib.metrics import image_metrics, roc_curve
 from ssn_lib.runs import Outcome
 from ssn_lib.supervision_tables import (
     KSDD2,
     PUBLISHED_MASKS,
     Chosen,
+    data_name,
     masks_runs,
     named,
 )
@@ -57,7 +58,7 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
     axes.set(xlabel="false positive rate, %", ylabel="true positive rate, %")
     axes.set(xlim=(-1, 101), ylim=(-1, 102))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    legend(figure, [axes])
     figure.suptitle(f"ROC (area in %)\n{wrapped(caption, 100)}", fontsize=9)
     return figure
 
@@ -87,7 +88,7 @@ def score_distributions(
         axes.axvline(one.point.threshold, color="black", ls=style, lw=1.4, label=one.how)
     axes.set(xlabel="image score (logit)", ylabel="test images (log scale)", yscale="log")
     axes.set_ylim(bottom=0.7)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_numbers(axes.yaxis)
     legend(figure, [axes])
     figure.suptitle(f"Scores by class\n{wrapped(caption, 110)}", fontsize=9)
     return figure
@@ -183,7 +184,7 @@ def masks_curve(
                 [np.mean(known) for _, known in points],
                 color=PALETTE[1],
                 marker="o",
-                label=f"here: {category}",
+                label=f"here: {data_name(outcomes, category)}",
             )
         known = values(outcomes, "gap_cam", category, metric)
         if known:
@@ -222,9 +223,10 @@ def strips(
         row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
         for axes, panel in zip(row[2:], panels, strict=True):
             axes.imshow(panel.anomaly_map, cmap="inferno")
-            axes.contour(
-                panel.anomaly_map, levels=[panel.threshold], colors="white", linewidths=0.8
-            )
+            if panel.anomaly_map.min() < panel.threshold < panel.anomaly_map.max():
+                axes.contour(
+                    panel.anomaly_map, levels=[panel.threshold], colors="white", linewidths=0.8
+                )
         for axes in row:
             axes.set(xticks=[], yticks=[])
     for axes, title in zip(

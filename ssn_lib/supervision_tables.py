@@ -49,10 +49,11 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
         {"system": "SSN, weak supervision, JIMS 2025", "map": "logits", "data": "KSDD2"}
         | {m: f"{jims[m]['mean']:.1f} ± {jims[m]['std']:.1f}" for m in SHOWN},
     ]
+    data = data_name(outcomes, category)
     kinds = (("sigmoid, as published", "sigmoid-"), ("raw", ""), ("raw, mean over flips", "flips-"))
     for name in LABEL_PRESETS:
         for title, prefix in kinds if name in CAM_PRESETS else (("logits", ""),):
-            row = {"system": f"here, {preset(name).title}", "map": title, "data": category}
+            row = {"system": f"here, {preset(name).title}", "map": title, "data": data}
             for metric in SHOWN:
                 own = prefix + metric if metric in PIXEL else metric
                 row[metric] = measured(outcomes, name, category, own)
@@ -223,7 +224,11 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
         row = {"system": "SSN, JIMS 2025", "data": "KSDD2", "masks": f"{masks} of 246"}
         rows.append(row | said)
     for name, changed, masks in masks_runs(outcomes, category, numbers):
-        row = {"system": f"here, {preset(name).title}", "data": category, "masks": masks}
+        row = {
+            "system": f"here, {preset(name).title}",
+            "data": data_name(outcomes, category),
+            "masks": masks,
+        }
         row |= {m: measured(outcomes, name, category, m, changed) for m in SHOWN}
         rows.append(row)
     return Table(
@@ -254,11 +259,19 @@ def masks_runs(
     points: list[tuple[float, str, tuple[str, ...], str]] = [
         (-1, "gap_cam", (), f"0{of}"),
         (0, "weak_ssn", (), f"0{of}"),
-        (share * (total or 0), "mixed_ssn", (), f"{share:.0%}{of}"),
+        (share * (total or 0), "mixed_ssn", (), f"{100 * share:g} %{of}"),
         (math.inf, "full_ssn", (), f"all{of}"),
     ]
     points += [(n, "mixed_ssn", (assignment(MASKS, n),), f"{n:g}{of}") for n in numbers]
     return [point[1:] for point in sorted(points, key=lambda point: point[0])]
+
+
+def data_name(outcomes: Sequence[Outcome], category: str) -> str:
+    """Whose strips they are: KSDD2 only where they are."""
+    datasets = {o.record.config.data.dataset for o in outcomes if o.record is not None}
+    if "demo" in datasets:
+        return "demo strips"
+    return "KSDD2" if category == KSDD2 else category
 
 
 def named(outcome: Outcome) -> str:
