@@ -19,7 +19,6 @@ from ssn_lib.backbone import find_weights
 from ssn_lib.config import assignment, changes, nearest, preset
 from ssn_lib.data import Dataset, load_dataset, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
-from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
@@ -114,10 +113,11 @@ class Study:
         return Path(self.runs_dir) / self.profile_name
 
     def dataset(self, category: str) -> Dataset:
-        """The profile's data of that category: of MVTec AD, else the strips."""
+        """The profile's data of that category: the strips for "ksdd2" or as `strips` says."""
         profile = self.profile
         name, size = profile.dataset, profile.image_size
-        if category not in MVTEC_COUNTS:
+        # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
+        if category in (STRIPS, vars(self).get("strips")):
             name, size, category = profile.strips, profile.strip_size, STRIPS
         # The demo data are made in ./data, wherever the real data lie.
         return _dataset(name, None if name == "demo" else self.data_root, category, size)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from ssn_lib import SuperSimpleNet, load_dataset, preset, tables
-from ssn_lib.config import DataConfig, ModelConfig, RunConfig
+from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.runs import Record
 
@@ -117,13 +117,17 @@ def same_bits():
 
 @pytest.fixture(scope="session")
 def record():
-    """record(preset, category, seed, epochs, batch, **metrics): a completed run's record on MVTec
-    AD, as `runs.run` would have left it."""
+    """record(preset, category, seed, epochs, batch, changes, **metrics): a completed run's record
+    on MVTec AD, or on strips for any other category, as `runs.run` would have left it."""
 
-    def make(name="scenario_a", category="bottle", seed=42, epochs=10, batch=32, **metrics):
-        chosen = preset(name)
+    def make(
+        name="scenario_a", category="bottle", seed=42, epochs=10, batch=32, changes=(), **metrics
+    ):
+        chosen, strips = preset(name), category not in MVTEC_COUNTS
         training = replace(chosen.training, epochs=epochs, batch_size=batch)
-        config = RunConfig(name, DataConfig("mvtec_ad", category), chosen.model, training, seed)
+        data = DataConfig("ksdd2" if strips else "mvtec_ad", category)
+        config = RunConfig(name, data, chosen.model, training, seed)
+        config = override(config, changes)
         return Record(
             run_id=config.run_id,
             config=config,
@@ -137,7 +141,9 @@ def record():
             timings={},
             environment={"device": "cpu", "threads": 2, "processor": "a processor", "torch": "2"},
             weights_source="weights.pth",
-            counts={"train": MVTEC_COUNTS[category][0]},
+            counts={"train": 2331, "train_defective": 246, "per_epoch": 1968}
+            if strips
+            else {"train": MVTEC_COUNTS[category][0]},
             finished="",
         )
 

@@ -16,7 +16,12 @@ from ssn_lib.study import PROFILES, Study
 def small(mvtec_root, monkeypatch, tmp_path):
     """A study of one epoch on the tiny data set, with an untrained backbone."""
     profile = replace(
-        PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=1, batch_size=4
+        PROFILES["demo"],
+        dataset="mvtec_ad",
+        image_size=(32, 32),
+        strips="ksdd2",
+        epochs=1,
+        batch_size=4,
     )
     monkeypatch.setitem(study.PROFILES, "demo", profile)
     monkeypatch.setattr(study, "_weights", lambda *_: None)
@@ -115,3 +120,32 @@ def test_a_profile_knows_its_own_records(record):
 def test_every_preset_of_a_table_exists():
     named = {*tables.SWAP_PRESETS, *tables.ABLATION_PRESETS, *tables.NOISE_PRESETS}
     assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()
+
+
+def test_strips_are_asked_for_by_the_name_of_what_they_are(ksdd2_root, monkeypatch, tmp_path):
+    profile = replace(PROFILES["demo"], strips="ksdd2", strip_size=(40, 24), epochs=1, batch_size=8)
+    monkeypatch.setitem(study.PROFILES, "demo", profile)
+    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    strips = Study("demo", ksdd2_root, runs_dir=tmp_path / "runs")
+    with pytest.warns(UserWarning, match="not KolektorSDD2 as published"):
+        assert strips.strips == "strips"
+    assert strips.mask_numbers() == [2]
+    runs = [
+        *strips.run_all(("gap_cam", "full_ssn"), [strips.strips]),
+        *strips.sweep("mixed_ssn", "training.supervision.masks", (2, 9), [strips.strips]),
+    ]
+    assert [bool(run.record) for run in runs] == [True, True, True, False]
+    assert "9 masks asked for" in runs[-1].reason
+    assert all(profile.made(run.record) for run in runs[:3])
+    figure = strips.strip_maps(runs)
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[:5]]
+    assert titles[:3] == ["image", "ground truth", "GAP + CAM (labels)"]
+    assert "2 masks" in titles[4]
+    assert len(figure.axes) == 2 * 5  # both defective test images
+
+
+def test_without_strips_their_cells_say_why(small):
+    assert small.mask_numbers() == []
+    (run,) = small.run_all(["gap_cam"], [small.strips])
+    assert (run.category, run.record) == ("ksdd2", None)
+    assert "holds no KolektorSDD2" in run.reason
