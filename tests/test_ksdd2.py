@@ -46,7 +46,7 @@ def test_found_below_the_root_too(ksdd2_root, strips, load_ksdd2):
 
 def test_other_counts_than_the_official_are_said(ksdd2_root):
     with pytest.warns(UserWarning, match=r"train 8 \+ 4 \(official 2085 \+ 246\), test 3 \+ 2"):
-        load_dataset("ksdd2", ksdd2_root)
+        assert load_dataset("ksdd2", ksdd2_root).train.image_size == (640, 232)  # as published
 
 
 def test_the_stray_copies_are_passed_over(own_ksdd2, strips):

@@ -17,7 +17,7 @@ from ssn_lib.data.images import (
     normalise,
     read_image,
 )
-from ssn_lib.data.ksdd2 import find_ksdd2, is_official, read_ksdd2, warn_of_counts
+from ssn_lib.data.ksdd2 import KSDD2_SIZE, find_ksdd2, is_official, read_ksdd2, warn_of_counts
 from ssn_lib.data.layouts import (
     check_mvtec_counts,
     find_mvtec_category,
@@ -48,7 +48,7 @@ def load_dataset(
     root: Path | str | None = None,
     *,
     category: str | None = None,
-    image_size: tuple[int, int] = (256, 256),
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """A data set, its files listed and paired; images are decoded at first use.
 
@@ -58,13 +58,16 @@ def load_dataset(
             folder it is made in (./data).
         category: of MVTec AD or of the demo data ("ksdd2" for its strips); a folder is its own
             category, KolektorSDD2 is "ksdd2".
-        image_size: (height, width) the images are resized to.
+        image_size: (height, width) the images are resized to; None: as published, 640×232 for
+            KolektorSDD2, else 256×256.
 
     Raises:
         InputError: in one line, what is wrong and what to do.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
+    if image_size is None:
+        image_size = KSDD2_SIZE if name == "ksdd2" else (256, 256)
     root = Path(root) if root is not None else None
     splits: dict[int, Path] = {}
     if name == "folder":
