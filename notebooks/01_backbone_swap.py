@@ -147,7 +147,7 @@ study.save("panels_screw", study.panels(shown, "screw"))
 trained = [*swap, *(outcome for outcome in [*steps, *relative] if outcome not in swap)]
 study.save(
     "training_curves",
-    figures.training_curves(study.histories(trained), study.caption(trained)),
+    figures.training_curves(study.files(trained, "history.csv"), study.caption(trained)),
 )
 # %%
 study.finish("01_backbone_swap")

@@ -82,7 +82,9 @@ study.save("learned_noise", tables.learned_noise(sources))
 # %%
 study.save(
     "convergence",
-    figures.training_curves(study.histories(sources), study.caption(sources), log_loss=True),
+    figures.training_curves(
+        study.files(sources, "history.csv"), study.caption(sources), log_loss=True
+    ),
 )
 
 # %% [markdown]
@@ -97,7 +99,9 @@ on_screw = [run for run in sources if run.category == tables.SWEEP_CATEGORY]
 study.save(
     "noise_courses",
     figures.noise_courses(
-        study.histories(on_screw), study.noise_profiles(on_screw), study.caption(on_screw)
+        study.files(on_screw, "history.csv"),
+        study.files(on_screw, "noise.csv"),
+        study.caption(on_screw),
     ),
 )
 
@@ -134,7 +138,7 @@ study.save("inference_free", tables.inference_free(comparison))
 # Each verdict is computed by a stated rule (`ssn_lib/claims.py`) from the runs above.
 
 # %%
-evidence = claims.Evidence([*sources, *swept], study.histories(sources), comparison)
+evidence = claims.Evidence([*sources, *swept], study.files(sources, "history.csv"), comparison)
 study.save(
     "claims_learned_noise",
     claims.judge(claims.LEARNED_NOISE, evidence, study.caption([*sources, *swept])),

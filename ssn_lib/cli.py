@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> None:
         options.dataset,
         options.data_root,
         category=options.category,
-        image_size=tuple(options.image_size),
+        image_size=tuple(options.image_size) if options.image_size else None,
     )
     weights = None if options.untrained else options.weights_dir
     config = runs.configure(
@@ -161,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--category")
     sub.add_argument("--epochs", type=int)
     sub.add_argument("--seed", type=int, default=42)
-    sub.add_argument("--image-size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"))
+    sub.add_argument(
+        "--image-size", type=int, nargs=2, metavar=("H", "W"), help="default: as published"
+    )
     sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
     sub.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="model.backbone=resnet34"

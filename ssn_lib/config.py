@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ssn_lib.errors import InputError
 
+FOLDS = 3  # of the training images, for a threshold without test labels
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
 
 
@@ -33,9 +34,12 @@ class ModelConfig:
         adaptor: "linear" is a 1×1 convolution, "nonlinear" 3×3 convolution + BatchNorm + ReLU
             (Scenario B).
         score: what makes the image score: the classification head on the "plain" features (JIMS
-            2025), on the "adapted" features (ICPR 2024), or the maximum of the map without such a
-            head ("map_max", SimpleNet).
+            2025), on the "adapted" features (ICPR 2024), the maximum of the map without such a
+            head ("map_max", SimpleNet), or the pooled class activation map ("cam", `cam`), which
+            then stands in the segmentation head's place.
         stop_map_gradient: keep the score's gradient out of the segmentation head.
+        cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
+            "max", or the mean of both ("mixed").
     """
 
     backbone: str = "resnet18"
@@ -43,8 +47,9 @@ class ModelConfig:
     upscale: int = 2
     align_corners: bool = True
     adaptor: Literal["linear", "nonlinear"] = "linear"
-    score: Literal["plain", "adapted", "map_max"] = "plain"
+    score: Literal["plain", "adapted", "map_max", "cam"] = "plain"
     stop_map_gradient: bool = True
+    cam_pooling: Literal["mean", "max", "mixed"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,38 @@ class NoiseConfig:
 
 
 @dataclass(frozen=True)
+class SupervisionConfig:
+    """What is learned from defective training images (Modifications 3 and 4).
+
+    Attributes:
+        labels: train on them, as often as on defect-free ones; else they are left out.
+        masks: of how many of them the mask is used as well: a number, a share (with a decimal
+            point), or None for every mask there is. The others count as labelled only: the score
+            learns from them, the map does not.
+        teacher: name of a preset without masks whose maps are used in the masks' place, where they
+            are confident; no mask is read then.
+        flips: every defective image counts four times: as it is, mirrored both ways, turned round.
+        dilation: side of the square that masks are widened by, in pixels of the image.
+        weight, exponent: a defective pixel's loss is weighted by weight · (d / d_max)^exponent, d
+            its distance to the defect's edge; a weight of 0 leaves all pixels equal.
+        fold: leave out this third (0, 1 or 2) of the training images; their scores choose a
+            threshold without a test label.
+
+    Source: Rolih et al., JIMS 2025; the weights are of Božič et al., Computers in Industry 129,
+    2021, section 3.4.
+    """
+
+    labels: bool = False
+    masks: int | float | None = None
+    teacher: str | None = None
+    flips: bool = True
+    dilation: int = 7
+    weight: float = 3.0
+    exponent: float = 2.0
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """The published protocol; see `training.fit`.
 
@@ -124,6 +161,7 @@ class TrainingConfig:
         adaptor_weight_decay: 0.01 is AdamW's default, which the public code leaves for the adaptor.
         milestones: shares of the epochs after which the learning rates are multiplied by `gamma`.
         focal: add the focal losses on map and score (SSN); SimpleNet trains on the truncated L1.
+        clip_norm: longest gradient of a step, all trained weights together; None for any.
         validation_fraction: share of the training images held out, on which fixed synthetic
             anomalies are scored after every epoch.
         select_epoch: keep the "last" epoch's weights (published) or those of the epoch with the
@@ -139,9 +177,11 @@ class TrainingConfig:
     milestones: tuple[float, ...] = (0.8, 0.9)
     gamma: float = 0.4
     focal: bool = True
+    clip_norm: float | None = None
     validation_fraction: float = 0.0
     select_epoch: Literal["last", "validation"] = "last"
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
 
 
 @dataclass(frozen=True)
@@ -193,7 +233,19 @@ def _learned(generator: GeneratorConfig) -> TrainingConfig:
     return TrainingConfig(noise=NoiseConfig(source="generator", generator=generator))
 
 
+def _supervised(
+    masks: float | None, threshold: float = 0.6, **supervision: typing.Any
+) -> TrainingConfig:
+    """The published protocol with defective images: gradients clipped, fewer synthetic pixels."""
+    return TrainingConfig(
+        clip_norm=1.0,
+        noise=NoiseConfig(perlin_threshold=threshold),
+        supervision=SupervisionConfig(labels=True, masks=masks, **supervision),
+    )
+
+
 _NONLINEAR = ModelConfig(adaptor="nonlinear")
+_THROUGH_THE_MAP = ModelConfig(stop_map_gradient=False)
 _RELATIVE_NOISE = NoiseConfig(std=0.12, std_unit="feature")
 _SIMPLENET_NOISE = NoiseConfig(mask="half")
 _NAIVE = GeneratorConfig(
@@ -256,6 +308,32 @@ PRESETS: dict[str, Preset] = {
         "Gradient-ascent noise (GLASS)",
         ModelConfig(),
         TrainingConfig(noise=NoiseConfig(source="ascent")),
+    ),
+    "gap_cam": Preset("GAP + CAM (labels)", ModelConfig(score="cam"), _supervised(0)),
+    "cam_max": Preset(
+        "CAM, map maximum (labels)", ModelConfig(score="cam", cam_pooling="max"), _supervised(0)
+    ),
+    "cam_mixed": Preset(
+        "CAM, mean + maximum (labels)",
+        ModelConfig(score="cam", cam_pooling="mixed"),
+        _supervised(0),
+    ),
+    "cam_fine": Preset(
+        "CAM, mean + maximum, layers 1 to 3 (labels)",
+        ModelConfig(layers=(1, 2, 3), upscale=1, score="cam", cam_pooling="mixed"),
+        _supervised(0),
+    ),
+    "cam_refined": Preset(
+        "CAM, refined by a segmentation head (labels)",
+        _THROUGH_THE_MAP,
+        _supervised(0, teacher="cam_mixed", dilation=1),
+    ),
+    "weak_ssn": Preset("SSN, weak supervision (labels)", _THROUGH_THE_MAP, _supervised(0, 0.2)),
+    "mixed_ssn": Preset(
+        "SSN, mixed supervision (labels, some masks)", _THROUGH_THE_MAP, _supervised(0.1)
+    ),
+    "full_ssn": Preset(
+        "SSN, full supervision (labels, all masks)", _THROUGH_THE_MAP, _supervised(None)
     ),
 }
 
@@ -364,7 +442,14 @@ def check(config: RunConfig) -> RunConfig:
     for name, value, fine, wanted in _checks(config):
         if not fine:
             raise InputError(f"{name}={value} is out of range: {wanted}")
-    training = config.training
+    training, teacher = config.training, config.training.supervision.teacher
+    if teacher is not None and preset(teacher).training.supervision != SupervisionConfig(
+        labels=True, masks=0
+    ):
+        raise InputError(
+            f"training.supervision.teacher={teacher}: must be a preset that learns from labels "
+            "alone, such as gap_cam"
+        )
     if training.select_epoch == "validation" and training.validation_fraction == 0:
         raise InputError(
             "training.select_epoch=validation needs training.validation_fraction above 0"
@@ -376,6 +461,7 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
     """Of every field that can be out of range: name, value, whether it is fine, what it must be."""
     model, training, noise = config.model, config.training, config.training.noise
     generator, ascent = noise.generator, noise.ascent
+    supervision, masks = training.supervision, training.supervision.masks
     milestones, layers = list(training.milestones), list(model.layers)
     above_0, from_0 = "must be above 0, finite", "must be 0 or more, finite"
     from_1 = "must be at least 1"
@@ -460,6 +546,48 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             0 < ascent.shell[0] <= ascent.shell[1] < math.inf,
             "must be two lengths above 0, the shorter first",
         ),
+        (
+            "training.clip_norm",
+            training.clip_norm,
+            training.clip_norm is None or 0 < training.clip_norm < math.inf,
+            "must be above 0, finite; none clips nothing",
+        ),
+        (
+            "training.supervision.masks",
+            masks,
+            masks is None or (masks >= 0 if isinstance(masks, int) else 0 < masks <= 1),
+            "must be a number of masks, 0 or more, or a share such as 0.1; none takes all",
+        ),
+        (
+            "training.supervision.dilation",
+            supervision.dilation,
+            supervision.dilation >= 1 and supervision.dilation % 2 == 1,
+            "must be an odd number of pixels; 1 leaves masks as they are",
+        ),
+        (
+            "training.supervision.weight",
+            supervision.weight,
+            0 <= supervision.weight < math.inf,
+            from_0,
+        ),
+        (
+            "training.supervision.exponent",
+            supervision.exponent,
+            0 <= supervision.exponent < math.inf,
+            from_0,
+        ),
+        (
+            "training.supervision.fold",
+            supervision.fold,
+            supervision.fold in (None, *range(FOLDS)),
+            f"must be from 0 to {FOLDS - 1}; none leaves nothing out",
+        ),
+        (
+            "training.noise.source",
+            f"{noise.source} with model.score=cam",
+            not (noise.source == "ascent" and model.score == "cam"),
+            "an ascent needs a segmentation head",
+        ),
         ("model.upscale", model.upscale, model.upscale >= 1, from_1),
         (
             "model.layers",
@@ -489,6 +617,11 @@ def _override_one(config: Any, key: str, path: list[str], text: str) -> Any:
     return replace(config, **{path[0]: _convert(hints[path[0]], text, key)})
 
 
+def _number(value: Any) -> type:
+    """int for what is written without a decimal point, else float."""
+    return int if isinstance(value, int) or str(value).lstrip("+-").isdigit() else float
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """`value` (JSON data or a command line's text) as the type `hint`."""
     if dataclasses.is_dataclass(hint):
@@ -500,7 +633,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             raise InputError(f"{name}={value!r}: expected one of {allowed}")
         return value
     if origin in (typing.Union, types.UnionType):
-        return None if value in (None, "none") else _convert(args[0], value, name)
+        if value in (None, "none"):
+            return None
+        return _convert(args[0] if len(args) == 2 else _number(value), value, name)
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         kinds = [args[0]] * len(items) if args[-1] is Ellipsis else args

@@ -106,7 +106,9 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
 def device_name(environment: dict[str, str | int | None]) -> str:
     """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"."""
     if environment["device"] == "cpu":
-        return f"CPU, {environment['threads']} threads ({environment['processor']})"
+        threads = environment["threads"]
+        many = "thread" if threads == 1 else "threads"
+        return f"CPU, {threads} {many} ({environment['processor']})"
     return str(environment.get("gpu") or environment["device"])
 
 

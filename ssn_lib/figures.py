@@ -139,7 +139,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)
     axes.axhline(USEFUL_AUROC, color="0.3", ls=":", lw=1)
     axes.set_xscale("log")
-    _plain_numbers(axes.xaxis)
+    plain_numbers(axes.xaxis)
     right = max(cost.latency_ms.median for cost in costs) * 2
     axes.set_xlim(min(REAL_TIME_MS / 2, *(c.latency_ms.median / 2 for c in costs)), right)
     axes.set_ylim(0, 108)
@@ -148,7 +148,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.set(xlabel="latency of one 256×256 image, ms (log scale)", ylabel="I-AUROC, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
     figure.suptitle(
-        f"Efficiency against robustness (bubble area: memory)\n{_wrapped(caption, 130)}", fontsize=9
+        f"Efficiency against robustness (bubble area: memory)\n{wrapped(caption, 130)}", fontsize=9
     )
     return figure
 
@@ -171,7 +171,9 @@ def training_curves(
         for outcome, history in histories:
             if outcome.category == category:
                 config = outcome.record.config
-                batches = math.ceil(outcome.record.counts["train"] / config.training.batch_size)
+                counts = outcome.record.counts
+                images = counts.get("per_epoch", counts["train"])
+                batches = math.ceil(images / config.training.batch_size)
                 which = names.index(outcome.preset)
                 axes.plot(
                     history["epoch"] * batches,
@@ -220,14 +222,14 @@ def training_curves(
                 label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
             )
         axes.set(title=category, xlabel="optimiser steps (log scale)", xscale="log")
-        _plain_numbers(axes.xaxis)
+        plain_numbers(axes.xaxis)
         if log_loss:
             axes.set_yscale("log")
-            _plain_numbers(axes.yaxis)
+            plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
-    _legend(figure, all_axes[0])
-    figure.suptitle(f"Training curves\n{_wrapped(caption, 110)}", fontsize=9)
+    legend(figure, all_axes[0])
+    figure.suptitle(f"Training curves\n{wrapped(caption, 110)}", fontsize=9)
     return figure
 
 
@@ -235,7 +237,7 @@ def empty(reason: str) -> Figure:
     """What stands for a figure that cannot be drawn: why."""
     figure, axes = plt.subplots(figsize=(8, 1.6), layout="constrained")
     axes.axis("off")
-    axes.text(0.5, 0.5, _wrapped(reason, 90), ha="center", va="center", fontsize=9)
+    axes.text(0.5, 0.5, wrapped(reason, 90), ha="center", va="center", fontsize=9)
     return figure
 
 
@@ -291,7 +293,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
         axes.grid(alpha=0.3)
     for axes in grid[-1]:
         axes.set_xlabel("epochs")
-    _legend(figure, grid[0])
+    legend(figure, grid[0])
     figure.suptitle(
         "Published runs, as the author's public notebook logged them\n"
         "seed 42, batch 32, Tesla P100; evaluated every 4 epochs, some shown",
@@ -329,11 +331,11 @@ def noise_courses(
     )
     right.set_title("by channel, after the training", fontsize=9)
     for axes in (left, right):
-        _plain_numbers(axes.yaxis)
+        plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
     left.xaxis.get_major_locator().set_params(integer=True)
-    _legend(figure, [left, right])
-    figure.suptitle(f"Noise against features\n{_wrapped(caption, 120)}", fontsize=9)
+    legend(figure, [left, right])
+    figure.suptitle(f"Noise against features\n{wrapped(caption, 120)}", fontsize=9)
     return figure
 
 
@@ -380,7 +382,7 @@ def noise_maps(image: NDArray[np.uint8], sources: Sequence[NoiseMaps], caption: 
         axes.set_title(title, fontsize=9)
     figure.suptitle(
         f"Noise over one training image, in spreads of the features, all channels together\n"
-        f"{_wrapped(caption, 110)}",
+        f"{wrapped(caption, 110)}",
         fontsize=9,
     )
     return figure
@@ -424,17 +426,17 @@ def panels(
     titles = ("image", "ground truth", "predicted mask", "map (logits; line: threshold)")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
-    figure.suptitle(f"{heading}\n{_wrapped(caption, 110)}", fontsize=9)
+    figure.suptitle(f"{heading}\n{wrapped(caption, 110)}", fontsize=9)
     return figure
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Label a logarithmic axis 20, not 2×10¹; between the decades only where there are few."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
-def _legend(figure: Figure, row: Sequence[Axes]) -> None:
+def legend(figure: Figure, row: Sequence[Axes]) -> None:
     """One legend below the figure for what any panel of the row shows."""
     unique = {}
     for axes in row:
@@ -443,5 +445,6 @@ def _legend(figure: Figure, row: Sequence[Axes]) -> None:
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3, fontsize=8)
 
 
-def _wrapped(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of at most that many characters."""
     return "\n".join(textwrap.wrap(text, width))

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ssn_lib.cam import pool
 from ssn_lib.model import BLUR_SIGMA, LEAKY_SLOPE, Prediction, SuperSimpleNet, blur
 from ssn_lib.upscaled import Grid, channels_last, convolve, halves, pack
 
@@ -42,36 +43,43 @@ class FusedNet(nn.Module):
         channels = list(model.backbone.channels)
         self.backbone = _without_batchnorm(copy.deepcopy(model.backbone))
 
-        first, normalise, _, last = model.seg_head
-        first = fuse_conv_bn_eval(first, normalise)
-        weight, bias = first.weight, first.bias
-        if isinstance(model.adaptor, nn.Conv2d):
-            self.adaptor = None
+        linear = isinstance(model.adaptor, nn.Conv2d)
+        if linear:
             matrix, shift = model.adaptor.weight[:, :, 0, 0], model.adaptor.bias
-            bias = bias + weight[:, :, 0, 0] @ shift
-            self.seg: nn.Module = _Upscaling(_through(weight, matrix), bias, channels)
-        else:
+        self.adaptor = None
+        if not linear:
             adaptor = fuse_conv_bn_eval(*model.adaptor[:2])
             self.adaptor = _Upscaling(adaptor.weight, adaptor.bias, channels)
-            self.seg = first
-        self.seg_last = nn.Parameter(last.weight[0, :, 0, 0].detach().clone())
 
+        self.seg: nn.Module | None = None
+        if model.seg_head is not None:
+            first, normalise, _, last = model.seg_head
+            first = fuse_conv_bn_eval(first, normalise)
+            self.seg = first
+            if linear:
+                bias = first.bias + first.weight[:, :, 0, 0] @ shift
+                self.seg = _Upscaling(_through(first.weight, matrix), bias, channels)
+            self.seg_last = nn.Parameter(last.weight[0, :, 0, 0].detach().clone())
+
+        self.pooling = getattr(model.cls_head, "pooling", None)
         self.score = None
         if model.cls_head is not None:
             conv = fuse_conv_bn_eval(*model.cls_head.conv[:2])
-            weight, on_map = conv.weight[:, :-1], conv.weight[:, -1:]
+            weight, beside = conv.weight[:, : sum(channels)], conv.weight[:, sum(channels) :]
+            self.with_ones = False
             if model.config.score == "plain":
                 self.cls: nn.Module = _Upscaling(weight, conv.bias, channels)
-            elif self.adaptor is None:
+            elif linear:
                 self.cls = _Upscaling(_through(weight, matrix), conv.bias, channels)
                 # Where the kernel lies within the image, the adaptor's bias is a constant: it is
-                # given as a second channel, of ones, beside the map.
+                # given as a channel of ones, beside the map if there is one.
+                self.with_ones = True
                 ones = torch.einsum("kcyx,c->kyx", weight, shift)[:, None]
-                on_map = torch.cat((on_map, ones), dim=1)
+                beside = torch.cat((beside, ones), dim=1)
             else:
                 self.cls = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2:], padding="same")
                 self.cls.weight, self.cls.bias = nn.Parameter(weight.clone()), conv.bias
-            self.on_map = nn.Parameter(on_map.detach().clone())
+            self.beside = nn.Parameter(beside.detach().clone())
             self.score = copy.deepcopy(model.cls_head.fc)
         self._geometries: dict[tuple, _Geometry] = {}
 
@@ -89,28 +97,42 @@ class FusedNet(nn.Module):
     def _heads(self, layers: list[Tensor], geometry: _Geometry) -> tuple[Tensor, Tensor]:
         """Final map (n, 1, H, W) and score (n,)."""
         grid = geometry.grid
-        adapted = None
-        if self.adaptor is None:
+        adapted = None if self.adaptor is None else self.adaptor(layers, grid).relu_()
+        if self.seg is None:
+            hidden = self._classify(layers, adapted, grid, [])
+            cam = (hidden @ self.score.weight[0]).view(len(hidden), 1, *grid.size)
+            final = geometry.rows @ cam @ geometry.columns.T
+            return final, pool(cam, self.pooling) + self.score.bias
+        if adapted is None:
             map_logits = self._segment(layers, grid)
         else:
-            adapted = self.adaptor(layers, grid).relu_()
             hidden = F.linear(adapted, self.seg.weight[:, :, 0, 0], self.seg.bias)
             map_logits = F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.seg_last  # (n, h, w)
         final = geometry.rows @ map_logits @ geometry.columns.T
         if self.score is None:
             return final[:, None], final.amax((1, 2))
+        hidden = self._classify(layers, adapted, grid, [map_logits[:, None]])
+        flat = map_logits.flatten(1)
+        pooled = (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True))
+        return final[:, None], self.score(torch.cat(pooled, dim=1))[:, 0]
+
+    def _classify(
+        self, layers: list[Tensor], adapted: Tensor | None, grid: Grid, seen: list[Tensor]
+    ) -> Tensor:
+        """The classification head's hidden values (n, h·w, K), with what it sees beside features,
+        (n, 1, h, w) each."""
         if isinstance(self.cls, _Upscaling):
             hidden = self.cls(layers, grid)
         else:
             hidden = self.cls(adapted.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        seen = map_logits[:, None]
-        if self.on_map.shape[1] == 2:
-            seen = torch.cat((seen, torch.ones_like(seen)), dim=1)
-        on_map = F.conv2d(seen, self.on_map, padding=self.on_map.shape[-1] // 2)
-        hidden = (hidden.flatten(1, 2) + on_map.flatten(2).transpose(1, 2)).relu_()
-        flat = map_logits.flatten(1)
-        pooled = (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True))
-        return final[:, None], self.score(torch.cat(pooled, dim=1))[:, 0]
+        hidden = hidden.flatten(1, 2)
+        if self.with_ones:
+            seen = [*seen, hidden.new_ones(len(hidden), 1, *grid.size)]
+        if seen:
+            padding = self.beside.shape[-1] // 2
+            beside = F.conv2d(torch.cat(seen, dim=1), self.beside, padding=padding)
+            hidden = hidden + beside.flatten(2).transpose(1, 2)
+        return hidden.relu_()
 
     def _segment(self, layers: list[Tensor], grid: Grid) -> Tensor:
         """Map logits (n, h, w). Some columns at a time: the hidden values stay in the cache."""

@@ -43,11 +43,14 @@ class Task:
     """One run to be made, as plain data that another process can be given.
 
     Attributes:
+        category: as `load_dataset` is asked for it; other images in KolektorSDD2's layout have
+            another in their configuration.
         weights: a file or folder of the backbone's, None for an untrained one.
         deadline: in seconds since 1970; no epoch begins that would end after it.
     """
 
     config: RunConfig
+    category: str
     data_root: Path | None
     weights: Path | None
     runs_dir: Path
@@ -83,7 +86,7 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
             raise OutOfTime(f"not finished within the time budget ({reached})")
 
     try:
-        images = dataset(data.dataset, task.data_root, data.category, data.image_size)
+        images = dataset(data.dataset, task.data_root, task.category, data.image_size)
         if images.fingerprint != data.fingerprint:
             raise InputError(f"{images.root}: not the files that {config.run_id} was planned for")
         record = runs.run(

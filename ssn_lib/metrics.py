@@ -14,8 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.stats import binomtest
 
 from ssn_lib.errors import InputError
+
+BOOTSTRAP = 2000
 
 
 class Metrics(dict[str, float]):
@@ -107,6 +110,64 @@ def pr_curve(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray, ND
     rises = 1 + np.flatnonzero(np.diff(ranking.tp))
     tp, fp = ranking.tp[rises], ranking.fp[rises]
     return tp / (tp + fp), tp / tp[-1], ranking.thresholds[rises]
+
+
+class Interval(NamedTuple):
+    """A fraction and its 95 % confidence interval; all NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+class OperatingPoint(NamedTuple):
+    """What a threshold does on a set of images: "defective" is called where score >= threshold."""
+
+    threshold: float
+    tpr: Interval
+    fpr: Interval
+    precision: Interval
+    f1: Interval
+
+
+def youden(scores: ArrayLike, labels: ArrayLike) -> float:
+    """The threshold of the largest J = TPR − FPR (Youden, Cancer 3, 1950); of several the highest.
+
+    It is itself a score. Raises InputError as roc_curve does.
+    """
+    fpr, tpr, thresholds = roc_curve(scores, labels)
+    return float(thresholds[1 + np.argmax((tpr - fpr)[1:])])
+
+
+def operating_point(scores: ArrayLike, labels: ArrayLike, threshold: float) -> OperatingPoint:
+    """Rates at a threshold, with Wilson's intervals; of F1 by the bootstrap (images drawn anew
+    within their class, 2000 times, seeded).
+
+    scores (N,), labels (N,): as of image_metrics. Precision is NaN where nothing is called
+    defective. Raises InputError as roc_curve does.
+    """
+    _curve_ranking(scores, labels)
+    called, labels = np.asarray(scores) >= threshold, np.asarray(labels).astype(bool)
+    tp, fp = np.count_nonzero(called & labels), np.count_nonzero(called & ~labels)
+    positives, negatives = np.count_nonzero(labels), np.count_nonzero(~labels)
+    draws = np.random.default_rng(0)
+    hits = draws.binomial(positives, tp / positives, BOOTSTRAP)
+    alarms = draws.binomial(negatives, fp / negatives, BOOTSTRAP)
+    low, high = np.quantile(2 * hits / (hits + alarms + positives), (0.025, 0.975))
+    return OperatingPoint(
+        threshold,
+        _wilson(tp, positives),
+        _wilson(fp, negatives),
+        _wilson(tp, tp + fp),
+        Interval(2 * tp / (tp + fp + positives), float(low), float(high)),
+    )
+
+
+def _wilson(hits: int, total: int) -> Interval:
+    if total == 0:
+        return Interval(*[float("nan")] * 3)
+    interval = binomtest(hits, total).proportion_ci(method="wilson")
+    return Interval(hits / total, float(interval.low), float(interval.high))
 
 
 def rank(scores: NDArray, labels: NDArray[np.bool_]) -> Ranking:

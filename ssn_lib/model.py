@@ -2,7 +2,8 @@
 
 Sources: Rolih et al., SuperSimpleNet, ICPR 2024 (classification on adapted features) and its JIMS
 2025 extension (on plain features, the default); Liu et al., SimpleNet, CVPR 2023. Scenario A and B
-replace the WideResNet50-2 by a ResNet18 and, in B, the adaptor by a non-linear one.
+replace the WideResNet50-2 by a ResNet18 and, in B, the adaptor by a non-linear one; GAP + CAM
+(`cam`) replaces both heads by one that learns from image labels.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssn_lib.backbone import Backbone, load_weights
+from ssn_lib.cam import CLS_CHANNELS, CamHead
 from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
 from ssn_lib.upscaled import POOL
 
 SEG_HIDDEN = 1024
-CLS_CHANNELS = 128
 LEAKY_SLOPE = 0.2
 BLUR_SIGMA = 4.0  # of the final map, in pixels of the image
 
@@ -96,8 +97,12 @@ class SuperSimpleNet(nn.Module):
         self.weights_source = load_weights(self.backbone, config.backbone, weights)
         channels = sum(self.backbone.channels)
         self.adaptor = _adaptor(config.adaptor, channels)
-        self.seg_head = SegmentationHead(channels)
-        self.cls_head = None if config.score == "map_max" else ClassificationHead(channels)
+        self.seg_head = None if config.score == "cam" else SegmentationHead(channels)
+        self.cls_head: ClassificationHead | CamHead | None = None
+        if config.score == "cam":
+            self.cls_head = CamHead(channels, config.cam_pooling)
+        elif config.score != "map_max":
+            self.cls_head = ClassificationHead(channels)
         for part in self.trained_parts():
             part.apply(_initialise)
 
@@ -149,8 +154,10 @@ class SuperSimpleNet(nn.Module):
         """Plain and adapted features (B, C, h, w) to map and score logits.
 
         Returns:
-            (B, 1, h, w) and (B,).
+            (B, 1, h, w) and (B,). Of a class activation map, raw activations.
         """
+        if self.seg_head is None:
+            return self.cls_head(adapted)
         map_logits = self.seg_head(adapted)
         if self.cls_head is None:
             return map_logits, map_logits.amax((1, 2, 3))

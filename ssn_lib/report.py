@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from ssn_lib import claims, figures, tables
+import pandas as pd
+
+from ssn_lib import claims, figures, supervision_figures, supervision_tables, tables
 from ssn_lib.efficiency import keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
@@ -21,6 +24,12 @@ SHOWN = (
     "scenario_b_noise",
     "learned_noise",
     "claims_learned_noise",
+    "weak_supervision",
+    "operating_points",
+    "methods",
+    "claims_weak",
+    "masks",
+    "claims_mixed",
     "efficiency",
 )
 RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -30,7 +39,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
     """Redraw `figures/` and the README's results from the records in `results/`.
 
     Args:
-        add_runs: a folder of runs; its finished records on MVTec AD go to `results/` first.
+        add_runs: a folder of runs; its finished records on public data go to `results/` first.
 
     Returns:
         The paths written.
@@ -56,7 +65,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
     first = of(*dict.fromkeys(tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS))
     swept = [o for o in outcomes if o.preset in tables.SWEEP_PRESETS]
     comparison = kept_comparison("scenario_a", "learned_noise_v2", results)
-    evidence = claims.Evidence([*noise, *swept], committed.histories(noise), comparison)
+    evidence = claims.Evidence([*noise, *swept], committed.files(noise, "history.csv"), comparison)
     made = {
         "architecture": figures.architecture(),
         "published_leaving": tables.published_leaving(),
@@ -64,7 +73,7 @@ def report(add_runs: Path | None = None) -> list[Path]:
         "ablation": tables.ablation(of(*tables.ABLATION_PRESETS)),
         "scenario_b_noise": tables.scenario_b_noise(of(*tables.NOISE_PRESETS)),
         "training_curves": figures.training_curves(
-            committed.histories(first), committed.caption(first)
+            committed.files(first, "history.csv"), committed.caption(first)
         ),
         "published_courses": figures.published_courses(tables.SWAP_COURSES),
         "published_courses_noise": figures.published_courses(tables.LEARNED_COURSES),
@@ -80,13 +89,14 @@ def report(add_runs: Path | None = None) -> list[Path]:
         made["learned_noise"] = tables.learned_noise(noise)
         made["beta_sweep"] = tables.beta_sweep([*noise, *swept])
         made["convergence"] = figures.training_curves(
-            committed.histories(noise), committed.caption(noise), log_loss=True
+            committed.files(noise, "history.csv"), committed.caption(noise), log_loss=True
         )
         made["noise_courses"] = figures.noise_courses(
-            committed.histories(on_screw),
-            committed.noise_profiles(on_screw),
+            committed.files(on_screw, "history.csv"),
+            committed.files(on_screw, "noise.csv"),
             committed.caption(on_screw),
         )
+    made |= _supervision(outcomes, committed)
     if comparison is not None:
         made["inference_free"] = tables.inference_free(comparison)
     costs = kept(tables.SWAP_PRESETS, results)
@@ -104,11 +114,73 @@ def report(add_runs: Path | None = None) -> list[Path]:
     return [*written, readme]
 
 
+def _supervision(outcomes: list[Outcome], committed: Study) -> dict[str, Any]:
+    """The tables and figures of Modifications 3 and 4, from the records on KSDD2, else on other
+    images in its layout."""
+    made: dict[str, Any] = {"published_decay": supervision_figures.published_decay()}
+    strips = [o for o in outcomes if o.record.config.data.dataset == "ksdd2"]
+    categories = sorted({o.category for o in strips}, key=lambda name: name != "ksdd2")
+    if not categories:
+        return made
+    category = categories[0]
+    strips = [o for o in strips if o.category == category]
+    weak = [o for o in strips if o.preset in supervision_tables.WEAK_PRESETS and not o.changes]
+    weak.sort(key=lambda o: (supervision_tables.WEAK_PRESETS.index(o.preset), o.seed))
+    first = committed.first_seeds(weak, category)
+
+    def of(*presets: str) -> list[Outcome]:
+        return [outcome for outcome in first if outcome.preset in presets]
+
+    def files(chosen: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        return committed.files(chosen, name)
+
+    gap_cam = of("gap_cam")
+    scores = files(gap_cam, "scores.csv")
+    folds = [o for o in strips if o.preset == "gap_cam" and o.changes]
+    held_out = files(committed.first_seeds(folds, category), "held_out.csv")
+    points = supervision_tables.chosen_thresholds(scores, held_out)
+    mixed = [o for o in strips if o.preset in supervision_tables.MIXED_PRESETS and o not in folds]
+    numbers = sorted(
+        {
+            o.record.config.training.supervision.masks
+            for o in mixed
+            if o.preset == "mixed_ssn" and o.changes
+        }
+    )
+    roc, curves = (
+        of("gap_cam", "cam_mixed", "weak_ssn"),
+        of("gap_cam", "cam_refined", "weak_ssn", "full_ssn"),
+    )
+    evidence = claims.Evidence(weak, category=category, points=points)
+    made |= {
+        "weak_supervision": supervision_tables.weak_supervision(weak, category),
+        "saturation": supervision_tables.saturation(weak, category),
+        "methods": supervision_tables.comparison(weak, category),
+        "operating_points": supervision_tables.operating_points(points, committed.caption(gap_cam)),
+        "claims_weak": claims.judge(claims.WEAK, evidence, committed.caption(weak)),
+        "roc": supervision_figures.roc(files(roc, "scores.csv"), committed.caption(roc)),
+        "score_distributions": supervision_figures.score_distributions(
+            scores, points, committed.caption(gap_cam)
+        ),
+        "pixel_pr": supervision_figures.pixel_curves(
+            files(curves, "pixel_pr.csv"), committed.caption(curves)
+        ),
+        "masks": supervision_tables.masks_curve(mixed, category, numbers),
+        "masks_curve": supervision_figures.masks_curve(
+            mixed, category, numbers, committed.caption(mixed)
+        ),
+        "claims_mixed": claims.judge(
+            claims.MIXED, claims.Evidence(mixed, category=category), committed.caption(mixed)
+        ),
+    }
+    return made
+
+
 def _add(runs: Path, results: Path) -> None:
     """Copy finished records on public data, and the measured costs."""
     for path in sorted(runs.glob("*/record.json")):
         record = read_record(path.parent)
-        if record.config.data.dataset == "mvtec_ad":
+        if record.config.data.dataset in ("mvtec_ad", "ksdd2"):
             target = results / record.run_id
             target.mkdir(parents=True, exist_ok=True)
             for name in KEPT_FILES:

@@ -1,8 +1,10 @@
 """Runs and their records: trained once, resumable, written atomically.
 
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
-status), `history.csv`, `scores.csv`, `noise.csv` (noise and features by channel) and `weights.pt`,
-beside it `generator.pt` where the noise was learned; while it trains, `checkpoint.pt`.
+status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
+`noise.csv` (noise and features by channel) and `weights.pt`; `generator.pt` where the noise was
+learned, `held_out.csv` where a fold of the training images was left out, with their scores; while
+it trains, `checkpoint.pt`.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from ssn_lib import env
+from ssn_lib import cam, env
 from ssn_lib.config import (
     DataConfig,
     RunConfig,
+    TrainingConfig,
     changes,
     check,
     from_dict,
@@ -31,18 +35,28 @@ from ssn_lib.config import (
     preset,
     to_dict,
 )
-from ssn_lib.data import Dataset, load_dataset, normalise
+from ssn_lib.data import Dataset, ImageSet, load_dataset, normalise
 from ssn_lib.errors import InputError
 from ssn_lib.files import held, write_text, written_whole
+from ssn_lib.folding import fuse
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
-from ssn_lib.model import SuperSimpleNet
+from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
+from ssn_lib.model import Prediction, SuperSimpleNet
 from ssn_lib.sources import Source, look, make_source
-from ssn_lib.training import Epoch, History, fit
+from ssn_lib.training import Epoch, History, fit, kept_and_left
 
 SCHEMA = 1
 NOISE_IMAGES = 8
+PR_POINTS = 400
 # What is kept of a run, beside its weights.
-KEPT_FILES = ("record.json", "history.csv", "scores.csv", "noise.csv")
+KEPT_FILES = (
+    "record.json",
+    "history.csv",
+    "scores.csv",
+    "held_out.csv",
+    "pixel_pr.csv",
+    "noise.csv",
+)
 _NOISE_SEED = -3  # beside those of `training`
 
 
@@ -52,11 +66,14 @@ class Record:
 
     Attributes:
         status: "completed" or "diverged".
-        metrics: percent; None where undefined, with the reason in `undefined`.
+        metrics: percent; None where undefined, with the reason in `undefined`. Of class activation
+            maps also `sigmoid-…` and `saturated` (`cam.sigmoid_metrics`), and `flips-…`, of the
+            mean over mirrored images.
         thresholds: on raw logits, None for a diverged run.
         timings: seconds.
         weights_source: what the backbone was loaded from; None for an untrained one.
-        counts: images and defective images of both splits.
+        counts: images and defective images of both splits; `per_epoch`, trained on in an epoch,
+            where that is another number than all of the first.
     """
 
     run_id: str
@@ -214,11 +231,14 @@ def _train_and_evaluate(
         raise InputError(f"{dataset.root}: no test images")
     model = _build(config, weights)
     device = env.device()
+    train, training = dataset.train, config.training
+    if training.supervision.teacher is not None:
+        train, training = _taught(config, dataset, folder.parent, weights, progress, before_epoch)
     started = time.perf_counter()
     history = fit(
         model,
-        dataset.train,
-        config.training,
+        train,
+        training,
         config.seed,
         checkpoint=folder / "checkpoint.pt",
         device=device,
@@ -282,6 +302,52 @@ def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
     return SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
 
 
+def _taught(
+    config: RunConfig,
+    dataset: Dataset,
+    runs_dir: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> tuple[ImageSet, TrainingConfig]:
+    """The training images with masks from the maps of the teacher's network, and what `fit` is to
+    do with them. The teacher is a run of its own, trained here if it is not there yet."""
+    training, supervision = config.training, config.training.supervision
+    chosen = preset(supervision.teacher)
+    teacher = replace(
+        config,
+        preset=supervision.teacher,
+        model=replace(chosen.model, backbone=config.model.backbone),
+        training=replace(
+            chosen.training,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            supervision=replace(chosen.training.supervision, fold=supervision.fold),
+        ),
+    )
+    record = run(
+        teacher,
+        dataset,
+        runs_dir,
+        weights=weights,
+        progress=progress,
+        before_epoch=before_epoch,
+    )
+    if record.status != "completed":
+        raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
+    folder = runs_dir / record.run_id
+    _, model = load_run(folder, weights)
+    images = dataset.train
+    masks, confident = cam.pseudo_masks(predict(model, images).anomaly_map, images.labels)
+    samples = tuple(
+        replace(sample, mask=folder if sure else None)  # drawn by that run
+        for sample, sure in zip(images.samples, confident, strict=True)
+    )
+    taught = ImageSet(samples, images.image_size)
+    vars(taught).update(images=images.images, masks=torch.from_numpy(masks))
+    return taught, replace(training, supervision=replace(supervision, masks=None))
+
+
 def _finish(
     config: RunConfig,
     dataset: Dataset,
@@ -302,20 +368,19 @@ def _finish(
     if history.diverged_at is None:
         measured = evaluate(prediction, dataset.test)
         chosen = thresholds(predict(model, dataset.train), dataset.train)
+        if config.model.score == "cam" and dataset.test.has_masks:
+            measured |= (further := _cam_metrics(model, prediction, dataset.test))
+            measured.undefined |= further.undefined
         metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
         undefined = measured.undefined
-        scores = pd.DataFrame(
-            {
-                "image": [
-                    s.image.relative_to(dataset.root).as_posix() for s in dataset.test.samples
-                ],
-                "label": dataset.test.labels,
-                "defect": [sample.defect for sample in dataset.test.samples],
-                "score": prediction.score,
-                "map_max": prediction.anomaly_map.amax((1, 2, 3)),
-            }
-        )
-        write_text(folder / "scores.csv", scores.to_csv(index=False))
+        write_text(folder / "scores.csv", _scores(prediction, dataset.test, dataset.root))
+        if metrics["AP-loc"] is not None:
+            curves = _pixel_curves(config, prediction, dataset.test)
+            write_text(folder / "pixel_pr.csv", curves.to_csv(index=False))
+        if config.training.supervision.fold is not None:
+            fold = config.training.supervision.fold
+            _, left = kept_and_left(dataset.train, fold, config.seed)
+            write_text(folder / "held_out.csv", _scores(predict(model, left), left, dataset.root))
         noise = _noise_by_channel(model, history.source, dataset, config.seed)
         write_text(folder / "noise.csv", noise.to_csv(index=False))
     columns = [item.name for item in fields(Epoch)]  # also where no epoch was finished
@@ -348,11 +413,51 @@ def _finish(
             f"{name}{kind}": count
             for name, part in (("train", dataset.train), ("test", dataset.test))
             for kind, count in (("", len(part)), ("_defective", int(part.labels.sum())))
-        },
+        }
+        | ({"per_epoch": history.per_epoch} if history.per_epoch != len(dataset.train) else {}),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record
+
+
+def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:
+    """Both image scores of every image, as CSV."""
+    return pd.DataFrame(
+        {
+            "image": [sample.image.relative_to(root).as_posix() for sample in images.samples],
+            "label": images.labels,
+            "defect": [sample.defect for sample in images.samples],
+            "score": prediction.score,
+            "map_max": prediction.anomaly_map.amax((1, 2, 3)),
+        }
+    ).to_csv(index=False)
+
+
+def _cam_metrics(model: SuperSimpleNet, prediction: Prediction, test: ImageSet) -> Metrics:
+    """Localisation as published, after a sigmoid, and with the mean map over mirrored images."""
+    result = cam.sigmoid_metrics(prediction.anomaly_map, test.masks)
+    network = fuse(model)
+    maps = cam.over_flips(lambda images: predict(network, images).anomaly_map, test.images)
+    mirrored = pixel_metrics(maps.numpy(), test.masks.numpy())
+    result |= {f"flips-{name}": value for name, value in mirrored.items()}
+    result.undefined |= {f"flips-{name}": why for name, why in mirrored.undefined.items()}
+    return result
+
+
+def _pixel_curves(config: RunConfig, prediction: Prediction, test: ImageSet) -> pd.DataFrame:
+    """Precision against recall of the test pixels, some points: of the raw map, and of its sigmoid
+    as published where the map is a class activation map."""
+    maps = {"raw": prediction.anomaly_map}
+    if config.model.score == "cam":
+        maps["sigmoid"] = torch.sigmoid(prediction.anomaly_map)
+    parts = []
+    for name, values in maps.items():
+        precision, recall, _ = pr_curve(values.numpy(), test.masks.numpy())
+        some = np.unique(np.linspace(0, len(recall) - 1, PR_POINTS).round().astype(int))
+        part = pd.DataFrame({"recall": recall[some], "precision": precision[some]}).round(5)
+        parts.append(part.assign(map=name))
+    return pd.concat(parts)
 
 
 def _noise_by_channel(

@@ -28,7 +28,6 @@ ZIP = Path("study.zip")
 MIN_FREE_GB = 2.0
 # How deep below Kaggle's inputs something is looked for: both forms of mounts, and a folder more.
 _DEPTH = 4
-_ATTACH = "on Kaggle: Add Input, then "
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,7 @@ class Session:
                     "what is not needed there"
                 )
             here = self._study()
-            for category in here.categories:
-                _say(category, self._data(here, category))
+            self._find_data(here)
             _say("weights", self._weights(here))
         except InputError as error:
             _stop(error)
@@ -160,11 +158,17 @@ class Session:
             self.profile, self.data_root, self.weights_dir, RUNS, self.category, self.seeds
         )
 
-    def _data(self, here: Study, category: str) -> Path:
-        try:
-            return here.dataset(category).root
-        except InputError as error:
-            raise InputError(f"{error}; {_ATTACH}ipythonx/mvtec-ad") from None
+    def _find_data(self, here: Study) -> None:
+        """Where each category lies; one that is missing leaves cells empty, all are an error."""
+        reasons = []
+        for category in here.categories:
+            try:
+                _say(category, here.dataset(category).root)
+            except InputError as error:
+                _say(category, "missing")
+                reasons.append(str(error))
+        if len(reasons) == len(here.categories):
+            raise InputError(f"{reasons[0]}; on Kaggle: Add Input, ipythonx/mvtec-ad")
 
     def _weights(self, here: Study) -> str:
         """Where ResNet18's weights are; a folder of them among the inputs is made known."""

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssn_lib.model import LEAKY_SLOPE, ClassificationHead, SegmentationHead, SuperSimpleNet
+from ssn_lib.cam import CamHead
+from ssn_lib.model import LEAKY_SLOPE, SegmentationHead, SuperSimpleNet
 from ssn_lib.upscaled import Upscaled
 
 CHUNK = 128  # pixels at a time on a CPU: what is between the operations then stays in its cache
@@ -89,15 +90,21 @@ def heads(
         noise: (M, C) what is added to their adapted and, alike, to their plain features.
 
     Returns:
-        (2B, 1, h, w) and (2B,), as `model.heads` on the features with the noise added.
+        (2B, 1, h, w) and (2B,), as `model.heads` on the features with the noise added; of a class
+        activation map, too.
     """
+    if isinstance(model.cls_head, CamHead):
+        hidden = _hidden(model.cls_head.conv, adapted, pixels, noise)
+        cam = model.cls_head.activation(hidden)
+        return cam, model.cls_head.score(cam)
     map_logits = _segment(model.seg_head, adapted, pixels, noise)
     map_logits = map_logits.view(2 * len(features), 1, *features.size)
     if model.cls_head is None:
         return map_logits, map_logits.amax((1, 2, 3))
     seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
     shown = Affine(features) if model.config.score == "plain" else adapted
-    return map_logits, _classify(model.cls_head, shown, pixels, noise, seen)
+    hidden = _hidden(model.cls_head.conv, shown, pixels, noise, seen)
+    return map_logits, model.cls_head.score(hidden, map_logits=seen)
 
 
 def _segment(
@@ -130,16 +137,18 @@ def _segment(
     return torch.cat((clean, clean)).index_copy(0, noisy_pixels, noisy)
 
 
-def _classify(
-    head: ClassificationHead,
+def _hidden(
+    block: nn.Sequential,
     features: Affine | Dense,
     pixels: Tensor,
     noise: Tensor,
-    map_logits: Tensor,
+    map_logits: Tensor | None = None,
 ) -> Tensor:
-    """Score logits (2B,) from features and map logits (2B, 1, h, w)."""
-    conv, normalise, activate = head.conv
-    weight, on_map = conv.weight[:, :-1], conv.weight[:, -1:]
+    """Convolution, BatchNorm and ReLU of the duplicated batch's features and, behind them, its map
+    logits (2B, 1, h, w) if any: (2B, K, h, w)."""
+    conv, normalise, activate = block
+    channels = noise.shape[1]
+    weight, on_map = conv.weight[:, :channels], conv.weight[:, channels:]
     shared, constant = features.conv(weight)
     count, height, width, kernels = shared.shape
     shared = (shared + (constant + conv.bias)).view(-1, kernels)
@@ -150,8 +159,9 @@ def _classify(
     for tap, target in zip(taps.unbind(), targets, strict=True):
         hidden.index_add_(0, target, (noise @ tap).view(-1, kernels))
     hidden = hidden[:-1].view(2 * count, height, width, kernels).permute(0, 3, 1, 2)
-    hidden = hidden + F.conv2d(map_logits, on_map, padding=on_map.shape[-1] // 2)
-    return head.score(activate(normalise(hidden)), map_logits)
+    if map_logits is not None:
+        hidden = hidden + F.conv2d(map_logits, on_map, padding=on_map.shape[-1] // 2)
+    return activate(normalise(hidden))
 
 
 def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> Tensor:

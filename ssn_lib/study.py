@@ -18,10 +18,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import env, figures, grid, runs, tables
+from ssn_lib import env, figures, grid, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import assignment, nearest, preset
 from ssn_lib.data import Dataset, normalise
+from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
@@ -32,6 +33,7 @@ from ssn_lib.sources import look
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
+STRIPS = "ksdd2"
 # What a notebook's parameters cell may hold; the first four are in every one.
 PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
@@ -43,7 +45,8 @@ class Profile:
     """How much of the study is run.
 
     Attributes:
-        dataset: for Modifications 1 and 2.
+        dataset, image_size: for Modifications 1 and 2.
+        strips, strip_size: data set and size for Modifications 3 and 4, in KolektorSDD2's layout.
         epochs: None is the published number.
         batch_size: smaller than published where epochs are few: what counts is optimiser steps.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
@@ -53,6 +56,8 @@ class Profile:
     name: str
     dataset: str
     image_size: tuple[int, int]
+    strips: str
+    strip_size: tuple[int, int]
     epochs: int | None
     batch_size: int
     seeds: tuple[int, ...]
@@ -65,20 +70,21 @@ class Profile:
             return False
         data, training = record.config.data, record.config.training
         epochs = self.epochs or preset(record.config.preset).training.epochs
-        return (data.dataset, data.image_size, training.epochs, training.batch_size) == (
-            self.dataset,
-            self.image_size,
-            epochs,
-            self.batch_size,
-        )
+        kinds = ((self.dataset, self.image_size), (self.strips, self.strip_size))
+        return (data.dataset, data.image_size) in kinds and (
+            training.epochs,
+            training.batch_size,
+        ) == (epochs, self.batch_size)
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("demo", "demo", (128, 128), 2, 4, (42,), True, 6),
-        Profile("quick", "mvtec_ad", (256, 256), 10, 8, (42,), False, 15),
-        Profile("full", "mvtec_ad", (256, 256), None, 32, (42, 43, 44), False, 100),
+        Profile("demo", "demo", (128, 128), "demo", (160, 56), 2, 4, (42,), True, 6),
+        Profile("quick", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, 10, 8, (42,), False, 15),
+        Profile(
+            "full", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, None, 32, (42, 43, 44), False, 100
+        ),
     )
 }
 
@@ -118,10 +124,11 @@ class Study:
             if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
                 raise InputError(f"{name}={value!r}: expected a folder")
         self.runs_dir = Path(self.runs_dir)
-        self.categories = _listed("category", self.category, "bottle,screw") or CATEGORIES
+        known = (*CATEGORIES, STRIPS)
+        self.categories = _listed("category", self.category, "bottle,screw") or known
         for name in self.categories:
-            if name not in CATEGORIES:
-                raise InputError(f"category={self.category!r}: known: {', '.join(CATEGORIES)}")
+            if name not in known:
+                raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
         seeds = _listed("seeds", self.seeds, "42,43") or self.profile.seeds
         if not all(str(seed).isdecimal() for seed in seeds):
             raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
@@ -147,10 +154,9 @@ class Study:
         """The profile of that name."""
         return PROFILES[self.profile_name]
 
-    @cached_property
-    def _root(self) -> Path | None:
-        """Where the data lie; None for the usual places. The demo data are made in ./data."""
-        if self.profile.dataset == "demo":
+    def _root(self, name: str) -> Path | None:
+        """Where a data set lies, None for the usual places. The demo data are made in ./data."""
+        if name == "demo":
             return Path("data").resolve()
         return None if self.data_root is None else Path(self.data_root).resolve()
 
@@ -160,9 +166,31 @@ class Study:
         return Path(self.runs_dir) / self.profile_name
 
     def dataset(self, category: str) -> Dataset:
-        """The profile's data of that category."""
+        """The profile's data of that category: the strips for "ksdd2" or as `strips` says."""
         profile = self.profile
-        return grid.dataset(profile.dataset, self._root, category, profile.image_size)
+        name, size = profile.dataset, profile.image_size
+        # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
+        if category in (STRIPS, vars(self).get("strips")):
+            name, size, category = profile.strips, profile.strip_size, STRIPS
+        return grid.dataset(name, self._root(name), category, size)
+
+    @cached_property
+    def strips(self) -> str:
+        """The strips' category: "ksdd2" only where they are KolektorSDD2's own."""
+        try:
+            return self.dataset(STRIPS).category
+        except InputError:
+            return STRIPS
+
+    def mask_numbers(self) -> list[int]:
+        """Numbers of masks between none and all: those of the official split files, else a quarter
+        and a half."""
+        try:
+            train = self.dataset(STRIPS).train
+        except InputError:
+            return []
+        every = int(train.labels.sum())
+        return sorted({*(train.splits or (every // 4, every // 2))} - {0, every})
 
     def weights(self, name: str) -> str | Path | None:
         """Weights for that backbone; None (untrained) where the profile allows to go on without."""
@@ -216,26 +244,58 @@ class Study:
         """The folder of a run of this study."""
         return Path(self.runs_dir) / record.run_id
 
-    def histories(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
-        """Each finished run with its history."""
-        return [
-            (outcome, pd.read_csv(self.folder(outcome.record) / "history.csv"))
-            for outcome in outcomes
-            if outcome.record is not None
-        ]
+    def first_seeds(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
+        """Those of the category that have a trained network, of each kind the first seed's."""
+        chosen: dict[tuple, Outcome] = {}
+        for outcome in outcomes:
+            record = outcome.record
+            if outcome.category == category and record and record.status == "completed":
+                chosen.setdefault((outcome.preset, outcome.changes), outcome)
+        return list(chosen.values())
 
-    def noise_profiles(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, pd.DataFrame]]:
-        """Each finished run with its noise by channel; a diverged one has none."""
+    def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        """Each run that left a table of that name, such as history.csv, with it."""
         paths = [
-            (outcome, self.folder(outcome.record) / "noise.csv")
+            (outcome, self.folder(outcome.record) / name)
             for outcome in outcomes
             if outcome.record is not None
         ]
         return [(outcome, pd.read_csv(path)) for outcome, path in paths if path.exists()]
 
+    def strip_maps(self, outcomes: Sequence[Outcome], count: int = 3) -> Figure:
+        """The first defective strips under every configuration that was run, side by side."""
+        chosen = self.first_seeds(outcomes, self.strips)
+        if not chosen:
+            return figures.empty(
+                f"{self.strips}: no run to draw the maps of, see the tables above."
+            )
+        test = self.dataset(self.strips).test
+        sample = test.subset(test.labels.nonzero()[:count, 0].tolist())
+        answers: list[list[figures.Panel]] = [[] for _ in range(len(sample))]
+        for outcome in chosen:
+            record, model = self._load(outcome)
+            prediction = predict(model, sample)
+            for i, panels in enumerate(answers):
+                panels.append(
+                    figures.Panel(
+                        supervision_tables.named(outcome),
+                        prediction.anomaly_map[i, 0].numpy(),
+                        record.thresholds.map,
+                        prediction.score[i].item(),
+                        record.thresholds.score,
+                    )
+                )
+        return supervision_figures.strips(
+            list(sample.images.permute(0, 2, 3, 1).numpy()),
+            list(sample.masks[:, 0].numpy()),
+            answers,
+            f"{self.strips}: first defective test images; raw maps, each with its own range; line: "
+            f"99.9th percentile of sound training pixels. {self.caption(chosen)}",
+        )
+
     def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """What every source's noise looks like on the category's first training image."""
-        chosen = self._finished(outcomes, category)
+        chosen = self.first_seeds(outcomes, category)
         if not chosen:
             return figures.empty(f"{category}: no run to draw the noise of, see the table above.")
         image = self.dataset(category).train.images[:1]
@@ -275,7 +335,7 @@ class Study:
 
     def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """The category's first defective test image under every configuration that was run."""
-        chosen = self._finished(outcomes, category)
+        chosen = self.first_seeds(outcomes, category)
         if not chosen:
             return figures.empty(f"{category}: no run to draw the maps of, see the tables above.")
         test = self.dataset(category).test
@@ -315,15 +375,6 @@ class Study:
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
 
-    def _finished(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
-        """Those of the category that have a trained network, of each kind the first seed's."""
-        chosen: dict[tuple, Outcome] = {}
-        for outcome in outcomes:
-            record = outcome.record
-            if outcome.category == category and record and record.status == "completed":
-                chosen.setdefault((outcome.preset, outcome.changes), outcome)
-        return list(chosen.values())
-
     def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
         """A finished run's record and trained network."""
         record = outcome.record
@@ -340,7 +391,8 @@ class Study:
         self, name: str, category: str, assignments: tuple[str, ...], seed: int
     ) -> grid.Task | Outcome:
         """What has to be made, or why it cannot be."""
-        if self.category is not None and category not in self.categories:
+        asked = STRIPS if category == vars(self).get("strips") else category
+        if self.category is not None and asked not in self.categories:
             reason = f"left out by category = {self.category!r}"
             return Outcome(name, category, seed, None, reason, assignments)
         try:
@@ -359,7 +411,9 @@ class Study:
             return Outcome(name, category, seed, None, str(error), assignments)
         # Whole paths: a worker may have another working folder.
         weights = None if weights is None else Path(weights).resolve()
-        return grid.Task(config, self._root, weights, Path(self.runs_dir).resolve(), self.deadline)
+        root = self._root(config.data.dataset)
+        runs_dir = Path(self.runs_dir).resolve()
+        return grid.Task(config, asked, root, weights, runs_dir, self.deadline)
 
 
 def save(folder: Path, name: str, made: Any) -> list[Path]:

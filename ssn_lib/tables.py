@@ -25,7 +25,7 @@ EMPTY = "–"
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
 LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
 PUBLISHED_BATCH = TrainingConfig().batch_size
-NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset mvtec_ad --category …` makes one"
+NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset … --category …` makes one"
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
 SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
@@ -141,7 +141,7 @@ def backbone_swap(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "Backbone swap: accuracy in percent, published and measured here",
         pd.DataFrame(rows),
-        _notes(outcomes, SWAP_PRESETS, list(slides)),
+        notes(outcomes, SWAP_PRESETS, list(slides)),
     )
 
 
@@ -219,7 +219,7 @@ def ablation(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "From SimpleNet to SuperSimpleNet: percent, ResNet18",
         pd.DataFrame(rows),
-        _notes(outcomes, ABLATION_PRESETS, categories),
+        notes(outcomes, ABLATION_PRESETS, categories),
     )
 
 
@@ -243,7 +243,7 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
     return Table(
         "The same relative noise for both adaptors: percent",
         pd.DataFrame(rows),
-        _notes(outcomes, NOISE_PRESETS, categories),
+        notes(outcomes, NOISE_PRESETS, categories),
     )
 
 
@@ -274,12 +274,11 @@ def learned_noise(outcomes: Sequence[Outcome]) -> Table:
             for name, title in zip(LEARNED_PRESETS, ours, strict=True):
                 row[f"here, {title}"] = measured(outcomes, name, category, metric)
             rows.append(row)
-    notes = _notes(outcomes, LEARNED_PRESETS, categories)
     return Table(
         "Noise sources: percent, published and measured here",
         pd.DataFrame(rows),
         (
-            *notes,
+            *notes(outcomes, LEARNED_PRESETS, categories),
             f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1.",
             "A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' spread.",
         ),
@@ -495,7 +494,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _notes(
+def notes(
     outcomes: Sequence[Outcome], presets: Sequence[str], categories: Sequence[str]
 ) -> tuple[str, ...]:
     """What a table of those presets and categories measured how, and why a cell is empty."""

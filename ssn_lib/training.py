@@ -6,19 +6,22 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
 from ssn_lib import env, split
-from ssn_lib.config import TrainingConfig
+from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
 from ssn_lib.losses import detection_loss
@@ -29,7 +32,7 @@ from ssn_lib.upscaled import Upscaled
 
 FEATURE_BATCH = 16  # images per pass of the frozen backbone
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
-_SPLIT, _VALIDATION = -1, -2
+_SPLIT, _VALIDATION, _SOUND, _FOLDS = -1, -2, -5, -6
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class History:
             has the weights of the step before.
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
+        per_epoch: images trained on in an epoch.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     diverged_at: int | None = None
     selected: int | None = None
     source: Source | None = None
+    per_epoch: int = 0
 
 
 def fit(
@@ -90,7 +95,8 @@ def fit(
 
     Args:
         model: its trained parts as they are to start from.
-        train: the training images; labels and masks as they are on disk.
+        train: the training images; labels and masks as they are on disk. The defective ones are
+            left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
         progress: title of the progress bar; None for none.
@@ -98,7 +104,8 @@ def fit(
             raises ends the training, to go on another time.
 
     Raises:
-        InputError: nothing to train on; the checkpoint is of another training, or not writable.
+        InputError: nothing to train on, or one class only where two are needed; fewer masks than
+            asked for, or an empty one; the checkpoint is of another training, or not writable.
     """
     device = device or env.device()
     if device.type == "cpu":
@@ -110,10 +117,16 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         history, best = trainer.restore(checkpoint)
     first = len(history.epochs)
+    views = 4 if config.supervision.flips else 1
+    defective = views * int(training_set.labels.sum())
+    history.per_epoch = 2 * defective or len(training_set)
     if first < config.epochs and history.diverged_at is None:
-        data = _Features(model, training_set, device)
-        held_out = _Features(model, validation_set, device) if len(validation_set) else None
-        steps = math.ceil(len(data) / config.batch_size)
+        data = _Features(model, training_set, config.supervision, device)
+        held_out = None
+        if len(validation_set):
+            as_they_are = replace(config.supervision, flips=False)
+            held_out = _Features(model, validation_set, as_they_are, device)
+        steps = math.ceil(history.per_epoch / config.batch_size)
         with tqdm(
             total=config.epochs * steps,
             initial=first * steps,
@@ -147,27 +160,86 @@ def fit(
 
 
 class _Features:
-    """The backbone's outputs for all images, computed once: it is frozen, nothing is augmented."""
+    """The backbone's outputs for all images, computed once: it is frozen.
 
-    def __init__(self, model: SuperSimpleNet, images: ImageSet, device: torch.device):
-        self.masks, self.labels = images.masks, images.labels
+    An image has one view, as it is; a defective one may have four, mirrored and turned.
+    """
+
+    def __init__(
+        self,
+        model: SuperSimpleNet,
+        images: ImageSet,
+        supervision: SupervisionConfig,
+        device: torch.device,
+    ):
+        labels = images.labels
+        views: list[tuple[int, tuple[int, ...]]] = [(index, ()) for index in range(len(images))]
+        if supervision.flips:
+            for axes in ((-2,), (-1,), (-2, -1)):
+                views += [(index, axes) for index in labels.nonzero()[:, 0].tolist()]
+        self.labels = labels[[index for index, _ in views]]
         parts = []
-        for batch in images.images.split(FEATURE_BATCH):
+        for some in _batches(views, FEATURE_BATCH):
+            batch = torch.stack([images.images[index].flip(axes) for index, axes in some])
             layers = model.backbone(_to(normalise(batch), device))
             parts.append([layer.cpu() for layer in layers])
         self.layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])
+        self.masks = torch.zeros((len(views), 1, *size), dtype=torch.uint8)
+        self.weights = torch.ones((len(views), 1, *size)) if labels.any() else None
+        for row, (index, axes) in enumerate(views):
+            if not labels[index]:
+                continue
+            if images.samples[index].mask is None:  # where the defect lies is unknown
+                self.weights[row] = 0
+                continue
+            mask, weights = _pixel_labels(images, index, supervision)
+            truth = torch.stack((mask, weights)).flip(axes)[:, None]
+            truth = F.interpolate(truth, size=size, mode="bilinear", align_corners=False)
+            self.masks[row], self.weights[row] = truth[0] >= 0.5, truth[1]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, indices: Tensor, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Stage outputs, masks at full size (B, 1, H, W) and labels (B,) of those images."""
-        layers = [_to(layer[indices], device) for layer in self.layers]
-        return (
-            layers,
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """The views of that epoch, shuffled: all, or every defective one and as many others.
+
+        Sound images take turns, so that over the epochs all occur equally often (the public code
+        draws those that occurred least). A function of seed and epoch alone.
+        """
+        generator = env.generator("cpu", seed, epoch)
+        if not self.labels.any():
+            return torch.randperm(len(self), generator=generator)
+        sound, defective = ((self.labels == value).nonzero()[:, 0] for value in (0, 1))
+        wanted = torch.arange((epoch - 1) * len(defective), epoch * len(defective))
+        turns = []
+        for turn in (wanted // len(sound)).unique().tolist():
+            places = wanted[wanted // len(sound) == turn] % len(sound)
+            shuffled = torch.randperm(
+                len(sound), generator=env.generator("cpu", seed, _SOUND, turn)
+            )
+            turns.append(sound[shuffled[places]])
+        views = torch.cat((defective, *turns))
+        return views[torch.randperm(len(views), generator=generator)]
+
+    def batch(self, indices: Tensor, device: torch.device) -> _Batch:
+        """Those views."""
+        return _Batch(
+            [_to(layer[indices], device) for layer in self.layers],
             self.masks[indices].to(device).float(),
             self.labels[indices].to(device).float(),
+            None if self.weights is None else self.weights[indices].to(device),
         )
+
+
+class _Batch(NamedTuple):
+    """Stage outputs, masks on the features' grid (B, 1, h, w), labels (B,), and weights of the
+    pixels like the masks, 0 where the truth is unknown; None where all are 1."""
+
+    layers: list[Tensor]
+    masks: Tensor
+    labels: Tensor
+    weights: Tensor | None
 
 
 class _Step(NamedTuple):
@@ -190,8 +262,7 @@ class _Trainer:
         images: ImageSet,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
-        heads = [*model.seg_head.parameters()]
-        heads += model.cls_head.parameters() if model.cls_head is not None else []
+        heads = [w for part in model.trained_parts()[1:] for w in part.parameters()]
         self.optimiser = torch.optim.AdamW(
             [
                 {
@@ -230,7 +301,7 @@ class _Trainer:
         """One pass over the data; None when a loss was not finite."""
         started = time.perf_counter()
         generator = env.generator(self.device, self.seed, number)
-        order = torch.randperm(len(data), generator=env.generator("cpu", self.seed, number))
+        order = data.order(self.seed, number)
         learning_rate = self.schedule.get_last_lr()[-1]
         self.model.train()
         total = power = spread = 0.0
@@ -258,24 +329,26 @@ class _Trainer:
                 return None
         return Epoch(
             number,
-            total / len(data),
+            total / len(order),
             validation,
             learning_rate,
-            math.sqrt(power / len(data)),
+            math.sqrt(power / len(order)),
             spread,
             time.perf_counter() - started,
         )
 
     def forward(self, data: _Features, indices: Tensor, generator: torch.Generator) -> _Step:
         """The loss of one batch, duplicated and perturbed."""
-        layers, masks, labels = data.batch(indices, self.device)
-        features = Upscaled(layers, self.model.config.upscale, self.model.config.align_corners)
-        adapted = split.adapt(self.model.adaptor, features)
-        masks = (F.interpolate(masks, size=features.size, mode="bilinear") >= 0.5).float()
-        pixels, masks, labels = place(masks, labels, self.config.noise, generator)
+        model, batch = self.model, data.batch(indices, self.device)
+        features = Upscaled(batch.layers, model.config.upscale, model.config.align_corners)
+        adapted = split.adapt(model.adaptor, features)
+        pixels, masks, labels = place(batch.masks, batch.labels, self.config.noise, generator)
         noise = self.source(adapted, pixels, generator)
-        logits = split.heads(self.model, features, adapted, pixels, noise.values)
-        loss = detection_loss(*logits, masks, labels, self.config.focal)
+        map_logits, score = split.heads(model, features, adapted, pixels, noise.values)
+        weights = None if batch.weights is None else torch.cat((batch.weights, batch.weights))
+        if model.seg_head is None:
+            map_logits = None
+        loss = detection_loss(map_logits, score, masks, labels, self.config.focal, weights)
         return _Step(loss, noise.power, adapted)
 
     def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
@@ -292,7 +365,7 @@ class _Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.generator_optimiser is None:
             step.loss.backward()
-            self.optimiser.step()
+            self._step()
             return
         self.generator_optimiser.zero_grad(set_to_none=True)
         rule, generator = self.config.noise.generator, list(self.source.parameters())
@@ -301,7 +374,7 @@ class _Trainer:
         counted = batch_of_training if rule.update == "alternating" else batch
         if counted % rule.period:
             step.loss.backward(inputs=detector)
-            self.optimiser.step()
+            self._step()
         elif rule.update == "alternating":
             objective.backward(inputs=generator)
             self.generator_optimiser.step()
@@ -314,8 +387,15 @@ class _Trainer:
             if rule.update == "v1_published":
                 self.generator_optimiser.zero_grad(set_to_none=True)
             objective.backward(inputs=second)
-            self.optimiser.step()
+            self._step()
             self.generator_optimiser.step()
+
+    def _step(self) -> None:
+        """Move the detector's weights, its gradient clipped first."""
+        if self.config.clip_norm is not None:
+            weights = [w for group in self.optimiser.param_groups for w in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, self.config.clip_norm)
+        self.optimiser.step()
 
     @torch.no_grad()
     def validation_loss(self, held_out: _Features) -> float:
@@ -367,8 +447,32 @@ def epochs_in(checkpoint: Path) -> int:
         return 0
 
 
+def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The images outside a fold and those in it, of each class a third; None leaves out nothing."""
+    folds = torch.zeros(len(train), dtype=torch.long)
+    for label in (0, 1):
+        members = (train.labels == label).nonzero()[:, 0]
+        generator = env.generator("cpu", seed, _FOLDS, label)
+        folds[members[torch.randperm(len(members), generator=generator)]] = (
+            torch.arange(len(members)) % FOLDS
+        )
+    left = folds == (-1 if fold is None else fold)
+    return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~left, left))
+
+
 def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
     """The images to train on and those held out for validation."""
+    if config.supervision.labels:
+        train = with_masks(train, config.supervision.masks, seed)
+        train, _ = kept_and_left(train, config.supervision.fold, seed)
+        defective = int(train.labels.sum())
+        if defective in (0, len(train)):
+            raise InputError(
+                f"{len(train) - defective} sound and {defective} defective training images: "
+                "learning from labels needs both"
+            )
+    elif train.labels.any():
+        train = train.subset((train.labels == 0).nonzero()[:, 0].tolist())
     held = round(config.validation_fraction * len(train))
     if len(train) - held < 1:
         raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")
@@ -379,6 +483,32 @@ def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet
         )
     order = torch.randperm(len(train), generator=env.generator("cpu", seed, _SPLIT)).tolist()
     return train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+
+
+def _pixel_labels(
+    images: ImageSet, index: int, supervision: SupervisionConfig
+) -> tuple[Tensor, Tensor]:
+    """Mask, widened, and pixel weights of a defective image, (H, W) float."""
+    mask = images.masks[index, 0].numpy().astype(bool)
+    if not mask.any():
+        raise InputError(
+            f"mask {images.samples[index].mask} marks nothing, and its image counts as defective"
+        )
+    if supervision.dilation > 1:
+        mask = ndimage.grey_dilation(mask, size=(supervision.dilation, supervision.dilation))
+    weights = torch.ones(mask.shape)
+    if supervision.weight:
+        depth = ndimage.distance_transform_edt(mask)
+        regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        peaks = np.ones(count + 1)
+        peaks[1:] = ndimage.maximum(depth, regions, range(1, count + 1))
+        inside = supervision.weight * (depth / peaks[regions]) ** supervision.exponent
+        weights = torch.from_numpy(np.where(mask, inside, 1)).float()
+    return torch.from_numpy(mask).float(), weights
+
+
+def _batches(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _to(images: Tensor, device: torch.device) -> Tensor:

@@ -1,4 +1,6 @@
+import pickle
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from ssn_lib import SuperSimpleNet, load_dataset, preset, tables
-from ssn_lib.config import DataConfig, ModelConfig, RunConfig
+from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.runs import Record
 
@@ -115,13 +117,17 @@ def same_bits():
 
 @pytest.fixture(scope="session")
 def record():
-    """record(preset, category, seed, epochs, batch, **metrics): a completed run's record on MVTec
-    AD, as `runs.run` would have left it."""
+    """record(preset, category, seed, epochs, batch, changes, **metrics): a completed run's record
+    on MVTec AD, or on strips for any other category, as `runs.run` would have left it."""
 
-    def make(name="scenario_a", category="bottle", seed=42, epochs=10, batch=32, **metrics):
-        chosen = preset(name)
+    def make(
+        name="scenario_a", category="bottle", seed=42, epochs=10, batch=32, changes=(), **metrics
+    ):
+        chosen, strips = preset(name), category not in MVTEC_COUNTS
         training = replace(chosen.training, epochs=epochs, batch_size=batch)
-        config = RunConfig(name, DataConfig("mvtec_ad", category), chosen.model, training, seed)
+        data = DataConfig("ksdd2" if strips else "mvtec_ad", category)
+        config = RunConfig(name, data, chosen.model, training, seed)
+        config = override(config, changes)
         return Record(
             run_id=config.run_id,
             config=config,
@@ -135,8 +141,57 @@ def record():
             timings={},
             environment={"device": "cpu", "threads": 2, "processor": "a processor", "torch": "2"},
             weights_source="weights.pth",
-            counts={"train": MVTEC_COUNTS[category][0]},
+            counts={"train": 2331, "train_defective": 246, "per_epoch": 1968}
+            if strips
+            else {"train": MVTEC_COUNTS[category][0]},
             finished="",
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ksdd2_root(tmp_path_factory):
+    """A folder in KolektorSDD2's layout, 80×40 pixels: 8 + 4 training and 3 + 2 test images, and
+    a split file that gives out the masks of two."""
+    root = tmp_path_factory.mktemp("strips") / "strips"
+    rng = np.random.default_rng(1)
+    for split, first, sound, defective in (("train", 10000, 8, 4), ("test", 20000, 3, 2)):
+        (root / split).mkdir(parents=True)
+        for index in range(sound + defective):
+            image = rng.integers(90, 130, (80, 40, 3), dtype=np.uint8)
+            mask = np.zeros((80, 40), np.uint8)
+            if index >= sound:
+                y, x = rng.integers(5, 55), rng.integers(3, 20)
+                mask[y : y + 20, x : x + 12] = 255
+                image[mask > 0] = 220
+            Image.fromarray(image).save(root / split / f"{first + index}.png")
+            Image.fromarray(mask).save(root / split / f"{first + index}_GT.png")
+    train = [(str(10000 + i), i < 8 or i in (9, 11)) for i in range(12)]
+    test = [(str(20000 + i), True) for i in range(5)]
+    (root / "split_weakly_2.pyb").write_bytes(pickle.dumps((train, test)))
+    return root
+
+
+@pytest.fixture
+def own_ksdd2(ksdd2_root, tmp_path):
+    """A copy of `ksdd2_root` that a test may damage."""
+    return shutil.copytree(ksdd2_root, tmp_path / "strips")
+
+
+@pytest.fixture(scope="session")
+def load_ksdd2():
+    """load_ksdd2(root): the strips at 40×24 pixels, without the warning that they are others."""
+
+    def load(root):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*not KolektorSDD2 as published")
+            return load_dataset("ksdd2", root, image_size=(40, 24))
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def strips(ksdd2_root, load_ksdd2):
+    """The data set in `ksdd2_root`."""
+    return load_ksdd2(ksdd2_root)

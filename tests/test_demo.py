@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssn_lib import load_dataset
 from ssn_lib.data import demo
 from ssn_lib.errors import InputError
 
@@ -159,3 +160,10 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
     assert str(base) in message
     assert "--data-root" in message
     assert "\n" not in message
+
+
+def test_the_strips_are_read_as_kolektorsdd2_is(root):
+    found = load_dataset("demo", root.parent, category="ksdd2", image_size=(64, 24))
+    assert (found.category, len(found.train), len(found.test)) == ("ksdd2", 30, 20)
+    assert 0 < found.train.labels.sum() < 15
+    assert found.test.has_masks

@@ -31,11 +31,13 @@ def test_every_preset_gives_the_same_map_and_score(config, make_model, randomise
     assert_same(model.double(), images.double(), 1e-11)
 
 
-def test_the_size_of_ksdd2(make_model, randomise_batchnorm):
-    assert_same(randomise_batchnorm(make_model()), torch.randn(1, 3, 640, 232), 1e-4)
+@pytest.mark.parametrize("name", ["scenario_a", "gap_cam"])
+def test_the_size_of_ksdd2(name, make_model, randomise_batchnorm):
+    model = randomise_batchnorm(make_model(preset(name).model))
+    assert_same(model, torch.randn(1, 3, 640, 232), 1e-4)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     backbone=st.sampled_from(["resnet18", "resnet50"]),
     layers=st.sampled_from([(2,), (2, 3), (1, 2, 3), (3, 4)]),
@@ -43,7 +45,8 @@ def test_the_size_of_ksdd2(make_model, randomise_batchnorm):
     upscale=st.sampled_from([1, 2]),
     align_corners=st.booleans(),
     adaptor=st.sampled_from(["linear", "nonlinear"]),
-    score=st.sampled_from(["plain", "adapted", "map_max"]),
+    score=st.sampled_from(["plain", "adapted", "map_max", "cam"]),
+    cam_pooling=st.sampled_from(["mean", "max", "mixed"]),
     batch=st.integers(1, 3),
 )
 def test_any_architecture(make_model, randomise_batchnorm, size, batch, **fields):

@@ -31,7 +31,9 @@ def tasks(dataset, mvtec_root, tmp_path):
             )
             for seed in seeds
         ]
-        return [grid.Task(c, mvtec_root, None, tmp_path / folder, deadline) for c in configs]
+        return [
+            grid.Task(c, "widget", mvtec_root, None, tmp_path / folder, deadline) for c in configs
+        ]
 
     return make
 

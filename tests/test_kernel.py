@@ -130,7 +130,7 @@ class TestBuild:
         assert "category = 'screw'" in cell
         for wrong, message in (
             ({"categry": "screw"}, "unknown parameter 'categry'; known: profile, modifications"),
-            ({"category": "scew"}, "category='scew': known: bottle, carpet, screw"),
+            ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
             ({"category": 3}, "category=3: expected one or several|category=3: known: bottle"),
             ({"seeds": "many"}, "seeds='many': expected whole numbers"),
             ({"time_budget_h": -1}, "time_budget_h=-1: expected hours"),

@@ -85,3 +85,51 @@ def test_the_loss_of_ignorance_is_that_of_zero_logits(with_focal):
     zeros = torch.zeros_like(masks), torch.zeros(2)
     loss = detection_loss(*zeros, masks, torch.tensor([1.0, 0.0]), with_focal)
     assert ignorance_loss(with_focal) == pytest.approx(loss.item())
+
+
+def weighted_by_indexing(map_logits, masks, weights):
+    """The published loss with pixel weights: pixels of weight 0 are left out, means are of counts,
+    not of weights."""
+    known = weights > 0
+    terms = [
+        (truth[chosen] * weights[chosen]).mean()
+        for truth, chosen in (
+            (torch.clamp(map_logits + 0.5, min=0), known & (masks == 0)),
+            (torch.clamp(0.5 - map_logits, min=0), known & (masks == 1)),
+            (sigmoid_focal_loss(map_logits, masks, alpha=-1, gamma=4), known),
+        )
+        if chosen.any()
+    ]
+    return sum(terms)
+
+
+@pytest.mark.parametrize("case", ["weights", "an unknown image", "nothing known"])
+def test_pixel_weights(maps, case):
+    logits, masks = maps
+    weights = 0.1 + 3 * torch.rand(logits.shape, generator=torch.Generator().manual_seed(1))
+    if case != "weights":
+        weights[1 if case == "an unknown image" else slice(None)] = 0
+    scores, labels = torch.zeros(4), torch.ones(4)
+    ours = detection_loss(logits, scores, masks, labels, True, weights)
+    ours = ours - focal(scores, labels)
+    theirs = weighted_by_indexing(logits, masks, weights)
+    torch.testing.assert_close(ours, torch.as_tensor(theirs, dtype=ours.dtype))
+    gradient = torch.autograd.grad(ours, logits)[0]
+    assert not gradient[weights == 0].any()
+    assert gradient.any() == (case != "nothing known")
+
+
+def test_weights_of_one_change_nothing(maps):
+    logits, masks = maps
+    scores, labels = torch.zeros(4), torch.ones(4)
+    plain, weighted = (
+        detection_loss(logits, scores, masks, labels, True, weights)
+        for weights in (None, torch.ones_like(logits))
+    )
+    torch.testing.assert_close(plain, weighted)
+
+
+def test_a_score_alone():
+    scores, labels = torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0])
+    loss = detection_loss(None, scores, torch.zeros(2, 1, 3, 3), labels, True)
+    assert loss.item() == pytest.approx(ignorance_loss(True, with_map=False))

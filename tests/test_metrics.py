@@ -1,4 +1,5 @@
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -7,12 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.metrics import precision_recall_curve as sk_pr_curve
 from sklearn.metrics import roc_curve as sk_roc_curve
 
 from ssn_lib.errors import InputError
-from ssn_lib.metrics import aupro, image_metrics, pixel_metrics, pr_curve, rank, roc_curve
+from ssn_lib.metrics import (
+    aupro,
+    image_metrics,
+    operating_point,
+    pixel_metrics,
+    pr_curve,
+    rank,
+    roc_curve,
+    youden,
+)
 
 IMAGE, PIXEL = ["I-AUROC", "AP-det"], ["P-AUROC", "AUPRO", "AP-loc"]
 quick = settings(deadline=None, derandomize=True, max_examples=60)
@@ -450,3 +460,54 @@ def test_a_mask_of_0_and_255_is_refused():
     with pytest.raises(InputError) as error:
         pixel_metrics(np.zeros((1, 2, 2)), np.full((1, 2, 2), 255, np.uint8))
     assert str(error.value) == "masks must be 0 or 1, found 255: maps (1, 2, 2), masks (1, 2, 2)"
+
+
+# --- operating points ---------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30).filter(
+        lambda pairs: len({label for _, label in pairs}) == 2
+    )
+)
+def test_youden_is_the_best_of_all_thresholds(pairs):
+    scores, labels = (np.array(part) for part in zip(*pairs, strict=True))
+
+    def j(threshold):
+        called = scores >= threshold
+        return called[labels].mean() - called[~labels].mean()
+
+    chosen = youden(scores, labels)
+    best = max(map(j, set(scores)))
+    assert j(chosen) == pytest.approx(best)
+    assert chosen == max(t for t in set(scores) if j(t) > best - 1e-12)
+
+
+def test_an_operating_point_by_hand():
+    scores = [0.9, 0.8, 0.3, 0.7, 0.2, 0.1, 0.0, -1.0]
+    labels = [1, 1, 1, 0, 0, 0, 0, 0]
+    point = operating_point(scores, labels, 0.7)  # 2 of 3 found, 1 of 5 alarms
+    assert point.tpr.value == pytest.approx(2 / 3)
+    assert point.fpr.value == pytest.approx(1 / 5)
+    assert point.precision.value == pytest.approx(2 / 3)
+    assert point.f1.value == pytest.approx(f1_score(labels, np.array(scores) >= 0.7))
+    # Wilson (1927), 1 of 5: centre and half-width by hand.
+    z = 1.959964
+    centre = (0.2 + z**2 / 10) / (1 + z**2 / 5)
+    half = z * math.sqrt(0.2 * 0.8 / 5 + z**2 / 100) / (1 + z**2 / 5)
+    assert point.fpr.low == pytest.approx(centre - half, abs=1e-6)
+    assert point.fpr.high == pytest.approx(centre + half, abs=1e-6)
+    for interval in point[1:]:
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+def test_a_threshold_above_all_scores_has_no_precision():
+    point = operating_point([0.1, 0.2], [0, 1], 5.0)
+    assert math.isnan(point.precision.value)
+    assert (point.tpr.value, point.fpr.value, point.f1.value) == (0, 0, 0)
+
+
+def test_no_operating_point_of_one_class():
+    for call in (lambda: youden([1, 2], [1, 1]), lambda: operating_point([1, 2], [0, 0], 1)):
+        with pytest.raises(InputError, match="no "):
+            call()

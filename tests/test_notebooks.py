@@ -136,8 +136,8 @@ class TestExecution:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"category": "scew"}, "category='scew': known: bottle, carpet, screw"),
-        ({"category": 3}, "category=3: known: bottle, carpet, screw"),
+        ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
+        ({"category": 3}, "category=3: known: bottle, carpet, screw, ksdd2"),
         ({"category": ["screw", None]}, "category=.*: expected one or several, such as 'bottle,"),
         ({"category": ""}, "category='': expected one or several"),
         ({"seeds": "1,two"}, "seeds='1,two': expected whole numbers, such as '42,43'"),

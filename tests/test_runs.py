@@ -50,6 +50,7 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
         "record.json",
         "history.csv",
         "scores.csv",
+        "pixel_pr.csv",
         "noise.csv",
         "weights.pt",
     }

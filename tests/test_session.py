@@ -185,7 +185,7 @@ def test_unknown_and_senseless_parameters_list_the_known():
     injected = "# Parameters\ncategry = 'screw'\n"
     for namespace, message in (
         (parameters(In=["", injected]), "error: unknown parameter 'categry'; known: profile, mod"),
-        (parameters(category="scew"), "category='scew': known: bottle, carpet, screw"),
+        (parameters(category="scew"), "category='scew': known: bottle, carpet, screw, ksdd2"),
         (parameters(time_budget_h="long"), "time_budget_h='long': expected hours"),
         (parameters(previous=3), "previous=3: expected text"),
     ):
@@ -221,7 +221,7 @@ def nothing(monkeypatch, tmp_path):
     ("profile", "attached", "message"),
     [
         ("full", False, "profile 'full' wants a GPU and there is none; on Kaggle: Settings, Acc"),
-        ("quick", False, "'screw' not found .*; on Kaggle: Add Input, then ipythonx/mvtec-ad"),
+        ("quick", False, "'screw' not found .*; on Kaggle: Add Input, ipythonx/mvtec-ad"),
         ("quick", True, "no ImageNet weights for resnet18.*; on Kaggle: Settings, Internet on"),
     ],
 )

@@ -21,6 +21,10 @@ MODELS = {
     "SimpleNet": SIMPLENET,
     "three layers": ModelConfig(layers=(1, 2, 3)),
     "gradient through the map": ModelConfig(stop_map_gradient=False),
+    "GAP + CAM": ModelConfig(score="cam"),
+    "CAM, mixed pooling, scenario B": replace(
+        preset("scenario_b").model, score="cam", cam_pooling="mixed"
+    ),
 }
 
 

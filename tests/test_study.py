@@ -16,7 +16,12 @@ from ssn_lib.study import PROFILES, Study
 def small(mvtec_root, monkeypatch, tmp_path):
     """A study of one epoch on the tiny data set, with an untrained backbone."""
     profile = replace(
-        PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=1, batch_size=4
+        PROFILES["demo"],
+        dataset="mvtec_ad",
+        image_size=(32, 32),
+        strips="ksdd2",
+        epochs=1,
+        batch_size=4,
     )
     monkeypatch.setitem(study.PROFILES, "demo", profile)
     monkeypatch.setattr(study, "_weights", lambda *_: None)
@@ -51,7 +56,7 @@ def test_a_senseless_value_of_a_sweep_is_the_cells_reason(value, small):
 def test_noise_is_drawn_from_every_kind_of_source(small):
     names = ["scenario_a", "learned_noise_v1", "learned_noise_v2", "gradient_ascent"]
     runs = small.run_all(names, ["widget"])
-    assert len(small.noise_profiles(runs)) == len(names)
+    assert len(small.files(runs, "noise.csv")) == len(names)
     figure = small.noise_maps(runs, "widget")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 3 * len(names)
@@ -67,12 +72,12 @@ def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: None)
     runs = small.run_all(["learned_noise_v1"], ["widget"])
     assert runs[0].record.status == "diverged"
-    ((_, history),) = small.histories(runs)
+    ((_, history),) = small.files(runs, "history.csv")
     assert history.empty
     figure = figures.training_curves([(runs[0], history)], "caption", log_loss=True)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "learned_noise_v1 diverged in epoch 1" in labels
-    assert small.noise_profiles(runs) == []
+    assert small.files(runs, "noise.csv") == []
 
 
 def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_path, monkeypatch):
@@ -115,3 +120,32 @@ def test_a_profile_knows_its_own_records(record):
 def test_every_preset_of_a_table_exists():
     named = {*tables.SWAP_PRESETS, *tables.ABLATION_PRESETS, *tables.NOISE_PRESETS}
     assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()
+
+
+def test_strips_are_asked_for_by_the_name_of_what_they_are(ksdd2_root, monkeypatch, tmp_path):
+    profile = replace(PROFILES["demo"], strips="ksdd2", strip_size=(40, 24), epochs=1, batch_size=8)
+    monkeypatch.setitem(study.PROFILES, "demo", profile)
+    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    strips = Study("demo", ksdd2_root, runs_dir=tmp_path / "runs")
+    with pytest.warns(UserWarning, match="not KolektorSDD2 as published"):
+        assert strips.strips == "strips"
+    assert strips.mask_numbers() == [2]
+    runs = [
+        *strips.run_all(("gap_cam", "full_ssn"), [strips.strips]),
+        *strips.sweep("mixed_ssn", "training.supervision.masks", (2, 9), [strips.strips]),
+    ]
+    assert [bool(run.record) for run in runs] == [True, True, True, False]
+    assert "9 masks asked for" in runs[-1].reason
+    assert all(profile.made(run.record) for run in runs[:3])
+    figure = strips.strip_maps(runs)
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[:5]]
+    assert titles[:3] == ["image", "ground truth", "GAP + CAM (labels)"]
+    assert "2 masks" in titles[4]
+    assert len(figure.axes) == 2 * 5  # both defective test images
+
+
+def test_without_strips_their_cells_say_why(small):
+    assert small.mask_numbers() == []
+    (run,) = small.run_all(["gap_cam"], [small.strips])
+    assert (run.category, run.record) == ("ksdd2", None)
+    assert "holds no KolektorSDD2" in run.reason

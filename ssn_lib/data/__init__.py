@@ -17,6 +17,7 @@ from ssn_lib.data.images import (
     normalise,
     read_image,
 )
+from ssn_lib.data.ksdd2 import KSDD2_SIZE, find_ksdd2, is_official, read_ksdd2, warn_of_counts
 from ssn_lib.data.layouts import (
     check_mvtec_counts,
     find_mvtec_category,
@@ -38,7 +39,7 @@ __all__ = [
     "read_image",
 ]
 
-DATASETS = ("mvtec_ad", "folder", "demo")
+DATASETS = ("mvtec_ad", "ksdd2", "folder", "demo")
 KAGGLE_INPUT = Path(os.environ.get("SSN_KAGGLE_INPUT", "/kaggle/input"))  # or a rehearsal's
 
 
@@ -47,7 +48,7 @@ def load_dataset(
     root: Path | str | None = None,
     *,
     category: str | None = None,
-    image_size: tuple[int, int] = (256, 256),
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """A data set, its files listed and paired; images are decoded at first use.
 
@@ -55,28 +56,41 @@ def load_dataset(
         name: one of `DATASETS`.
         root: where it lies. None: SSN_DATA_ROOT, then ./data, then Kaggle's mounts; for "demo", the
             folder it is made in (./data).
-        category: of MVTec AD or of the demo data; a folder is its own category.
-        image_size: (height, width) the images are resized to.
+        category: of MVTec AD or of the demo data ("ksdd2" for its strips); a folder is its own
+            category, KolektorSDD2 is "ksdd2".
+        image_size: (height, width) the images are resized to; None: as published, 640×232 for
+            KolektorSDD2, else 256×256.
 
     Raises:
         InputError: in one line, what is wrong and what to do.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
+    if image_size is None:
+        image_size = KSDD2_SIZE if name == "ksdd2" else (256, 256)
     root = Path(root) if root is not None else None
+    splits: dict[int, Path] = {}
     if name == "folder":
         folder = root or _environment_root()
         if folder is None:
             raise InputError("data set 'folder': give --data-root, the folder of your images")
         train, test = read_folder(folder)
         category = category or folder.resolve().name
+    elif name == "ksdd2" or (name, category) == ("demo", "ksdd2"):
+        folder = demo_root(root) / "ksdd2" if name == "demo" else _find(root, "KolektorSDD2")
+        train, test, splits = read_ksdd2(folder)
+        if name == "ksdd2":
+            if not is_official(train, test):
+                warn_of_counts(folder, train, test)
+            # Other images in this layout are another category, so that no record mistakes them.
+            category = "ksdd2" if is_official(train, test) else folder.resolve().name
     else:
         if category is None:
             raise InputError(f"data set {name!r}: give a category, such as bottle")
         if name == "demo":
             folder = find_mvtec_category(demo_root(root) / "mvtec_ad", category)
         else:
-            folder = _find_mvtec(root, category)
+            folder = _find(root, "MVTec AD", category)
         train, test = read_mvtec(folder)
         if name == "mvtec_ad":
             check_mvtec_counts(folder, len(train), len(test))
@@ -84,7 +98,7 @@ def load_dataset(
         name,
         category,
         folder,
-        ImageSet(tuple(train), image_size),
+        ImageSet(tuple(train), image_size, splits),
         ImageSet(tuple(test), image_size),
     )
 
@@ -93,20 +107,24 @@ def _environment_root() -> Path | None:
     return Path(os.environ["SSN_DATA_ROOT"]) if os.environ.get("SSN_DATA_ROOT") else None
 
 
-def _find_mvtec(root: Path | None, category: str) -> Path:
-    """The category's folder: an explicit root must hold it; else the usual places are tried."""
+def _find(root: Path | None, title: str, category: str | None = None) -> Path:
+    """The folder of MVTec AD's category, or of KolektorSDD2 (None): an explicit root must hold it;
+    else the usual places are tried."""
+
+    def find(place: Path) -> Path:
+        return find_ksdd2(place) if category is None else find_mvtec_category(place, category)
+
     explicit = root or _environment_root()
     if explicit is not None:
-        return find_mvtec_category(explicit, category)
-    places = [Path("data"), Path("data/mvtec_ad")]
+        return find(explicit)
+    places = [Path("data"), Path("data/mvtec_ad")] if category else [Path("data")]
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
         places += sorted(KAGGLE_INPUT.glob(mount))
     for place in places:
         try:
-            return find_mvtec_category(place, category)
+            return find(place)
         except InputError:
             continue
     tried = ", ".join(map(str, places))
-    raise InputError(
-        f"MVTec AD's {category!r} not found (tried {tried}); give --data-root or SSN_DATA_ROOT"
-    )
+    what = title if category is None else f"{title}'s {category!r}"
+    raise InputError(f"{what} not found (tried {tried}); give --data-root or SSN_DATA_ROOT")

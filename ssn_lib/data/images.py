@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -40,10 +40,12 @@ class ImageSet:
     Attributes:
         samples: in a fixed order.
         image_size: (height, width).
+        splits: official files that say whose masks are used, by the number of masks.
     """
 
     samples: tuple[Sample, ...]
     image_size: tuple[int, int]
+    splits: Mapping[int, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -94,7 +96,8 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The samples at those positions, as a set of their own."""
-        part = ImageSet(tuple(self.samples[index] for index in indices), self.image_size)
+        samples = tuple(self.samples[index] for index in indices)
+        part = ImageSet(samples, self.image_size, self.splits)
         for name in ("images", "masks"):  # what is decoded is not decoded again
             if name in vars(self):
                 vars(part)[name] = vars(self)[name][list(indices)]
@@ -178,6 +181,15 @@ def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tens
     area = np.array(mask.resize((width, height), Image.Resampling.BOX))
     marked = area >= 128
     return torch.from_numpy((marked if marked.any() else area > 0).astype(np.uint8))
+
+
+def is_black(path: Path) -> bool:
+    """Whether a mask marks nothing.
+
+    Raises:
+        InputError: naming the file, when it cannot be read.
+    """
+    return not _open(path).convert("L").getbbox()
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -100,19 +100,26 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
     """Training and test samples of a user's own images, in either of two layouts.
 
     Split: `train/good`, `test/good`, `test/<defect>` and, if there are masks, MVTec AD's
-    `ground_truth/<defect>/<name>_mask.png`. Unsplit: `good` (or ok, normal) and, for testing, `bad`
-    (or nok, defect, ...): every fifth good image is kept for the test.
+    `ground_truth/<defect>/<name>_mask.png`. For learning from labels also `train/<defect>`, with
+    masks for as many as you like in `ground_truth_train/<defect>/<name>_mask.png`.
+    Unsplit: `good` (or ok, normal) and, for testing, `bad` (or nok, defect, ...): every fifth good
+    image is kept for the test.
 
     Raises:
-        InputError: neither layout is there, or there is nothing to train on.
+        InputError: neither layout is there, there is nothing to train on, or a mask lies among the
+            images.
     """
     if not folder.is_dir():
         raise InputError(f"data root {folder}: no such folder")
     if (folder / "train").is_dir():
         train = _good_training_images(folder)
+        for kind in _folders(folder / "train"):
+            if kind.name.lower() not in NORMAL_NAMES:
+                masks = folder / "ground_truth_train" / kind.name
+                train += _some_masked(_photographs(kind), masks, kind.name)
         test = []
         for kind in _folders(folder / "test") if (folder / "test").is_dir() else []:
-            images, masks = list_images(kind), folder / "ground_truth" / kind.name
+            images, masks = _photographs(kind), folder / "ground_truth" / kind.name
             if kind.name.lower() in NORMAL_NAMES:
                 test += [Sample(path, 0, "good") for path in images]
             elif masks.is_dir():
@@ -127,13 +134,13 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
             f"{folder}: expected train/good (and test/...), or a folder of good images named "
             f"{', '.join(NORMAL_NAMES)}; found {', '.join(sorted(kinds)) or 'no folders'}"
         )
-    images = list_images(good)
+    images = _photographs(good)
     every = round(1 / OWN_TEST_SHARE)
     train = [Sample(path, 0, "good") for i, path in enumerate(images) if (i + 1) % every]
     test = [Sample(path, 0, "good") for i, path in enumerate(images) if not (i + 1) % every]
     for name in DEFECT_NAMES:
         if name in kinds:
-            test += [Sample(path, 1, name) for path in list_images(kinds[name])]
+            test += [Sample(path, 1, name) for path in _photographs(kinds[name])]
     if not train:
         raise InputError(f"{good}: no images to train on")
     return train, test
@@ -151,11 +158,33 @@ def _good_training_images(folder: Path) -> list[Sample]:
     for name in NORMAL_NAMES:
         good = folder / "train" / name
         if good.is_dir():
-            images = list_images(good)
+            images = _photographs(good)
             if images:
                 return [Sample(path, 0, "good") for path in images]
             raise InputError(f"{good}: no images to train on")
     raise InputError(f"{folder}: expected a folder train/good with the defect-free images")
+
+
+def _photographs(folder: Path) -> list[Path]:
+    """The images of a user's folder, none of which may be a mask."""
+    images = list_images(folder)
+    for path in images:
+        if path.stem.lower().endswith(("_mask", "_gt")):
+            raise InputError(
+                f"{path} is named like a mask and lies among the images: move masks to "
+                f"ground_truth/{folder.name} or ground_truth_train/{folder.name}"
+            )
+    return images
+
+
+def _some_masked(images: list[Path], masks: Path, defect: str) -> list[Sample]:
+    """Defective images, each with its mask where there is one."""
+    drawn = {path: masks / f"{path.stem}_mask.png" for path in images}
+    samples = [
+        Sample(path, 1, defect, mask if mask.is_file() else None) for path, mask in drawn.items()
+    ]
+    _refuse_orphans(samples, masks, defect)
+    return samples
 
 
 def _paired(images: list[Path], masks: Path, defect: str) -> list[Sample]:
@@ -164,8 +193,12 @@ def _paired(images: list[Path], masks: Path, defect: str) -> list[Sample]:
     for sample in samples:
         if not sample.mask.is_file():  # type: ignore[union-attr]
             raise InputError(f"{sample.image}: its mask {sample.mask} is missing")
+    _refuse_orphans(samples, masks, defect)
+    return samples
+
+
+def _refuse_orphans(samples: list[Sample], masks: Path, defect: str) -> None:
     present = set(list_images(masks)) if masks.is_dir() else set()
     orphans = sorted(present - {sample.mask for sample in samples})
     if orphans:
-        raise InputError(f"mask {orphans[0]} has no image of that name in test/{defect}")
-    return samples
+        raise InputError(f"mask {orphans[0]} has no image of that name among those of {defect!r}")

@@ -1,0 +1,89 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Modification 4: mixed supervision
+#
+# **Question.** The original ends with an open step: 90 % labels and 10 % masks, to sharpen the map
+# without the cost of drawing every defect. What do a few masks buy?
+#
+# Every defective training image teaches the score. Those with a mask also teach the map, by
+#
+# $$L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - m_p)
+#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + m_p) + \overline{\omega\, FL(m)},$$
+#
+# with $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, $d_p$ the distance to its edge (borders
+# are drawn by hand, and least certain), and 1 elsewhere. A defective image without a mask takes no
+# loss on the map at all: where its defect lies is not known. Masks are widened to all pixels within
+# a square of 7, gradients clipped to length 1, defective and sound images shown equally often,
+# defective ones also mirrored and turned (Rolih et al., JIMS 2025).
+
+# %% tags=["parameters"]
+profile = "demo"
+data_root = None
+weights_dir = None
+runs_dir = "runs"
+category = None
+seeds = None
+
+# %%
+from ssn_lib import claims, supervision_figures, supervision_tables
+from ssn_lib.study import Study
+
+study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Quality against masks
+#
+# The masks are those of the official split files where there are any; a smaller number is a part of
+# a larger one where they are drawn here.
+
+# %%
+numbers = study.mask_numbers()
+runs = [
+    *study.run_all(("gap_cam", "weak_ssn", "mixed_ssn"), [study.strips]),
+    *study.sweep("mixed_ssn", supervision_tables.MASKS, numbers, [study.strips]),
+    *study.run_all(("full_ssn",), [study.strips]),
+]
+study.save("masks", supervision_tables.masks_curve(runs, study.strips, numbers))
+
+# %%
+study.save(
+    "masks_curve",
+    supervision_figures.masks_curve(runs, study.strips, numbers, study.caption(runs)),
+)
+
+# %% [markdown]
+# ## The maps
+
+# %%
+study.save("masks_maps", study.strip_maps(runs))
+
+# %%
+study.save(
+    "masks_pixel_pr",
+    supervision_figures.pixel_curves(
+        study.files(study.first_seeds(runs, study.strips), "pixel_pr.csv"),
+        study.caption(runs),
+    ),
+)
+
+# %% [markdown]
+# ## The published claim
+
+# %%
+evidence = claims.Evidence(runs, category=study.strips)
+study.save("claims_mixed", claims.judge(claims.MIXED, evidence, study.caption(runs)))
+
+# %%
+study.finish("04_mixed_supervision")

@@ -1,0 +1,119 @@
+"""KolektorSDD2's layout: train/ and test/ with NNNNN.png, each beside its mask NNNNN_GT.png."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ssn_lib.data.images import Sample, is_black, list_images
+from ssn_lib.errors import InputError
+
+# Sound and defective images (Božič et al., Computers in Industry 129, 2021, section 4.1).
+KSDD2_COUNTS = {"train": (2085, 246), "test": (894, 110)}
+KSDD2_SIZE = (640, 232)  # (height, width) that the published runs resize to
+ORIGIN = "https://www.vicos.si/resources/kolektorsdd2/"
+_IMAGE, _MASK = re.compile(r"\d{5}\.png"), re.compile(r"\d{5}_GT\.png")
+
+
+def find_ksdd2(root: Path) -> Path:
+    """The folder that holds train/ and test/: `root`, or a folder in it.
+
+    Raises:
+        InputError: there is none, several, or DatasetNinja's repackaging.
+    """
+    if not root.is_dir():
+        raise InputError(f"data root {root}: no such folder; give --data-root or SSN_DATA_ROOT")
+    homes = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = [home for home in homes if _is_ksdd2(home)]
+    if len(found) > 1:
+        raise InputError(
+            f"data root {root}: {found[0].name} and {found[1].name} both have KolektorSDD2's "
+            "layout; give one of them as --data-root"
+        )
+    if found:
+        return found[0]
+    for home in homes:
+        if (home / "train" / "ann").is_dir() or (home / "train" / "img").is_dir():
+            raise InputError(
+                f"{home} is DatasetNinja's repackaging of KolektorSDD2 (img/ and ann/), which "
+                f"cannot be read; download the original from {ORIGIN}"
+            )
+    raise InputError(
+        f"data root {root} holds no KolektorSDD2: expected train/NNNNN.png with "
+        f"train/NNNNN_GT.png, and test/ likewise ({ORIGIN})"
+    )
+
+
+def read_ksdd2(folder: Path) -> tuple[list[Sample], list[Sample], dict[int, Path]]:
+    """Training samples, test samples, and the split files by their number of masks.
+
+    An image is defective when its mask is not all black. Files of other names are passed over with
+    a warning: the official archive holds `10301 (copy).png` and `10301_GT (copy).png`, and the
+    second, a mask, is easily taken for an image.
+
+    Raises:
+        InputError: an image without its mask or the reverse, no training images.
+    """
+    train, test = (_read_part(folder / name) for name in ("train", "test"))
+    splits = {}
+    for path in sorted(folder.glob("split_weakly_*.pyb")):
+        number = path.stem.removeprefix("split_weakly_")
+        if number.isdigit():
+            splits[int(number)] = path
+    return train, test, splits
+
+
+def is_official(train: list[Sample], test: list[Sample]) -> bool:
+    """Whether there are as many sound and defective images as in KolektorSDD2."""
+    return all(
+        _counts(part) == KSDD2_COUNTS[name] for name, part in (("train", train), ("test", test))
+    )
+
+
+def warn_of_counts(folder: Path, train: list[Sample], test: list[Sample]) -> None:
+    """Say that these are not the official images."""
+    said = ", ".join(
+        f"{name} {_counts(part)[0]} + {_counts(part)[1]} (official "
+        f"{KSDD2_COUNTS[name][0]} + {KSDD2_COUNTS[name][1]})"
+        for name, part in (("train", train), ("test", test))
+    )
+    warnings.warn(f"{folder}: not KolektorSDD2 as published: {said}", stacklevel=3)
+
+
+def _is_ksdd2(folder: Path) -> bool:
+    return (folder / "test").is_dir() and any((folder / "train").glob("*_GT.png"))
+
+
+def _read_part(folder: Path) -> list[Sample]:
+    names = [path.name for path in list_images(folder)]
+    images = [name for name in names if _IMAGE.fullmatch(name)]
+    masks = {name for name in names if _MASK.fullmatch(name)}
+    strays = [name for name in names if name not in masks and not _IMAGE.fullmatch(name)]
+    if strays:
+        warnings.warn(
+            f"{folder}: passed over {len(strays)} files that are not named like NNNNN.png: "
+            f"{', '.join(strays[:3])}",
+            stacklevel=4,
+        )
+    pairs = [(folder / name, folder / f"{Path(name).stem}_GT.png") for name in images]
+    for image, mask in pairs:
+        if mask.name not in masks:
+            raise InputError(f"{image}: its mask {mask.name} is missing")
+    orphans = sorted(masks - {mask.name for _, mask in pairs})
+    if orphans:
+        raise InputError(f"{folder / orphans[0]}: a mask without its image")
+    if not pairs:
+        raise InputError(f"{folder}: no images")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        sound = list(pool.map(is_black, (mask for _, mask in pairs)))
+    return [
+        Sample(image, 0, "good") if black else Sample(image, 1, "defect", mask)
+        for (image, mask), black in zip(pairs, sound, strict=True)
+    ]
+
+
+def _counts(samples: list[Sample]) -> tuple[int, int]:
+    defective = sum(sample.label for sample in samples)
+    return len(samples) - defective, defective

@@ -1,0 +1,218 @@
+"""Tables, figures and claims of Modifications 3 and 4, from records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssn_lib import claims, supervision_figures
+from ssn_lib import supervision_tables as st
+from ssn_lib.claims import Evidence
+from ssn_lib.runs import Outcome
+from ssn_lib.tables import EMPTY
+
+RULES = {claim.id: claim for claim in (*claims.WEAK, *claims.MIXED)}
+
+
+@pytest.fixture
+def run(record):
+    """run(preset, category, changes, **metrics): an outcome."""
+
+    def make(name, category="ksdd2", changes=(), **metrics):
+        return Outcome.of(record(name, category, changes=changes, **metrics))
+
+    return make
+
+
+def row(table, **where):
+    frame = table.frame
+    for key, value in where.items():
+        frame = frame[frame[key] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+# --- tables ---------------------------------------------------------------------------------
+
+
+def test_each_evaluation_of_a_map_has_its_own_row(run):
+    outcomes = [run("gap_cam", **{"AP-loc": 30.0, "sigmoid-AP-loc": 7.0, "flips-AP-loc": 35.0})]
+    table = st.weak_supervision(outcomes, "ksdd2")
+    system = "here, GAP + CAM (labels)"
+    assert row(table, system=system, map="raw")["AP-loc"] == "30.0"
+    assert row(table, system=system, map="sigmoid, as published")["AP-loc"] == "7.0"
+    assert row(table, system=system, map="raw, mean over flips")["AP-loc"] == "35.0"
+    assert row(table, system="GAP + CAM, slides")["AP-loc"] == "7.4"
+    assert row(table, system="here, SSN, weak supervision (labels)")["AP-loc"] == EMPTY
+    assert any("weak_ssn ksdd2: no record" in note for note in table.notes)
+
+
+def test_other_strips_are_not_called_ksdd2(run):
+    outcomes = [run("gap_cam", "kolektor_sdd1")]
+    table = st.weak_supervision(outcomes, "kolektor_sdd1")
+    assert set(table.frame["data"]) == {"KSDD2", "kolektor_sdd1"}
+    assert set(table.frame[table.frame["data"] == "KSDD2"]["system"].str[:4]) == {"GAP ", "SSN,"}
+
+
+def test_the_curve_rises_by_the_number_of_masks(run):
+    outcomes = [run(name) for name in st.MIXED_PRESETS]
+    outcomes += [run("mixed_ssn", changes=(f"{st.MASKS}={n}",)) for n in (126, 16)]
+    points = st.masks_runs(outcomes, "ksdd2", [16, 126])
+    assert [masks for _, _, masks in points] == [
+        "0 of 246",
+        "0 of 246",
+        "16 of 246",
+        "10 % of 246",
+        "126 of 246",
+        "all of 246",
+    ]
+    assert [st.named(outcome) for outcome in outcomes[-2:]] == [
+        f"{st.preset('mixed_ssn').title}, {n} masks" for n in (126, 16)
+    ]
+    table = st.masks_curve(outcomes, "ksdd2", [16, 126])
+    here = table.frame[table.frame["data"] == "KSDD2"]
+    assert len(here) == 5 + 6
+    figure = supervision_figures.masks_curve(outcomes, "ksdd2", [16, 126], "caption")
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["here: KSDD2"].get_xdata()) == pytest.approx(
+        [0, 100 * 16 / 246, 10, 100 * 126 / 246, 100]
+    )
+
+
+def test_the_slides_figures_stand_beside_the_papers(run):
+    table = st.comparison([run("full_ssn", **{"AP-loc": 60.0})], "ksdd2")
+    full = row(table, **{"learns from": "labels and all masks"})
+    assert full["slides, AP-loc"] == "93.0"
+    assert full["papers, AP-loc"] == "81.3 / 82.1"
+    assert full["here, AP-loc"] == "60.0"
+
+
+@pytest.fixture
+def scores():
+    generator = np.random.default_rng(0)
+    labels = np.arange(60) % 3 == 0
+    frame = {"score": generator.normal(size=60) + 2 * labels, "label": labels.astype(int)}
+    return pd.DataFrame(frame | {"map_max": generator.normal(size=60)})
+
+
+def test_thresholds_with_and_without_the_test(run, scores):
+    test = [(run("gap_cam"), scores)]
+    folds = [(run("gap_cam", changes=(f"{st.FOLD}={i}",)), scores + 0.5) for i in range(3)]
+    for _, part in folds:
+        part["label"] = scores["label"]
+    on_test, without = st.chosen_thresholds(test, folds)
+    assert without.point.threshold == pytest.approx(on_test.point.threshold + 0.5)
+    assert on_test.point.tpr.value - on_test.point.fpr.value > (
+        without.point.tpr.value - without.point.fpr.value
+    )
+    assert len(st.chosen_thresholds(test, folds[:2])) == 1  # a fold is missing
+    assert st.chosen_thresholds([], folds) == []
+    table = st.operating_points([on_test], "caption")
+    assert "The folds were not all run" in table.notes[-1]
+    assert len(st.operating_points([on_test, without], "caption").frame) == 3
+
+
+def test_figures_without_runs_say_so(run, scores):
+    for figure in (
+        supervision_figures.roc([], ""),
+        supervision_figures.score_distributions([], [], ""),
+        supervision_figures.pixel_curves([], ""),
+    ):
+        assert "see the tables above" in figure.axes[0].texts[0].get_text().replace("\n", " ")
+
+
+def test_figures_name_both_scores_and_both_maps(run, scores):
+    outcome = run("gap_cam")
+    labels = supervision_figures.roc([(outcome, scores)], "").axes[0].get_legend_handles_labels()[1]
+    assert ["image score" in label for label in labels] == [True, False, False]
+    curves = pd.DataFrame({"recall": [0.5, 1] * 2, "precision": [1, 0.5] * 2})
+    curves["map"] = ["raw"] * 2 + ["sigmoid"] * 2
+    drawn = supervision_figures.pixel_curves([(outcome, curves)], "").axes[0]
+    labels = drawn.get_legend_handles_labels()[1]
+    assert [label.rpartition(", ")[2] for label in labels] == ["raw", "sigmoid as published"]
+
+
+def test_the_best_map_without_masks(run):
+    outcomes = [
+        run("gap_cam", **{"AP-loc": 10.0, "flips-AP-loc": 31.0}),
+        run("weak_ssn", **{"AP-loc": 30.0}),
+        run("full_ssn", **{"AP-loc": 90.0}),
+    ]
+    assert st.best_label_only(outcomes, "ksdd2") == ("gap_cam, over flips", 31.0)
+    assert st.best_label_only(outcomes[-1:], "ksdd2") is None
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+
+def judged(identity, outcomes, category="ksdd2", **more):
+    evidence = Evidence(outcomes, category=category, **more)
+    return claims.judge([RULES[identity]], evidence, "caption").frame.iloc[0]
+
+
+@pytest.mark.parametrize(("found", "verdict"), [(98.4, "reproduced"), (90.0, "not reproduced")])
+def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
+    assert judged("labels-detect", [run("gap_cam", **{"I-AUROC": found})])["verdict"] == verdict
+    other = [run("gap_cam", "kolektor_sdd1", **{"I-AUROC": found})]
+    row = judged("labels-detect", other, "kolektor_sdd1")
+    assert row["verdict"] == "not measurable here"
+    assert f"{found:.1f}" in row["why"]
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "raw", "weak", "verdict"),
+    [
+        (7.0, 30.0, 8.0, "explained otherwise"),
+        (7.0, 8.0, 40.0, "explained otherwise"),
+        (7.0, 8.0, 9.0, "reproduced"),
+    ],
+)
+def test_the_blob(sigmoid, raw, weak, verdict, run):
+    outcomes = [
+        run("gap_cam", **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
+        run("weak_ssn", **{"AP-loc": weak}),
+    ]
+    row = judged("blob", outcomes)
+    assert row["verdict"] == verdict
+    assert "33.4 early and 7.4 at the end" in row["why"]
+
+
+@pytest.mark.parametrize(
+    ("cam", "weak", "mixed", "verdict"),
+    [
+        (7, 20, 40, "reproduced"),
+        (7, 39, 40, "explained otherwise"),
+        (39, 39, 40, "not reproduced"),
+    ],
+)
+def test_the_cure(cam, weak, mixed, verdict, run):
+    values = {"gap_cam": cam, "weak_ssn": weak, "mixed_ssn": mixed}
+    outcomes = [run(name, **{"AP-loc": float(value)}) for name, value in values.items()]
+    assert judged("mixed-cures", outcomes)["verdict"] == verdict
+
+
+def test_the_slides_rows_match_no_table():
+    row = judged("comparison-rows", [])
+    assert row["verdict"] == "not reproduced"
+    assert "45.8 to 82.1" in row["measured"]
+
+
+@pytest.mark.parametrize(("weak", "verdict"), [(92.0, "reproduced"), (80.0, "not reproduced")])
+def test_what_labels_cost(weak, verdict, run):
+    outcomes = [run("gap_cam", **{"AP-det": weak}), run("full_ssn", **{"AP-det": 95.0})]
+    assert judged("labels-cost", outcomes)["verdict"] == verdict
+
+
+def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
+    real = run("gap_cam")
+    test, folds = [(real, scores)], [(real, scores)] * 3
+    points = st.chosen_thresholds(test, folds)
+    assert "TPR" in judged("youden", [real], points=points)["measured"]
+    assert judged("youden", [real], points=points[:1])["verdict"] == "not measurable here"
+    config = real.record.config
+    demo = replace(config, data=replace(config.data, dataset="demo"))
+    drawn = replace(real, record=replace(real.record, config=demo))
+    assert judged("youden", [drawn], points=points)["verdict"] == "not measurable here"
