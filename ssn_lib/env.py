@@ -121,7 +121,12 @@ def _processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """The code's commit, "-dirty" when the package differs from it; None outside a checkout."""
+    """The code's commit, "-dirty" when the package differs from it; None outside a checkout.
+
+    A kernel carries the commit that it was built from in `SSN_GIT_COMMIT`.
+    """
+    if "SSN_GIT_COMMIT" in os.environ:
+        return os.environ["SSN_GIT_COMMIT"]
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -133,7 +138,7 @@ def _git_commit() -> str | None:
         dirty = git("status", "--porcelain", "--", str(here))
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("SSN_GIT_COMMIT")
+        return None
 
 
 def keep_freed_memory() -> None:
