@@ -270,6 +270,9 @@ class TestPush:
         book = json.loads(sent["text"])
         assert book["metadata"]["kernelspec"]["name"] == "python3"
         assert all(not cell.get("outputs") for cell in book["cells"])
+        kernel.build({}, resume=True, repository=repository)
+        kaggle(repository, KAGGLE_API_TOKEN="a token")
+        assert kaggle.asked[-1][1]["kernelDataSources"] == ["somebody/supersimplenet-evolved"]
 
     def test_without_credentials_the_cli_says_where_to_put_them(self, repository, kaggle):
         said = kaggle(repository)
@@ -358,7 +361,9 @@ def test_a_damaged_archive_ends_the_session_in_one_line(repository, kaggle_machi
     script = "\n".join(c["source"] for c in built(repository)["cells"][1:4])
     position = script.index('ARCHIVE = """') + 1000
     script = f"{script[:position]}??{script[position + 2 :]}"
-    said = kaggle_machine(["-c", script])
+    path = repository / "damaged.py"
+    path.write_text(script)
+    said = kaggle_machine([], path)
     assert said.returncode == 1
     message = "error: the embedded archive is damaged; build it again: make kernel\n"
     assert said.stderr == message
