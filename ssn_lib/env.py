@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -153,3 +154,8 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def progress_interval_s() -> int:
+    """Seconds between two states of a progress bar: a log keeps every one, hours of them."""
+    return 1 if sys.stderr.isatty() else 10

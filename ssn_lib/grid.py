@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
-from ssn_lib import runs
+from ssn_lib import env, runs
 from ssn_lib.config import RunConfig, changes
 from ssn_lib.data import Dataset, load_dataset
 from ssn_lib.errors import InputError, OutOfTime
@@ -239,6 +239,7 @@ def _progress(client: Client, tasks: Sequence[Task]) -> Iterator[Callable[[str, 
         total=sum(task.config.training.epochs for task in tasks),
         desc=f"0 of {len(tasks)} runs",
         unit="epoch",
+        mininterval=env.progress_interval_s(),
         dynamic_ncols=True,
     ) as bar:
 
@@ -246,8 +247,7 @@ def _progress(client: Client, tasks: Sequence[Task]) -> Iterator[Callable[[str, 
             done[run_id] = epochs
             if finished is not None:
                 bar.set_description(f"{finished} of {len(tasks)} runs", refresh=False)
-            bar.n = sum(done.values())
-            bar.refresh()
+            bar.update(sum(done.values()) - bar.n)  # less than before where a worker died
 
         mine = {task.config.run_id for task in tasks}
 

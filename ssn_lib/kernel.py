@@ -29,6 +29,7 @@ OWNER_UNSET = "INSERT_OWNER_HERE"
 # As of Kaggle's CLI; a name beside them is a misspelling, which it would pass over.
 _BOOLEANS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
 _SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+_OTHERS = ("id_no", "keywords", "docker_image", "docker_image_pinning_type")
 _TEXTS = ("id", "title", "code_file", "language", "kernel_type", "machine_shape")
 
 
@@ -148,7 +149,7 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise InputError(f"{METADATA}: {name} = {metadata[name]!r}: {wanted}")
 
     for name in metadata:
-        if name not in (*_TEXTS, *_BOOLEANS, *_SOURCES):
+        if name not in (*_TEXTS, *_BOOLEANS, *_SOURCES, *_OTHERS):
             raise InputError(f"{METADATA}: unknown field {name!r}")
     for name in _TEXTS:
         if not isinstance(metadata[name], str):

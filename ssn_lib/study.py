@@ -578,6 +578,9 @@ def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]
         raise InputError(
             f"{path.name} failed: {error.ename}: {error.evalue} (see {unfinished})"
         ) from None
+    except (OSError, RuntimeError) as error:  # a full disk; a kernel that died
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{path.name} could not be executed: {reason}") from None
     if not done.exists():
         raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
     unfinished.replace(executed)

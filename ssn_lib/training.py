@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -133,7 +132,7 @@ def fit(
             desc=progress,
             disable=progress is None,
             unit="step",
-            mininterval=1 if sys.stderr.isatty() else 10,  # a log keeps every line
+            mininterval=env.progress_interval_s(),
             dynamic_ncols=True,
         ) as bar:
             for number in range(first + 1, config.epochs + 1):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 from pathlib import Path
 
 import jupytext
 import papermill
 import pytest
+from nbclient.exceptions import DeadKernelError
 
 from ssn_lib import study
 from ssn_lib.errors import InputError
@@ -109,6 +111,24 @@ class TestExecution:
     def test_a_failing_cell_is_one_line(self, repository, tmp_path):
         repository("# %%\nraise ValueError('broken')\n")
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
+            study.study("demo", runs_dir=tmp_path / "runs")
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+            (DeadKernelError("Kernel died"), "Kernel died"),
+        ],
+    )
+    def test_a_full_disk_or_a_dead_kernel_is_one_line(
+        self, error, said, repository, tmp_path, monkeypatch
+    ):
+        def fail(*_, **__):
+            raise error
+
+        repository("")
+        monkeypatch.setattr(papermill, "execute_notebook", fail)
+        with pytest.raises(InputError, match=f"01_small.ipynb could not be executed: {said}$"):
             study.study("demo", runs_dir=tmp_path / "runs")
 
     def test_a_missing_parameter_is_an_error(self, repository, tmp_path):
