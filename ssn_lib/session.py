@@ -19,8 +19,9 @@ from ssn_lib import data, env, grid
 from ssn_lib.backbone import weights_files
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
+from ssn_lib.parameters import refuse_unknown
 from ssn_lib.runs import KEPT_FILES, read_record
-from ssn_lib.study import Study, refuse_unknown_parameters, study
+from ssn_lib.study import Study, study
 from ssn_lib.training import epochs_in
 
 RUNS = Path("runs")
@@ -62,7 +63,7 @@ class Session:
         names = [name for name in cls.__dataclass_fields__ if name != "started"]
         session = cls(**{name: namespace[name] for name in names}, started=time.time())
         try:
-            refuse_unknown_parameters(namespace, names)
+            refuse_unknown(namespace, names)
             session.check()
         except InputError as error:
             _stop(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
@@ -28,6 +27,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
 from ssn_lib.model import SuperSimpleNet
+from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
 
@@ -125,11 +125,11 @@ class Study:
                 raise InputError(f"{name}={value!r}: expected a folder")
         self.runs_dir = Path(self.runs_dir)
         known = (*CATEGORIES, STRIPS)
-        self.categories = _listed("category", self.category, "bottle,screw") or known
+        self.categories = listed("category", self.category, "bottle,screw") or known
         for name in self.categories:
             if name not in known:
                 raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
-        seeds = _listed("seeds", self.seeds, "42,43") or self.profile.seeds
+        seeds = listed("seeds", self.seeds, "42,43") or self.profile.seeds
         if not all(str(seed).isdecimal() for seed in seeds):
             raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
         self._seeds = tuple(map(int, seeds))
@@ -145,7 +145,7 @@ class Study:
         """
         if Path.cwd() == REPOSITORY / "notebooks":
             os.chdir(REPOSITORY)
-        refuse_unknown_parameters(namespace)
+        refuse_unknown(namespace, PARAMETERS)
         values = {name: namespace[name] for name in PARAMETERS if name in namespace}
         return cls(values.pop("profile"), **values)
 
@@ -153,12 +153,6 @@ class Study:
     def profile(self) -> Profile:
         """The profile of that name."""
         return PROFILES[self.profile_name]
-
-    def _root(self, name: str) -> Path | None:
-        """Where a data set lies, None for the usual places. The demo data are made in ./data."""
-        if name == "demo":
-            return Path("data").resolve()
-        return None if self.data_root is None else Path(self.data_root).resolve()
 
     @cached_property
     def out_dir(self) -> Path:
@@ -380,6 +374,12 @@ class Study:
         record = outcome.record
         return runs.load_run(self.folder(record), self.weights(record.config.model.backbone))
 
+    def _root(self, name: str) -> Path | None:
+        """Where a data set lies, None for the usual places. The demo data are made in ./data."""
+        if name == "demo":
+            return Path("data").resolve()
+        return None if self.data_root is None else Path(self.data_root).resolve()
+
     def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[Outcome]:
         """The outcomes of those presets, categories and changes, each with every seed."""
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
@@ -482,31 +482,6 @@ def study(
     _summary(profile, saved, here.out_dir)
 
 
-def refuse_unknown_parameters(
-    namespace: Mapping[str, Any], known: Sequence[str] = PARAMETERS
-) -> None:
-    """Raise when papermill gave a notebook a parameter that it has not: papermill only warns.
-
-    Args:
-        namespace: the notebook's `globals()`; in `In` stand the cells that were executed, among
-            them the one that papermill added.
-        known: its parameters.
-
-    Raises:
-        InputError: naming the parameter and the known ones.
-    """
-    for cell in namespace.get("In", ()):
-        if cell.startswith("# Parameters\n"):
-            for name in _assigned(cell):
-                if name not in known:
-                    raise InputError(f"unknown parameter {name!r}; known: {', '.join(known)}")
-
-
-def _assigned(source: str) -> list[str]:
-    targets = [n.targets[0] for n in ast.parse(source).body if isinstance(n, ast.Assign)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
 @contextlib.contextmanager
 def _environment(scheduler: str | None, deadline: float | None) -> Iterator[None]:
     """What a study's notebooks see of how they are run."""
@@ -525,18 +500,6 @@ def _set_environment(values: Mapping[str, Any]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = str(value)
-
-
-def _listed(name: str, value: Any, example: str) -> tuple[str, ...] | None:
-    """The items of a parameter that is one or several: a number, text with commas, a list."""
-    if value is None:
-        return None
-    items = value.split(",") if isinstance(value, str) else value
-    items = items if isinstance(items, (list, tuple)) else [items]
-    texts = [str(item).strip() for item in items if isinstance(item, (str, int))]
-    if not items or len(texts) != len(items) or not all(texts):
-        raise InputError(f"{name}={value!r}: expected one or several, such as {example!r}")
-    return tuple(texts)
 
 
 @cache
