@@ -88,7 +88,7 @@ class Evidence:
         if diverged:
             return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
         first, last = (sum(loss[i] for _, loss in runs) / len(runs) for i in (0, -1))
-        told = f"loss {first:.2g} → {last:.2g} in {runs[0][0].epochs_done} epochs"
+        told = f"loss {first:.3g} → {last:.3g} in {runs[0][0].epochs_done} epochs"
         if last < SATURATED_LOSS:
             return "saturated", told
         if last < tables.LEARNED_LOSS:

@@ -117,7 +117,7 @@ def test_nothing_is_compared_with_a_training_that_has_not_learned(evidence):
     )
     row = judged("v2-detection", made)
     assert row["verdict"] == "not measurable here"
-    assert "Scenario A has not learned yet (loss 2.00 → 1.08 in 10 epochs)" in row["why"]
+    assert "Scenario A has not learned yet (loss 2 → 1.08 in 10 epochs)" in row["why"]
     assert "A 50.0; v2 as published 70.0" in row["why"]
 
 
