@@ -6,8 +6,8 @@ A claim is data and one rule; no verdict is typed by hand, and adding a claim is
 - Two means differ when they are further apart than twice the standard error that the published
   deviation between seeds gives them (`margin`): 5.5 points of I-AUROC for single runs.
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
-  everywhere; it has *collapsed* when it diverged or ended above where it began. Else it is
-  undecided: it was too short.
+  everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
+  *collapsed* when it diverged or ended above where it began. Else it is undecided: too short.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 
 from ssn_lib import tables
 from ssn_lib.efficiency import Comparison, Spread
+from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.supervision_tables import (
     KSDD2,
@@ -31,9 +32,11 @@ from ssn_lib.supervision_tables import (
 )
 
 SCREW = "screw"
+SATURATED_LOSS = 0.01 * ignorance_loss(True)
 CHANCE = 0.05  # a cost differs when a sign test finds less than this
 FULL = "`python -m ssn_lib study --profile full --only {}` decides it"
 
+State = Literal["learned", "saturated", "collapsed", "undecided"]
 Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
 
 
@@ -71,7 +74,7 @@ class Evidence:
             raise _MissingError(f"no record of {name}, {self.category}, on real images")
         return _mean(known)
 
-    def state(self, name: str) -> tuple[Literal["learned", "collapsed", "undecided"], str]:
+    def state(self, name: str) -> tuple[State, str]:
         """How a preset's trainings ended, all seeds together, and that in words."""
         runs = [
             (outcome.record, history["loss"].tolist())
@@ -85,7 +88,9 @@ class Evidence:
         if diverged:
             return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
         first, last = (sum(loss[i] for _, loss in runs) / len(runs) for i in (0, -1))
-        told = f"loss {first:.2f} → {last:.2f} in {runs[0][0].epochs_done} epochs"
+        told = f"loss {first:.3g} → {last:.3g} in {runs[0][0].epochs_done} epochs"
+        if last < SATURATED_LOSS:
+            return "saturated", told
         if last < tables.LEARNED_LOSS:
             return "learned", told
         return ("collapsed" if last > first else "undecided"), told
@@ -145,8 +150,8 @@ def judge(claims: Sequence[Claim], evidence: Evidence, caption: str) -> tables.T
     )
     if evidence.histories:
         notes += (
-            "Learned: the last loss lies 10 % below that of answering 0 everywhere; collapsed: "
-            "diverged, or ended above its start.",
+            "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
+            "below 1 % of it; collapsed: diverged, or ended above its start.",
         )
     return tables.Table("Published claims", pd.DataFrame(rows), notes)
 
@@ -184,7 +189,12 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     if stated == "collapsed":
         return Finding(told, "reproduced", "the rule as stated collapses too")
     if published == "collapsed":
-        why = "as stated it learns; published were cancelling gradients: the detector never trained"
+        why = "published were cancelling gradients: the detector never trained; as stated "
+        why += (
+            "it wins at once, and the generator is left without a gradient"
+            if stated == "saturated"
+            else "it learns"
+        )
         return Finding(told, "explained otherwise", why)
     return Finding(told, "not reproduced", "neither form collapses")
 
@@ -194,12 +204,12 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     v2, v2_told = evidence.state("learned_noise_v2")
     told = f"as stated: v1 {v1_told}; v2 {v2_told}"
     if v2 == "collapsed":
-        return Finding(told, "not reproduced", "v2 collapses too")
+        return Finding(told, "not reproduced", f"v2 as stated collapses; v1 has {v1}")
     if "undecided" in (v1, v2):
         raise _MissingError(f"{told}: too short; {FULL.format('02')}")
     if v1 == "collapsed":
         return Finding(told, "reproduced", "v1 collapses, v2 learns")
-    why = "v1 as stated learns too; the published v1 failed for its cancelled gradients"
+    why = f"v1 as stated has {v1}; the published v1 failed for its cancelled gradients"
     return Finding(told, "explained otherwise", why)
 
 

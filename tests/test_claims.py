@@ -14,7 +14,7 @@ from ssn_lib.efficiency import Comparison, Efficiency, Spread
 from ssn_lib.runs import Outcome
 
 RULES = {claim.id: claim for claim in claims.LEARNED_NOISE}
-LEARNS, RISES, SHORT, DIVERGES = [2.0, 0.5], [2.0, 9.0], [2.0, 1.08], None
+LEARNS, RISES, SHORT, DIVERGES, VANISHES = [2.0, 0.5], [2.0, 9.0], [2.0, 1.08], None, [2.0, 1e-3]
 
 
 def judged(identity, evidence):
@@ -45,6 +45,7 @@ def evidence(record):
         (RISES, RISES, "reproduced"),
         (DIVERGES, LEARNS, "reproduced"),
         (LEARNS, RISES, "explained otherwise"),
+        (VANISHES, RISES, "explained otherwise"),
         (LEARNS, LEARNS, "not reproduced"),
         (SHORT, RISES, "not measurable here"),
     ],
@@ -68,6 +69,13 @@ def test_v1_collapses(stated, published, verdict, evidence):
 def test_v2_stabilises(v1, v2, verdict, evidence):
     made = evidence(learned_noise_v1=v1, learned_noise_v2=v2)
     assert judged("v2-stabilises", made)["verdict"] == verdict
+
+
+def test_a_detector_that_wins_at_once_is_said(evidence):
+    made = evidence(learned_noise_v1=VANISHES, learned_noise_v1_published=RISES)
+    assert "without a gradient" in judged("v1-collapses", made)["why"]
+    made = evidence(learned_noise_v1=VANISHES, learned_noise_v2=RISES)
+    assert judged("v2-stabilises", made)["why"].endswith("v1 has saturated")
 
 
 def test_all_seeds_count(evidence, record):
@@ -109,7 +117,7 @@ def test_nothing_is_compared_with_a_training_that_has_not_learned(evidence):
     )
     row = judged("v2-detection", made)
     assert row["verdict"] == "not measurable here"
-    assert "Scenario A has not learned yet (loss 2.00 → 1.08 in 10 epochs)" in row["why"]
+    assert "Scenario A has not learned yet (loss 2 → 1.08 in 10 epochs)" in row["why"]
     assert "A 50.0; v2 as published 70.0" in row["why"]
 
 
