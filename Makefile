@@ -4,7 +4,7 @@ PROFILE ?= demo
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: study test report bench notebooks clean
+.PHONY: study test report kernel bench notebooks clean
 
 study: $(VENV)/.ready
 	$(RUN) -m ssn_lib study --profile $(PROFILE)
@@ -17,12 +17,17 @@ test: $(VENV)/.ready-test
 report: $(VENV)/.ready
 	$(RUN) -m ssn_lib report
 
+# OWNER=name sets the kernel's owner, once; RESUME=1 lets it go on from its previous version.
+kernel: $(VENV)/.ready
+	$(RUN) -m ssn_lib kaggle build $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume)
+	$(RUN) -m ssn_lib kaggle check
+
 bench: $(VENV)/.ready
 	$(RUN) -m ssn_lib bench
 
 # After editing a notebook's .py: bring its .ipynb up to date.
 notebooks: $(VENV)/.ready
-	$(VENV)/bin/jupytext --to ipynb --update notebooks/*.py
+	$(VENV)/bin/jupytext --to ipynb --update notebooks/[0-9]*.py
 
 # The stamp is written last: a set-up that was interrupted is repeated.
 $(VENV)/.ready: requirements.txt pyproject.toml
@@ -32,7 +37,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(RUN) -m pip install --quiet pytest hypothesis ruff
+	$(RUN) -m pip install --quiet pytest hypothesis ruff "dask[distributed]"
 	touch $@
 
 clean:

@@ -37,12 +37,14 @@ profile = "demo"
 data_root = None
 weights_dir = None
 runs_dir = "runs"
+category = None
+seeds = None
 
 # %%
 from ssn_lib import claims, supervision_figures, supervision_tables
 from ssn_lib.study import Study
 
-study = Study(profile, data_root, weights_dir, runs_dir)
+study = Study.of_notebook(globals())
 
 # %% [markdown]
 # ## How the published run went

@@ -135,8 +135,7 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     Raises:
         InputError: listing every place tried.
     """
-    url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
-    names = (url.rsplit("/", 1)[1], f"{name}_layers123.pth")
+    url, names = _url(name), weights_files(name)
     if weights != "imagenet":
         given = Path(weights)
         if given.is_file():
@@ -161,6 +160,15 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
             "failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
         ) from None
     return hub / names[0]
+
+
+def weights_files(name: str) -> tuple[str, str]:
+    """What a file of the backbone's weights may be called: torchvision's name, or cut."""
+    return _url(name).rsplit("/", 1)[1], f"{name}_layers123.pth"
+
+
+def _url(name: str) -> str:
+    return torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
 
 
 def _ask_whether_reachable(url: str) -> None:

@@ -1,10 +1,12 @@
-"""The command line: `python -m ssn_lib run|evaluate|predict|study|bench|report`."""
+"""The command line: `python -m ssn_lib run|evaluate|predict|study|bench|report|kaggle`."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -82,6 +84,10 @@ def _study(options: argparse.Namespace) -> None:
         weights_dir=options.weights_dir,
         runs_dir=options.runs_dir,
         only=tuple(options.only.split(",")) if options.only else (),
+        category=options.category,
+        seeds=options.seeds,
+        scheduler=options.scheduler,
+        deadline=time.time() + options.hours * 3600 if options.hours is not None else None,
     )
 
 
@@ -98,6 +104,31 @@ def _report(options: argparse.Namespace) -> None:
 
     for path in report(options.add_runs):
         print(path)
+
+
+def _kaggle_build(options: argparse.Namespace) -> None:
+    from ssn_lib import kernel
+
+    parameters = {name: _literal(value) for name, value in options.parameter}
+    print(kernel.build(parameters, owner=options.owner, resume=options.resume))
+
+
+def _kaggle_check(options: argparse.Namespace) -> None:
+    from ssn_lib import kernel
+
+    print(kernel.check())
+    if kernel.owner_is_set():
+        print("ready: kaggle kernels push")
+    else:
+        print("before it is pushed, name its owner once: make kernel OWNER=<your name on Kaggle>")
+
+
+def _literal(text: str) -> object:
+    """A parameter's value as papermill's -p reads it: a number, None, or text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
@@ -157,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("study", _study, "Run the study's notebooks.")
     sub.add_argument("--profile", default="demo")
     sub.add_argument("--only", help="notebook numbers, such as 01,03")
+    sub.add_argument("--category", help="only these, such as bottle,screw")
+    sub.add_argument("--seeds", help="instead of the profile's, such as 42,43")
+    sub.add_argument("--hours", type=float, help="begin no epoch that would end later than that")
+    sub.add_argument(
+        "--scheduler", help="spread the runs: a Dask scheduler's address, or local (all GPUs here)"
+    )
     _add_weights_dir(sub)
     _add_data_root(sub)
     _add_runs_dir(sub)
@@ -166,6 +203,26 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("report", _report, "Redraw figures/ from the records in results/.")
     sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
+
+    sub = commands.add_parser("kaggle", help="The kernel that runs the study on Kaggle.")
+    actions = sub.add_subparsers(required=True, metavar="ACTION")
+    sub = actions.add_parser("build", help="Build it from the repository.")
+    sub.set_defaults(command=_kaggle_build)
+    sub.add_argument("--owner", help="your name on Kaggle; kept in kernel-metadata.json")
+    sub.add_argument(
+        "--resume", action="store_true", help="attach the previous version's output, to go on"
+    )
+    sub.add_argument(
+        "-p",
+        dest="parameter",
+        action="append",
+        default=[],
+        nargs=2,
+        metavar=("NAME", "VALUE"),
+        help="a value for its parameters cell: -p profile quick",
+    )
+    sub = actions.add_parser("check", help="Check what `kaggle kernels push` would send.")
+    sub.set_defaults(command=_kaggle_check)
     return parser
 
 

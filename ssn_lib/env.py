@@ -8,10 +8,14 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from ssn_lib.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
@@ -23,6 +27,51 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def check_gpus() -> list[str]:
+    """What every GPU is, after one real operation on each; empty without any.
+
+    Raises:
+        InputError: one that this build of PyTorch cannot use, and what to do.
+    """
+    described = []
+    built_for = torch.cuda.get_arch_list()
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        capability = (properties.major, properties.minor)
+        name = f"{properties.name}, capability {properties.major}.{properties.minor}"
+        if not is_built_for(capability, built_for):
+            raise InputError(
+                f"{name}: PyTorch {torch.__version__} is built for {' '.join(built_for)}; choose "
+                "another GPU (on Kaggle: GPU T4 x2) or a build for this one (for a P100: cu126)"
+            )
+        try:
+            ones = torch.ones(64, 64, device=f"cuda:{index}")
+            right = (ones @ ones).sum().item() == 64**3
+        except RuntimeError as error:
+            raise InputError(f"{name}: {str(error).splitlines()[0]}; restart the session") from None
+        if not right:
+            raise InputError(f"{name}: it multiplies wrongly; restart the session")
+        described.append(f"{name}, {properties.total_memory / 2**30:.0f} GiB")
+    return described
+
+
+def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
+    """Whether a build for those (`torch.cuda.get_arch_list()`) runs on a GPU of that capability.
+
+    Machine code (sm_75) runs on its own major version from its minor one on; compute_75 is
+    translated for everything later.
+    """
+    for architecture in architectures:
+        kind, _, number = architecture.partition("_")
+        digits = number.rstrip("af")  # sm_90a
+        version = (int(digits[:-1]), int(digits[-1]))
+        if kind == "compute" and version <= capability:
+            return True
+        if kind == "sm" and version[0] == capability[0] and version[1] <= capability[1]:
+            return True
+    return False
 
 
 def generator(on: torch.device | str, *seeds: int) -> torch.Generator:
@@ -73,7 +122,12 @@ def _processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """The code's commit, "-dirty" when the package differs from it; None outside a checkout."""
+    """The code's commit, "-dirty" when the package differs from it; None outside a checkout.
+
+    A kernel carries the commit that it was built from in `SSN_GIT_COMMIT`.
+    """
+    if "SSN_GIT_COMMIT" in os.environ:
+        return os.environ["SSN_GIT_COMMIT"]
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -85,7 +139,7 @@ def _git_commit() -> str | None:
         dirty = git("status", "--porcelain", "--", str(here))
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("SSN_GIT_COMMIT")
+        return None
 
 
 def keep_freed_memory() -> None:
@@ -100,3 +154,8 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def progress_interval_s() -> int:
+    """Seconds between two states of a progress bar: a log keeps every one, hours of them."""
+    return 1 if sys.stderr.isatty() else 10

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The exception a user is meant to read, and the one that ends a run before its time."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message and ends with exit code 2; nothing else is caught there.
     """
+
+
+class OutOfTime(Exception):
+    """The time budget is spent: no error, what is done is saved and goes on another time."""

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and one process at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ssn_lib.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nothing is held
+    fcntl = None
 
 
 @contextlib.contextmanager
@@ -43,3 +48,40 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all; see `written_whole`."""
     with written_whole(path) as file:
         file.write(text.encode())
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock file during the block, after waiting for the process that holds it.
+
+    The system lets go of it when its process dies; the file is removed at the end.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path}: {error.strerror}; free space or choose another folder"
+            ) from None
+        with file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(path, file):  # the one before removed it while this one waited
+                continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

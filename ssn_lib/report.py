@@ -12,17 +12,9 @@ from ssn_lib import claims, figures, supervision_figures, supervision_tables, ta
 from ssn_lib.efficiency import keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.runs import Outcome, read_record
+from ssn_lib.runs import KEPT_FILES, Outcome, read_record
 from ssn_lib.study import PROFILES, REPOSITORY, Study, save
 
-KEPT_FILES = (
-    "record.json",
-    "history.csv",
-    "scores.csv",
-    "held_out.csv",
-    "pixel_pr.csv",
-    "noise.csv",
-)
 # The README's part between these two lines is written by `report`: these tables.
 SHOWN = (
     "published_start",

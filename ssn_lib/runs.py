@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,7 +37,7 @@ from ssn_lib.config import (
 )
 from ssn_lib.data import Dataset, ImageSet, load_dataset, normalise
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text, written_whole
+from ssn_lib.files import held, write_text, written_whole
 from ssn_lib.folding import fuse
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
@@ -47,6 +48,15 @@ from ssn_lib.training import Epoch, History, fit, kept_and_left
 SCHEMA = 1
 NOISE_IMAGES = 8
 PR_POINTS = 400
+# What is kept of a run, beside its weights.
+KEPT_FILES = (
+    "record.json",
+    "history.csv",
+    "scores.csv",
+    "held_out.csv",
+    "pixel_pr.csv",
+    "noise.csv",
+)
 _NOISE_SEED = -3  # beside those of `training`
 
 
@@ -178,15 +188,18 @@ def run(
     *,
     weights: str | Path | None = "imagenet",
     progress: bool = True,
+    before_epoch: Callable[[History], None] | None = None,
 ) -> Record:
     """Train and evaluate, or answer from the record when this run is finished.
 
     A killed run goes on from its last whole epoch and ends with the numbers of an unbroken one.
+    Two processes never train the same run: the second waits for the first one's record.
 
     Args:
         config: from `configure`, for this data set.
         runs_dir: the run's folder is made in it.
         weights: of the backbone, as for `SuperSimpleNet`.
+        before_epoch: as for `fit`; also called before anything costly is begun.
 
     Raises:
         InputError: an image cannot be read, there are no weights, the folder cannot be written.
@@ -194,6 +207,22 @@ def run(
     folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
         return read_record(folder)
+    if before_epoch is not None:
+        before_epoch(History())
+    with held(folder / ".lock"):
+        if (folder / "record.json").exists():  # made by the process that held it
+            return read_record(folder)
+        return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+
+
+def _train_and_evaluate(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> Record:
     # Known before an hour of training, not after it.
     _check_writable(folder)
     for part in (dataset.train, dataset.test):
@@ -204,7 +233,7 @@ def run(
     device = env.device()
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
-        train, training = _taught(config, dataset, runs_dir, weights, progress)
+        train, training = _taught(config, dataset, folder.parent, weights, progress, before_epoch)
     started = time.perf_counter()
     history = fit(
         model,
@@ -214,6 +243,7 @@ def run(
         checkpoint=folder / "checkpoint.pt",
         device=device,
         progress=f"{config.preset} {config.data.category}" if progress else None,
+        before_epoch=before_epoch,
     )
     trained = time.perf_counter()
     record = _finish(config, dataset, model, history, folder, device, trained - started)
@@ -278,6 +308,7 @@ def _taught(
     runs_dir: Path,
     weights: str | Path | None,
     progress: bool,
+    before_epoch: Callable[[History], None] | None,
 ) -> tuple[ImageSet, TrainingConfig]:
     """The training images with masks from the maps of the teacher's network, and what `fit` is to
     do with them. The teacher is a run of its own, trained here if it is not there yet."""
@@ -294,7 +325,14 @@ def _taught(
             supervision=replace(chosen.training.supervision, fold=supervision.fold),
         ),
     )
-    record = run(teacher, dataset, runs_dir, weights=weights, progress=progress)
+    record = run(
+        teacher,
+        dataset,
+        runs_dir,
+        weights=weights,
+        progress=progress,
+        before_epoch=before_epoch,
+    )
     if record.status != "completed":
         raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
     folder = runs_dir / record.run_id

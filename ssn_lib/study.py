@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import env, figures, runs, supervision_figures, supervision_tables, tables
+from ssn_lib import env, figures, grid, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
-from ssn_lib.config import assignment, changes, nearest, preset
-from ssn_lib.data import Dataset, load_dataset, normalise
+from ssn_lib.config import assignment, nearest, preset
+from ssn_lib.data import Dataset, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
 from ssn_lib.model import SuperSimpleNet
+from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
 STRIPS = "ksdd2"
+# What a notebook's parameters cell may hold; the first four are in every one.
+PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
+# How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
+_SCHEDULER, _DEADLINE = "SSN_SCHEDULER", "SSN_DEADLINE"
 
 
 @dataclass(frozen=True)
@@ -88,19 +96,58 @@ class Study:
     Attributes:
         data_root, weights_dir: None for the usual places.
         runs_dir: holds the runs, shared by all profiles.
+        category: only these of the study's, one name or several separated by commas; None for all.
+        seeds: instead of the profile's, a number or several separated by commas.
+        categories: the names in `category`.
+        scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
+        deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
     """
 
     profile_name: str = "demo"
     data_root: str | Path | None = None
     weights_dir: str | Path | None = None
     runs_dir: str | Path = "runs"
+    category: str | None = None
+    seeds: int | str | None = None
+    scheduler: str | None = field(default_factory=lambda: os.environ.get(_SCHEDULER))
+    deadline: float | None = field(
+        default_factory=lambda: float(os.environ[_DEADLINE]) if _DEADLINE in os.environ else None
+    )
     saved: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.profile_name not in PROFILES:
-            hint = nearest(self.profile_name, PROFILES)
+        if not isinstance(self.profile_name, str) or self.profile_name not in PROFILES:
+            hint = nearest(str(self.profile_name), PROFILES)
             raise InputError(f"unknown profile {self.profile_name!r}: {hint}")
+        for name in ("data_root", "weights_dir", "runs_dir"):
+            value = getattr(self, name)
+            if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
+                raise InputError(f"{name}={value!r}: expected a folder")
         self.runs_dir = Path(self.runs_dir)
+        known = (*CATEGORIES, STRIPS)
+        self.categories = listed("category", self.category, "bottle,screw") or known
+        for name in self.categories:
+            if name not in known:
+                raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
+        seeds = listed("seeds", self.seeds, "42,43") or self.profile.seeds
+        if not all(str(seed).isdecimal() for seed in seeds):
+            raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
+        self._seeds = tuple(map(int, seeds))
+
+    @classmethod
+    def of_notebook(cls, namespace: Mapping[str, Any]) -> Study:
+        """The study of a notebook, from its parameters; the notebook's `globals()` are given.
+
+        A notebook that was opened in `notebooks/` works in the repository's root, as all do.
+
+        Raises:
+            InputError: a parameter that papermill was given is unknown or makes no sense.
+        """
+        if Path.cwd() == REPOSITORY / "notebooks":
+            os.chdir(REPOSITORY)
+        refuse_unknown(namespace, PARAMETERS)
+        values = {name: namespace[name] for name in PARAMETERS if name in namespace}
+        return cls(values.pop("profile"), **values)
 
     @property
     def profile(self) -> Profile:
@@ -119,8 +166,7 @@ class Study:
         # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
         if category in (STRIPS, vars(self).get("strips")):
             name, size, category = profile.strips, profile.strip_size, STRIPS
-        # The demo data are made in ./data, wherever the real data lie.
-        return _dataset(name, None if name == "demo" else self.data_root, category, size)
+        return grid.dataset(name, self._root(name), category, size)
 
     @cached_property
     def strips(self) -> str:
@@ -157,24 +203,19 @@ class Study:
         """
         self.weights("resnet18")
         reasons = []
-        for category in (*CATEGORIES, STRIPS):
+        for category in self.categories:
             try:
                 self.dataset(category)
             except InputError as error:
                 reasons.append(error)
-        if len(reasons) == len(CATEGORIES) + 1:
+        if len(reasons) == len(self.categories):
             raise reasons[0]
 
     def run_all(
         self, presets: Sequence[str], categories: Sequence[str] = CATEGORIES
     ) -> list[Outcome]:
         """Train and evaluate every preset on every category, each once; what cannot be says why."""
-        return [
-            self._outcome(name, category, seed)
-            for category in categories
-            for name in presets
-            for seed in self.profile.seeds
-        ]
+        return self._make_all((name, category, ()) for category in categories for name in presets)
 
     def sweep(
         self, name: str, key: str, values: Sequence[Any], categories: Sequence[str]
@@ -187,12 +228,11 @@ class Study:
         if len(set(values)) != len(values):
             twice = next(value for value in values if values.count(value) > 1)
             raise InputError(f"sweep of {key}: {twice} occurs twice")
-        return [
-            self._outcome(name, category, seed, (assignment(key, value),))
+        return self._make_all(
+            (name, category, (assignment(key, value),))
             for category in categories
             for value in values
-            for seed in self.profile.seeds
-        ]
+        )
 
     def folder(self, record: Record) -> Path:
         """The folder of a run of this study."""
@@ -334,10 +374,27 @@ class Study:
         record = outcome.record
         return runs.load_run(self.folder(record), self.weights(record.config.model.backbone))
 
-    def _outcome(
-        self, name: str, category: str, seed: int, assignments: tuple[str, ...] = ()
-    ) -> Outcome:
-        profile, asked = self.profile, assignments
+    def _root(self, name: str) -> Path | None:
+        """Where a data set lies, None for the usual places. The demo data are made in ./data."""
+        if name == "demo":
+            return Path("data").resolve()
+        return None if self.data_root is None else Path(self.data_root).resolve()
+
+    def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[Outcome]:
+        """The outcomes of those presets, categories and changes, each with every seed."""
+        planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
+        tasks = [item for item in planned if isinstance(item, grid.Task)]
+        made = iter(grid.make_all(tasks, self.scheduler))
+        return [next(made) if isinstance(item, grid.Task) else item for item in planned]
+
+    def _plan(
+        self, name: str, category: str, assignments: tuple[str, ...], seed: int
+    ) -> grid.Task | Outcome:
+        """What has to be made, or why it cannot be."""
+        asked = STRIPS if category == vars(self).get("strips") else category
+        if self.category is not None and asked not in self.categories:
+            reason = f"left out by category = {self.category!r}"
+            return Outcome(name, category, seed, None, reason, assignments)
         try:
             dataset = self.dataset(category)
             weights = self.weights(preset(name).model.backbone)
@@ -345,16 +402,18 @@ class Study:
                 name,
                 dataset,
                 seed=seed,
-                epochs=profile.epochs,
-                batch_size=profile.batch_size,
+                epochs=self.profile.epochs,
+                batch_size=self.profile.batch_size,
                 weights=weights,
                 assignments=assignments,
             )
-            asked = changes(config)
-            record = runs.run(config, dataset, Path(self.runs_dir), weights=weights)
         except InputError as error:
-            return Outcome(name, category, seed, None, str(error), asked)
-        return Outcome.of(record)
+            return Outcome(name, category, seed, None, str(error), assignments)
+        # Whole paths: a worker may have another working folder.
+        weights = None if weights is None else Path(weights).resolve()
+        root = self._root(config.data.dataset)
+        runs_dir = Path(self.runs_dir).resolve()
+        return grid.Task(config, asked, root, weights, runs_dir, self.deadline)
 
 
 def save(folder: Path, name: str, made: Any) -> list[Path]:
@@ -377,16 +436,27 @@ def study(
     weights_dir: Path | str | None = None,
     runs_dir: Path = Path("runs"),
     only: Sequence[str] = (),
+    category: str | None = None,
+    seeds: int | str | None = None,
+    scheduler: str | None = None,
+    deadline: float | None = None,
 ) -> None:
     """Execute the study's notebooks through papermill, with progress, and sum up what was made.
 
     Args:
         only: numbers of notebooks, such as "01"; empty for all.
+        category, seeds: as of `Study`, where a notebook has such a parameter.
+        scheduler: the address of a Dask scheduler that spreads the runs, or "local" for one worker
+            for each GPU of this machine; None makes them one after the other.
+        deadline: in seconds since 1970; no epoch begins that would end after it, and the notebooks
+            show what is there.
 
     Raises:
         InputError: an unknown profile or notebook, or a notebook that failed.
     """
-    here = Study(profile, data_root, weights_dir, runs_dir)
+    if weights_dir == "imagenet":
+        weights_dir = None
+    here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     numbers = [path.name[:2] for path in notebooks]
@@ -394,26 +464,42 @@ def study(
         if number not in numbers:
             raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
     chosen = [path for path in notebooks if not only or path.name[:2] in only]
-    if weights_dir == "imagenet":
-        weights_dir = None
     parameters = {
         "profile": profile,
         "data_root": str(Path(data_root).resolve()) if data_root else None,
         "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
         "runs_dir": str(Path(runs_dir).resolve()),
+        "category": category,
+        "seeds": seeds,
     }
     saved: list[str] = []
-    for position, path in enumerate(chosen, start=1):
-        print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
-        started = time.monotonic()
-        saved += _execute(path, parameters, here.out_dir)
-        print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
+    with grid.cluster(scheduler) as address, _environment(address, deadline):
+        for position, path in enumerate(chosen, start=1):
+            print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
+            started = time.monotonic()
+            saved += _execute(path, parameters, here.out_dir)
+            print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
 
 
-@cache
-def _dataset(name: str, root: Path | None, category: str, image_size: tuple[int, int]) -> Dataset:
-    return load_dataset(name, root, category=category, image_size=image_size)
+@contextlib.contextmanager
+def _environment(scheduler: str | None, deadline: float | None) -> Iterator[None]:
+    """What a study's notebooks see of how they are run."""
+    said = {_SCHEDULER: scheduler, _DEADLINE: deadline}
+    before = {name: os.environ.get(name) for name in said}
+    try:
+        _set_environment(said)
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = str(value)
 
 
 @cache
@@ -430,9 +516,10 @@ def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]
     import papermill
 
     known = papermill.inspect_notebook(str(path))
-    for name in parameters:
+    for name in PARAMETERS[:4]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
+    parameters = {name: value for name, value in parameters.items() if name in known}
     name = path.stem
     done = out_dir / f"{name}.done.json"
     done.unlink(missing_ok=True)
@@ -454,6 +541,9 @@ def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]
         raise InputError(
             f"{path.name} failed: {error.ename}: {error.evalue} (see {unfinished})"
         ) from None
+    except (OSError, RuntimeError) as error:  # a full disk; a kernel that died
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{path.name} could not be executed: {reason}") from None
     if not done.exists():
         raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
     unfinished.replace(executed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +84,7 @@ def fit(
     checkpoint: Path | None = None,
     device: torch.device | None = None,
     progress: str | None = "training",
+    before_epoch: Callable[[History], None] | None = None,
 ) -> History:
     """Train the adaptor and the heads; the model is left on `device`, in eval mode.
 
@@ -98,6 +99,8 @@ def fit(
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
         progress: title of the progress bar; None for none.
+        before_epoch: called with what is done so far, which the checkpoint then holds. What it
+            raises ends the training, to go on another time.
 
     Raises:
         InputError: nothing to train on, or one class only where two are needed; fewer masks than
@@ -129,10 +132,12 @@ def fit(
             desc=progress,
             disable=progress is None,
             unit="step",
-            mininterval=1,
+            mininterval=env.progress_interval_s(),
             dynamic_ncols=True,
         ) as bar:
             for number in range(first + 1, config.epochs + 1):
+                if before_epoch is not None:
+                    before_epoch(history)
                 epoch = trainer.run_epoch(number, data, held_out, bar)
                 if epoch is None:
                     history.diverged_at = number
@@ -431,6 +436,14 @@ class _Trainer:
             self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"], self.source), state["best"]
+
+
+def epochs_in(checkpoint: Path) -> int:
+    """How many epochs a checkpoint holds; 0 where it is missing or cannot be read."""
+    try:
+        return len(torch.load(checkpoint, map_location="cpu", weights_only=True)["history"])
+    except Exception:  # whatever torch finds wrong with it
+        return 0
 
 
 def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:

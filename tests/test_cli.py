@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
 import torch
 import torchvision
 
+from ssn_lib import kernel, study
 from ssn_lib.cli import main
 
 COMMON = ["--epochs", "1", "--image-size", "32", "32", "--set", "training.batch_size=4"]
@@ -133,3 +135,36 @@ def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
     monkeypatch.setattr("ssn_lib.runs.fit", interrupt)
     assert main(arguments("scenario_a", "--untrained")) == 130
     assert "goes on" in capsys.readouterr().err
+
+
+def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(study, "study", lambda profile, **given: asked.update(given, of=profile))
+    words = "study --only 01 --category screw --seeds 1,2 --hours 2 --scheduler local"
+    before = time.time()
+    assert main([*words.split(), "--runs-dir", str(tmp_path)]) == 0
+    assert before + 7200 <= asked.pop("deadline") <= time.time() + 7200
+    assert asked == {
+        "of": "demo",
+        "data_root": None,
+        "weights_dir": "imagenet",
+        "runs_dir": tmp_path,
+        "only": ("01",),
+        "category": "screw",
+        "seeds": "1,2",
+        "scheduler": "local",
+    }
+
+
+def test_a_kernel_is_built_checked_and_says_what_is_left_to_do(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(kernel, "build", lambda given, **how: asked.append((given, how)))
+    words = "kaggle build --owner me -p profile quick -p seeds 42,43 -p time_budget_h 5.5"
+    assert main(words.split()) == 0
+    given = {"profile": "quick", "seeds": (42, 43), "time_budget_h": 5.5}
+    assert asked == [(given, {"owner": "me", "resume": False})]
+    monkeypatch.setattr(kernel, "check", lambda: "all is well")
+    for is_set, line in ((True, "kaggle kernels push"), (False, "make kernel OWNER=")):
+        monkeypatch.setattr(kernel, "owner_is_set", lambda is_set=is_set: is_set)
+        assert main(["kaggle", "check"]) == 0
+        assert line in capsys.readouterr().out

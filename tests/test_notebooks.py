@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 from pathlib import Path
 
 import jupytext
+import papermill
 import pytest
+from nbclient.exceptions import DeadKernelError
 
 from ssn_lib import study
 from ssn_lib.errors import InputError
@@ -34,6 +37,12 @@ class TestNotebook:
         tree = ast.parse(source.read_text())
         assert not [type(node).__name__ for node in ast.walk(tree) if isinstance(node, FORBIDDEN)]
 
+    def test_it_takes_what_the_study_gives_and_refuses_the_rest(self, source: Path):
+        cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+        names = [node.targets[0].id for node in ast.parse(cells[0]).body]
+        assert tuple(names[: len(study.PARAMETERS)]) == study.PARAMETERS
+        assert "Study.of_notebook(globals())" in cells[1]
+
     def test_parameters_are_literals(self, source: Path):
         cells = jupytext.read(source).cells
         tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
@@ -53,10 +62,12 @@ profile = "demo"
 data_root = None
 weights_dir = None
 runs_dir = "runs"
+category = None
+seeds = None
 
 # %%
 from ssn_lib.study import Study
-study = Study(profile, data_root, weights_dir, runs_dir)
+study = Study.of_notebook(globals())
 """
 
 
@@ -77,8 +88,17 @@ class TestExecution:
     def test_a_whole_notebook_leaves_an_executed_copy_and_a_summary(
         self, repository, tmp_path, capsys
     ):
-        repository("# %%\nstudy.finish('01_small')\n")
-        study.study("demo", runs_dir=tmp_path / "runs")
+        repository(
+            "# %%\n"
+            "assert (study.category, study.seeds) == ('screw', '1,2')\n"
+            "assert (study.scheduler, study.deadline) == ('tcp://somewhere:1', 5.5)\n"
+            "study.finish('01_small')\n"
+        )
+        chosen = {"category": "screw", "seeds": "1,2"}
+        how = {"scheduler": "tcp://somewhere:1", "deadline": 5.5}
+        study.study("demo", runs_dir=tmp_path / "runs", **chosen, **how)
+        after = study.Study("demo")
+        assert (after.scheduler, after.deadline) == (None, None)
         assert (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
         assert "01_small.ipynb" in capsys.readouterr().out
 
@@ -93,15 +113,82 @@ class TestExecution:
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
             study.study("demo", runs_dir=tmp_path / "runs")
 
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+            (DeadKernelError("Kernel died"), "Kernel died"),
+        ],
+    )
+    def test_a_full_disk_or_a_dead_kernel_is_one_line(
+        self, error, said, repository, tmp_path, monkeypatch
+    ):
+        def fail(*_, **__):
+            raise error
+
+        repository("")
+        monkeypatch.setattr(papermill, "execute_notebook", fail)
+        with pytest.raises(InputError, match=f"01_small.ipynb could not be executed: {said}$"):
+            study.study("demo", runs_dir=tmp_path / "runs")
+
     def test_a_missing_parameter_is_an_error(self, repository, tmp_path):
         repository("", start=MINIMAL.replace("weights_dir = None\n", ""))
         with pytest.raises(InputError, match="no parameter 'weights_dir'"):
             study.study("demo", runs_dir=tmp_path / "runs")
 
+    def test_plain_papermill_with_a_wrong_parameter_lists_the_known(self, repository, tmp_path):
+        repository("")
+        path = tmp_path / "notebooks" / "01_small.ipynb"
+        with pytest.raises(
+            papermill.PapermillExecutionError,
+            match="InputError: unknown parameter 'categry'; known: profile, data_root",
+        ):
+            papermill.execute_notebook(
+                str(path), None, {"categry": "screw"}, kernel_name="python3", progress_bar=False
+            )
+
     def test_an_unknown_number_lists_the_known(self, repository, tmp_path):
         repository("")
         with pytest.raises(InputError, match="--only 07: no such notebook; there are 01"):
             study.study("demo", runs_dir=tmp_path / "runs", only=("07",))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
+        ({"category": 3}, "category=3: known: bottle, carpet, screw, ksdd2"),
+        ({"category": ["screw", None]}, "category=.*: expected one or several, such as 'bottle,"),
+        ({"category": ""}, "category='': expected one or several"),
+        ({"seeds": "1,two"}, "seeds='1,two': expected whole numbers, such as '42,43'"),
+        ({"seeds": True}, "seeds=True: expected whole numbers"),
+        ({"seeds": 1.5}, "seeds=1.5: expected one or several"),
+        ({"data_root": 3}, "data_root=3: expected a folder"),
+        ({"runs_dir": None}, "runs_dir=None: expected a folder"),
+        ({"profile": ["demo"]}, r"unknown profile \['demo'\]: did you mean 'demo'"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_says_what_is_expected(values, message):
+    namespace = {"profile": "demo", "In": [""], "unrelated": 1} | values
+    with pytest.raises(InputError, match=message):
+        study.Study.of_notebook(namespace)
+
+
+@pytest.mark.parametrize("seeds", [7, "7,8", [7, 8]])
+def test_seeds_are_one_or_several(seeds):
+    here = study.Study.of_notebook({"profile": "demo", "seeds": seeds, "category": "screw"})
+    assert here._seeds == ((7,) if seeds == 7 else (7, 8))
+    assert here.categories == ("screw",)
+
+
+def test_a_notebook_opened_in_its_folder_works_in_the_repositorys_root(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "REPOSITORY", tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    for folder, ends_in in ((tmp_path / "notebooks", tmp_path), (elsewhere, elsewhere)):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        study.Study.of_notebook({"profile": "demo"})
+        assert Path.cwd() == ends_in
 
 
 def test_unknown_profile_suggests_the_nearest():

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 DATASETS = ("mvtec_ad", "ksdd2", "folder", "demo")
-KAGGLE_INPUT = Path("/kaggle/input")
+KAGGLE_INPUT = Path(os.environ.get("SSN_KAGGLE_INPUT", "/kaggle/input"))  # or a rehearsal's
 
 
 def load_dataset(

@@ -1,0 +1,370 @@
+"""The kernel: built twice alike, refused when wrong, pushed by the CLI, run as on Kaggle."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import venv
+import zipfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import torch
+
+from ssn_lib import kernel
+from ssn_lib.backbone import Backbone, _torchvision_name
+from ssn_lib.errors import InputError
+from ssn_lib.runs import read_record
+from ssn_lib.study import REPOSITORY
+
+NOTEBOOK = "build/supersimplenet-evolved.ipynb"
+# A study of one run: its own notebooks take minutes.
+SMALL = """# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% tags=["parameters"]
+profile = "demo"
+data_root = None
+weights_dir = None
+runs_dir = "runs"
+category = None
+seeds = None
+
+# %%
+from ssn_lib import tables
+from ssn_lib.study import Study
+study = Study.of_notebook(globals())
+
+# %%
+outcomes = study.run_all(["scenario_a"], ["screw"])
+study.save("one", tables.backbone_swap(outcomes))
+
+# %%
+study.finish("01_small")
+"""
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A repository with this package, one small notebook, and its kernel, built and committed."""
+    root = tmp_path_factory.mktemp("repository")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "ssn_lib", root / "ssn_lib", ignore=ignored)
+    for name in (kernel.METADATA, kernel.TEMPLATE, "LICENSE"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, root / name)
+    jupytext.write(jupytext.reads(SMALL, fmt="py:percent"), root / "notebooks/01_small.ipynb")
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "all")
+    kernel.build({}, repository=root)
+    return root
+
+
+@pytest.fixture
+def repository(original, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(original, tmp_path / "repository")
+
+
+def built(repository):
+    return json.loads((repository / NOTEBOOK).read_text())
+
+
+def source(repository, containing):
+    (cell,) = (c for c in built(repository)["cells"] if containing in c["source"])
+    return cell["source"]
+
+
+class TestBuild:
+    def test_the_same_commit_gives_the_same_bytes(self, original, repository):
+        for path in repository.rglob("*.py"):
+            os.utime(path, (0, 0))
+        (repository / NOTEBOOK).unlink()
+        kernel.build({}, repository=repository)
+        digests = {
+            hashlib.sha256((root / NOTEBOOK).read_bytes()).digest()
+            for root in (original, repository)
+        }
+        assert len(digests) == 1
+
+    def test_this_repositorys_own_is_valid_and_small(self, repository):
+        shutil.rmtree(repository / "notebooks")
+        shutil.copytree(REPOSITORY / "notebooks", repository / "notebooks")
+        git(repository, "add", "--all")
+        kernel.build({}, repository=repository)
+        nbformat.validate(nbformat.read(repository / NOTEBOOK, as_version=4))
+        assert "bytes as sent" in kernel.check(repository)
+
+    def test_the_commit_goes_in_and_a_change_is_said(self, repository):
+        head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True)
+        commit = f'os.environ["SSN_GIT_COMMIT"] = "{head.strip()}'
+        assert commit + '"' in source(repository, "SSN_GIT_COMMIT")
+        (repository / "ssn_lib" / "losses.py").write_text("changed = True\n")
+        with pytest.raises(InputError, match="built from other files than those that are here"):
+            kernel.check(repository)
+        kernel.build({}, repository=repository)
+        assert commit + '-dirty"' in source(repository, "SSN_GIT_COMMIT")
+        kernel.check(repository)
+
+    def test_parameters_are_set_or_refused(self, repository):
+        kernel.build({"profile": "quick", "category": "screw"}, repository=repository)
+        cell = source(repository, "time_budget_h = ")
+        assert "profile = 'quick'" in cell
+        assert "category = 'screw'" in cell
+        for wrong, message in (
+            ({"categry": "screw"}, "unknown parameter 'categry'; known: profile, modifications"),
+            ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
+            ({"category": 3}, "category=3: expected one or several|category=3: known: bottle"),
+            ({"seeds": "many"}, "seeds='many': expected whole numbers"),
+            ({"time_budget_h": -1}, "time_budget_h=-1: expected hours"),
+            ({"profile": "ful"}, "did you mean 'full'"),
+        ):
+            with pytest.raises(InputError, match=message):
+                kernel.build(wrong, repository=repository)
+
+    def test_the_owner_is_set_once_and_the_former_output_attached_on_demand(self, repository):
+        with pytest.raises(InputError, match="make kernel OWNER=<name>"):
+            kernel.build({}, resume=True, repository=repository)
+        with pytest.raises(InputError, match="owner 'a b'"):
+            kernel.build({}, owner="a b", repository=repository)
+        assert not kernel.owner_is_set(repository)
+        kernel.build({}, owner="somebody", repository=repository)
+        kernel.build({}, resume=True, repository=repository)
+        metadata = json.loads((repository / kernel.METADATA).read_text())
+        assert metadata["id"] == "somebody/supersimplenet-evolved"
+        assert metadata["kernel_sources"] == ["somebody/supersimplenet-evolved"]
+        kernel.build({}, repository=repository)
+        assert json.loads((repository / kernel.METADATA).read_text())["kernel_sources"] == []
+
+    def test_outside_a_checkout_it_says_what_is_missing(self, repository):
+        shutil.rmtree(repository / ".git")
+        with pytest.raises(InputError, match="built from a git checkout"):
+            kernel.build({}, repository=repository)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"title": "Another title"}, "it makes the slug 'another-title', the id has"),
+        ({"title": "four"}, "title = 'four': expected 5 to 50"),
+        ({"enable_internet": "true"}, "enable_internet = 'true': expected true or false"),
+        ({"dataset_sources": ["mvtec-ad"]}, "dataset_sources = .* expected owner/name"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "Kaggle has retired the P100"),
+        ({"enable_interet": True}, "unknown field 'enable_interet'"),
+        ({"language": "r"}, "language = 'r': expected 'python'"),
+        ({"code_file": "build/none.ipynb"}, "none.ipynb: not built yet; make kernel"),
+    ],
+)
+def test_metadata_that_kaggle_would_misread_are_refused(change, message, repository):
+    path = repository / kernel.METADATA
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        kernel.check(repository)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda book: book["cells"][1].update(outputs=[{}]), "it has outputs"),
+        (lambda book: book["metadata"].pop("kernelspec"), "not a notebook with a kernelspec"),
+        (lambda book: book["cells"].append(book["cells"][0] | {"source": "x" * 900_000}), "bytes"),
+    ],
+)
+def test_a_notebook_that_kaggle_would_not_run_is_refused(damage, message, repository):
+    book = built(repository)
+    damage(book)
+    (repository / NOTEBOOK).write_text(json.dumps(book))
+    with pytest.raises(InputError, match=message):
+        kernel.check(repository)
+
+
+@pytest.fixture
+def kaggle(tmp_path):
+    """Plays Kaggle's API, as the proxy of a CLI that is told to talk to localhost.
+
+    kaggle(folder, **environment) runs `kaggle kernels push` there; the requests are in `.asked`.
+    """
+    asked = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            method = self.path.rsplit("/", 1)[1]
+            asked.append((method, content))
+            answer = {
+                "IntrospectToken": {"active": True, "username": "somebody"},
+                "SaveKernel": {"ref": content.get("slug"), "url": "there", "versionNumber": 1},
+            }[method]
+            encoded = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(encoded)))
+            self.end_headers()
+            self.wfile.write(encoded)
+
+        def log_message(self, *_):
+            pass
+
+    def push(folder, **environment):
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "http_proxy": proxy}
+        command = Path(sys.executable).with_name("kaggle")
+        return subprocess.run(
+            [str(command), "kernels", "push"],
+            cwd=folder,
+            env=clean | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST"} | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        push.asked = asked
+        yield push
+        server.shutdown()
+        thread.join()
+
+
+class TestPush:
+    def test_the_real_cli_sends_what_was_built(self, repository, kaggle):
+        kernel.build({}, owner="somebody", repository=repository)
+        said = kaggle(repository, KAGGLE_API_TOKEN="a token")
+        assert "Kernel version 1 successfully pushed" in said.stdout, said
+        assert "warn" not in (said.stdout + said.stderr).lower()
+        assert "does not resolve" not in said.stdout
+        method, sent = kaggle.asked[-1]
+        assert method == "SaveKernel"
+        assert len(sent["text"].encode()) < kernel.MAX_BYTES
+        assert sent["text"] == kernel.sent(built(repository))
+        expected = {
+            "slug": "somebody/supersimplenet-evolved",
+            "newTitle": "SuperSimpleNet evolved",
+            "language": "python",
+            "kernelType": "notebook",
+            "isPrivate": True,
+            "enableGpu": True,
+            "enableInternet": True,
+            "datasetDataSources": ["ipythonx/mvtec-ad"],
+            "machineShape": "NvidiaTeslaT4",
+        }
+        assert {name: sent.get(name) for name in expected} == expected
+        assert not sent.get("enableTpu")
+        book = json.loads(sent["text"])
+        assert book["metadata"]["kernelspec"]["name"] == "python3"
+        assert all(not cell.get("outputs") for cell in book["cells"])
+        kernel.build({}, resume=True, repository=repository)
+        kaggle(repository, KAGGLE_API_TOKEN="a token")
+        assert kaggle.asked[-1][1]["kernelDataSources"] == ["somebody/supersimplenet-evolved"]
+
+    def test_without_credentials_the_cli_says_where_to_put_them(self, repository, kaggle):
+        said = kaggle(repository)
+        assert said.returncode != 0
+        assert "~/.kaggle/access_token" in said.stdout
+        assert kaggle.asked == []
+
+
+def write_weights(path):
+    """Untrained weights in torchvision's names: what is tested is that they are found."""
+    torch.manual_seed(0)
+    state = Backbone("resnet18", (2, 3)).state_dict()
+    torch.save({_torchvision_name(name): value for name, value in state.items()}, path)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A Python that has the libraries but not this package: the .pth of an installation is not read
+    from a path in PYTHONPATH."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False)
+    return folder / "bin" / "python", {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+    }
+
+
+@pytest.fixture
+def kaggle_machine(bare, repository, tmp_path):
+    """run(…): execute the kernel in an empty working folder beside a stand-in for its inputs."""
+    work, inputs = tmp_path / "working", tmp_path / "input"
+    work.mkdir()
+    inputs.mkdir()
+    python, environment = bare
+    environment = environment | {"SSN_KAGGLE_INPUT": str(inputs)}
+
+    def run(code, *words):
+        return subprocess.run(
+            [str(python), *code, *map(str, words)],
+            cwd=work,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    run.work, run.inputs = work, inputs
+    return run
+
+
+def test_the_kernel_runs_where_only_kaggles_image_is(repository, kaggle_machine, mvtec_root):
+    category = mvtec_root / "mvtec_ad" / "widget"
+    shutil.copytree(category, kaggle_machine.inputs / "mvtec-ad" / "bottle")
+    shutil.copytree(category, kaggle_machine.inputs / "datasets/ipythonx/mvtec-ad/screw")
+    (kaggle_machine.inputs / "backbones").mkdir()
+    write_weights(kaggle_machine.inputs / "backbones" / "resnet18_layers123.pth")
+    kernel.build({"profile": "quick", "category": "bottle,screw"}, repository=repository)
+    assert "No module named 'ssn_lib'" in kaggle_machine(["-c", "import ssn_lib"]).stderr
+
+    papermill = ["-m", "papermill", "--log-output", "--no-progress-bar", "-k", "python3"]
+    said = kaggle_machine(papermill, repository / NOTEBOOK, "executed.ipynb")
+    log = said.stdout + said.stderr
+    assert said.returncode == 0, log[-3000:]
+    for expected in (
+        f"bottle      {kaggle_machine.inputs}/mvtec-ad/bottle",
+        f"screw       {kaggle_machine.inputs}/datasets/ipythonx/mvtec-ad/screw",
+        f"weights     {kaggle_machine.inputs}/backbones/resnet18_layers123.pth",
+        "[1/1] 01_small.ipynb, profile quick",
+        "files in study.zip",
+    ):
+        assert expected in log
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+    (record,) = (read_record(p.parent) for p in kaggle_machine.work.glob("runs/*/record.json"))
+    assert (record.config.data.category, record.epochs_done) == ("screw", 10)
+    assert record.environment["git_commit"] == head
+    with zipfile.ZipFile(kaggle_machine.work / "study.zip") as archive:
+        names = set(archive.namelist())
+    wanted = {f"{record.run_id}/record.json", "quick/tables/one.csv"}
+    assert wanted | {"quick/notebooks/01_small.ipynb"} <= names
+    executed = json.loads((kaggle_machine.work / "executed.ipynb").read_text())
+    assert any("text/markdown" in o.get("data", {}) for o in executed["cells"][-1]["outputs"])
+
+
+def test_a_damaged_archive_ends_the_session_in_one_line(repository, kaggle_machine):
+    script = "\n".join(c["source"] for c in built(repository)["cells"][1:4])
+    position = script.index('ARCHIVE = """') + 1000
+    script = f"{script[:position]}??{script[position + 2 :]}"
+    path = repository / "damaged.py"
+    path.write_text(script)
+    said = kaggle_machine([], path)
+    assert said.returncode == 1
+    message = "error: the embedded archive is damaged; build it again: make kernel\n"
+    assert said.stderr == message
+    assert list(kaggle_machine.work.iterdir()) == []

@@ -1,0 +1,285 @@
+"""A session on Kaggle: what it takes over, where it stops, what it says when something fails."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pandas as pd
+import pytest
+import torch
+
+from ssn_lib import backbone, data, env, grid, session, study, tables
+from ssn_lib.errors import InputError
+from ssn_lib.runs import read_record
+from ssn_lib.session import Session, take_over
+from ssn_lib.training import epochs_in
+
+SECONDS = 100.0  # that an epoch takes, by the tests' clock
+
+
+@pytest.fixture
+def kaggle(mvtec_root, tmp_path, monkeypatch):
+    """Kaggle, a tiny data set and one notebook; kaggle(version, hours) is one version's session."""
+    profile = replace(
+        study.PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=4, batch_size=4
+    )
+    monkeypatch.setitem(study.PROFILES, "demo", profile)
+    monkeypatch.setattr(study, "CATEGORIES", ("widget",))
+    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    now = [0.0]
+
+    def clock():
+        now[0] += SECONDS
+        return now[0]
+
+    monkeypatch.setattr(grid, "time", SimpleNamespace(time=clock))
+
+    def notebooks(profile, *, data_root, runs_dir, deadline, **_):
+        here = study.Study(profile, data_root, runs_dir=runs_dir, deadline=deadline)
+        run.outcomes = here.run_all(run.presets, ["widget"])
+        here.save("table", tables.ablation(run.outcomes))
+
+    monkeypatch.setattr(session, "study", notebooks)
+
+    def run(version, hours=11.0, **parameters):
+        work = tmp_path / version
+        work.mkdir()
+        monkeypatch.chdir(work)
+        monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / f"input of {version}")
+        names = ("modifications", "category", "seeds", "weights_dir", "previous")
+        values = dict.fromkeys(names) | {"data_root": str(mvtec_root)} | parameters
+        here = Session("demo", **values, time_budget_h=hours, started=now[0])
+        here.run()
+        return work
+
+    def attach(work, version, mount):
+        """Another version's output, read-only, among the inputs of a version."""
+        target = tmp_path / f"input of {version}" / mount
+        shutil.copytree(work, target)
+        for path in sorted(target.rglob("*"), reverse=True):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+    run.attach, run.presets = attach, ("scenario_a",)
+    return run
+
+
+def records(work):
+    found = [read_record(path.parent) for path in work.glob("runs/*/record.json")]
+    return {record.run_id: record for record in found}
+
+
+def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, capsys):
+    kaggle.presets = ("scenario_a", "scenario_b", "simplenet")
+    whole = records(kaggle("unbroken"))
+    assert len(whole) == 3
+
+    # An unfinished run asks the clock five times: before its images are read, before each epoch.
+    first = kaggle("first", hours=7 * SECONDS / 3600)
+    assert len(records(first)) == 1
+    reasons = [outcome.reason for outcome in kaggle.outcomes]
+    assert reasons[0] == ""
+    assert "not finished within the time budget (1 of 4 epochs done)" in reasons[1]
+    assert "not finished within the time budget (no epoch)" in reasons[2]
+    table = (first / "runs/demo/tables/table.md").read_text()
+    assert "not finished within the time budget" in table
+    assert epochs_in(next(first.glob("runs/scenario_b*/checkpoint.pt"))) == 1
+
+    kaggle.attach(first, "second", "supersimplenet-evolved")
+    second = kaggle("second", hours=4 * SECONDS / 3600)
+    assert "taken over  1 finished runs, 1 unfinished" in capsys.readouterr().out
+    assert epochs_in(next(second.glob("runs/scenario_b*/checkpoint.pt"))) > 1
+    assert len(records(second)) == 1
+
+    kaggle.attach(second, "third", "notebooks/somebody/supersimplenet-evolved")
+    third = kaggle("third")
+    ended = records(third)
+    assert ended.keys() == whole.keys()
+    for run_id, record in ended.items():
+        assert record.metrics == whole[run_id].metrics
+        assert record.thresholds == whole[run_id].thresholds
+        losses = [
+            pd.read_csv(work / "runs" / run_id / "history.csv")["loss"].tolist()
+            for work in (third, third.with_name("unbroken"))
+        ]
+        assert losses[0] == losses[1]
+    # What the first session finished is its own, seconds and all.
+    (one,) = records(first).values()
+    assert ended[one.run_id] == one
+
+
+def test_the_zip_holds_tables_and_records_and_no_weights(kaggle):
+    work = kaggle("alone")
+    with zipfile.ZipFile(work / "study.zip") as archive:
+        names = archive.namelist()
+    (run_id, *_) = records(work)
+    assert f"{run_id}/record.json" in names
+    assert "demo/tables/table.csv" in names
+    assert not [name for name in names if name.endswith(".pt")]
+
+
+def test_of_several_sources_a_finished_run_wins_then_the_longest(kaggle, tmp_path):
+    kaggle.presets = ("scenario_a", "simplenet")
+    work = kaggle("done")
+    folders = sorted(work.glob("runs/*-s42-*"))
+    sources = [tmp_path / name / "runs" for name in ("a", "b")]
+    for source, epochs in zip(sources, (2, 1), strict=True):
+        for folder in folders[:2]:
+            (source / folder.name).mkdir(parents=True)
+            state = {"history": [{}] * epochs}
+            torch.save(state, source / folder.name / "checkpoint.pt")
+    shutil.copytree(folders[0], sources[1] / folders[0].name, dirs_exist_ok=True)
+    target = tmp_path / "target"
+    assert take_over(sources, target) == (1, 1)
+    assert (target / folders[0].name / "record.json").exists()
+    assert epochs_in(target / folders[1].name / "checkpoint.pt") == 2
+    assert take_over(sources, target) == (0, 0)
+
+
+def test_what_is_damaged_is_not_taken_over(kaggle, tmp_path):
+    kaggle.presets = ("scenario_a", "simplenet")
+    source = kaggle("done") / "runs"
+    first, second = sorted(source.glob("*-s42-*"))
+    (first / "record.json").write_text("{")
+    (second / "record.json").unlink()
+    (second / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=f"not taken over: .*{first.name}"):
+        assert take_over([source], tmp_path / "target") == (0, 0)
+    with pytest.raises(InputError, match="previous=.*: no such folder"):
+        take_over([tmp_path / "nowhere"], tmp_path / "target")
+
+
+def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, capsys):
+    notebooks = session.study
+
+    def fails(*args, **kwargs):
+        notebooks(*args, **kwargs)
+        raise InputError("02_learned_noise.ipynb failed: OSError: no space left")
+
+    monkeypatch.setattr(session, "study", fails)
+    work = kaggle("failing")
+    said = capsys.readouterr().out
+    assert "error: 02_learned_noise.ipynb failed: OSError: no space left" in said
+    assert "what is done so far is kept" in said
+    assert (work / "study.zip").exists()
+
+    def full(*_):
+        raise InputError("cannot write study.zip: the disk is full")
+
+    monkeypatch.setattr(session, "pack", full)
+    work = kaggle("full")
+    assert "the disk is full; everything is in runs/" in capsys.readouterr().out
+    assert len(records(work)) == 1
+
+
+def parameters(**changes):
+    names = [name for name in Session.__dataclass_fields__ if name != "started"]
+    return dict.fromkeys(names) | {"profile": "demo", "time_budget_h": 11.0} | changes
+
+
+def test_unknown_and_senseless_parameters_list_the_known():
+    injected = "# Parameters\ncategry = 'screw'\n"
+    for namespace, message in (
+        (parameters(In=["", injected]), "error: unknown parameter 'categry'; known: profile, mod"),
+        (parameters(category="scew"), "category='scew': known: bottle, carpet, screw, ksdd2"),
+        (parameters(time_budget_h="long"), "time_budget_h='long': expected hours"),
+        (parameters(previous=3), "previous=3: expected text"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            Session.of_notebook(namespace)
+
+
+def test_too_little_disk_ends_it_before_anything_is_run(monkeypatch):
+    usage = SimpleNamespace(free=1e8)
+    monkeypatch.setattr(session.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SystemExit, match=r"error: 0\.1 GB free in .*, 2 GB are needed"):
+        Session.of_notebook(parameters()).preflight()
+
+
+@pytest.fixture
+def nothing(monkeypatch, tmp_path):
+    """A working folder and inputs that hold nothing, no weights to be had, and no GPU."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / "input")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+    def unreachable(url):
+        raise URLError("internet off")
+
+    monkeypatch.setattr(backbone, "_ask_whether_reachable", unreachable)
+    study._weights.cache_clear()
+    yield tmp_path
+    study._weights.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("profile", "attached", "message"),
+    [
+        ("full", False, "profile 'full' wants a GPU and there is none; on Kaggle: Settings, Acc"),
+        ("quick", False, "'screw' not found .*; on Kaggle: Add Input, ipythonx/mvtec-ad"),
+        ("quick", True, "no ImageNet weights for resnet18.*; on Kaggle: Settings, Internet on"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*the official screw has")
+def test_what_is_missing_ends_the_session_at_once_in_one_line(
+    profile, attached, message, nothing, mvtec_root
+):
+    if attached:
+        category = nothing / "input/datasets/ipythonx/mvtec-ad/screw"
+        shutil.copytree(mvtec_root / "mvtec_ad" / "widget", category)
+    here = Session.of_notebook(parameters(profile=profile, category="screw"))
+    with pytest.raises(SystemExit, match=message) as raised:
+        here.preflight()
+    assert str(raised.value).startswith("error: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
+    here = Session.of_notebook(parameters())
+    assert here._scheduler() is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert here._scheduler() == grid.LOCAL
+    monkeypatch.setattr(session.importlib.util, "find_spec", lambda _: None)
+    assert here._scheduler() is None
+    assert "only the first is used: Dask is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "fine"),
+    [
+        ((7, 5), ["sm_70", "sm_75", "sm_80"], True),
+        ((8, 6), ["sm_75", "sm_80"], True),
+        ((6, 0), ["sm_70", "sm_75", "sm_80", "sm_90", "sm_100", "sm_120"], False),
+        ((6, 0), ["sm_50", "sm_60", "sm_70"], True),
+        ((7, 0), ["sm_75"], False),
+        ((12, 0), ["sm_90a", "compute_90"], True),
+        ((6, 0), ["compute_70"], False),
+    ],
+)
+def test_a_gpu_is_held_against_what_pytorch_is_built_for(capability, architectures, fine):
+    assert env.is_built_for(capability, architectures) == fine
+
+
+def test_a_gpu_that_this_build_does_not_know_says_what_to_choose(monkeypatch):
+    p100 = SimpleNamespace(name="Tesla P100-PCIE-16GB", major=6, minor=0, total_memory=2**34)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: p100)
+    with pytest.raises(InputError, match=r"P100.*capability 6\.0: PyTorch .* sm_75 sm_80; choose"):
+        env.check_gpus()
+
+
+def test_paths_in_both_forms_of_mounts_are_found(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path)
+    for mount in ("study/runs", "notebooks/somebody/study/runs"):
+        (tmp_path / mount).mkdir(parents=True)
+    found = Session.of_notebook(parameters())._previous()
+    assert [path.relative_to(tmp_path) for path in found] == [
+        Path("study/runs"),
+        Path("notebooks/somebody/study/runs"),
+    ]
