@@ -51,10 +51,22 @@ def published(config, resnet, state, images):
         adapted = conv(plain, "adaptor")
     else:
         adapted = batch_norm(conv(plain, "adaptor.0", padding=1), "adaptor.1").relu()
-    hidden = batch_norm(conv(adapted, "seg_head.0"), "seg_head.1")
-    map_logits = conv(F.leaky_relu(hidden, 0.2), "seg_head.3")
+    if config.score == "cam":
+        hidden = conv(adapted, "cls_head.conv.0", padding="same")
+        hidden = batch_norm(hidden, "cls_head.conv.1").relu()
+        weight, bias = state["cls_head.fc.weight"], state["cls_head.fc.bias"]
+        map_logits = (hidden * weight.view(1, -1, 1, 1)).sum(1, keepdim=True)
+    else:
+        hidden = batch_norm(conv(adapted, "seg_head.0"), "seg_head.1")
+        map_logits = conv(F.leaky_relu(hidden, 0.2), "seg_head.3")
     anomaly_map = F.interpolate(map_logits, size=images.shape[-2:], mode="bilinear")
     anomaly_map = GaussianBlur(25, 4)(anomaly_map)
+    if config.score == "cam":
+        gap = F.linear(F.adaptive_avg_pool2d(hidden, 1).flatten(1), weight, bias)[:, 0]
+        peak = map_logits.flatten(1).max(1).values + bias
+        return anomaly_map, {"mean": gap, "max": peak, "mixed": (gap + peak) / 2}[
+            config.cam_pooling
+        ]
     if config.score == "map_max":
         return anomaly_map, anomaly_map.flatten(1).max(dim=1).values
     seen = torch.cat((plain if config.score == "plain" else adapted, map_logits), dim=1)

@@ -169,7 +169,9 @@ def trainer(dataset, make_model):
             make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
         )
         made.model.train()
-        data = training._Features(made.model, dataset.train, torch.device("cpu"))
+        data = training._Features(
+            made.model, dataset.train, config.supervision, torch.device("cpu")
+        )
         return made, made.forward(data, torch.arange(6), env.generator("cpu", 0))
 
     return build
