@@ -25,6 +25,7 @@ from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.supervision_tables import (
     KSDD2,
+    LABEL_PRESETS,
     NEAR,
     PUBLISHED_MASKS,
     Chosen,
@@ -384,6 +385,9 @@ def _blob(evidence: Evidence) -> Finding:
     if max(raw, best) - published > wide:
         why = f"maps of the same resolution do better without a mask; {fell}, at one resolution"
         return Finding(told, "explained otherwise", why)
+    absent = [name for name in LABEL_PRESETS if not evidence.values(name, "AP-loc")]
+    if absent:
+        raise _MissingError(f"{told}; no record yet of {', '.join(absent)}; {fell}")
     return Finding(told, "reproduced", f"no label-only map does better by {wide:.1f}; but {fell}")
 
 

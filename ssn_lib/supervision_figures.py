@@ -104,9 +104,12 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
             title = named(outcome)
             if outcome.record.config.model.score == "cam":
                 title += ", sigmoid as published" if kind == "sigmoid" else ", raw"
+            # The first point's precision holds from recall 0 on.
+            recall = np.concatenate(([0.0], part["recall"]))
+            precision = np.concatenate((part["precision"][:1], part["precision"]))
             axes.step(
-                100 * part["recall"],
-                100 * part["precision"],
+                100 * recall,
+                100 * precision,
                 where="pre",
                 color=PALETTE[which % len(PALETTE)],
                 ls=style,

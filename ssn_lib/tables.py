@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from ssn_lib.config import TrainingConfig, assignment, changes, preset
+from ssn_lib.config import DataConfig, TrainingConfig, assignment, changes, preset
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
@@ -107,7 +107,7 @@ def describe(records: Sequence[Record]) -> str:
     seeds = sorted({record.config.seed for record in records})
     untrained = [record.config.preset for record in records if record.weights_source is None]
     text = (
-        f"{joined([record.config.data.dataset for record in records])}, "
+        f"{joined([_images(record.config.data) for record in records])}, "
         f"{joined(['×'.join(map(str, record.config.data.image_size)) for record in records])} px, "
         f"{joined([record.config.training.epochs for record in records])} epochs in batches of "
         f"{joined([record.config.training.batch_size for record in records])}, "
@@ -119,6 +119,11 @@ def describe(records: Sequence[Record]) -> str:
     if untrained:
         return f"UNTRAINED backbone: {joined(untrained)}; {text}"
     return text
+
+
+def _images(data: DataConfig) -> str:
+    """The data set; of strips, whose they are."""
+    return data.category if data.dataset == "ksdd2" else data.dataset
 
 
 def backbone_swap(outcomes: Sequence[Outcome]) -> Table:

@@ -171,13 +171,20 @@ def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
     ],
 )
 def test_the_blob(sigmoid, raw, weak, verdict, run):
-    outcomes = [
+    outcomes = [run(name, **{"AP-loc": raw}) for name in st.LABEL_PRESETS[1:-1]]
+    outcomes += [
         run("gap_cam", **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
         run("weak_ssn", **{"AP-loc": weak}),
     ]
     row = judged("blob", outcomes)
     assert row["verdict"] == verdict
     assert "33.4 early and 7.4 at the end" in row["why"]
+
+
+def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
+    row = judged("blob", [run("gap_cam", **{"sigmoid-AP-loc": 7.0, "AP-loc": 8.0})])
+    assert row["verdict"] == "not measurable here"
+    assert "weak_ssn" in row["why"]
 
 
 @pytest.mark.parametrize(
