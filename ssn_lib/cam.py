@@ -82,10 +82,10 @@ def sigmoid_metrics(maps: Tensor, masks: Tensor) -> Metrics:
         {"sigmoid-P-AUROC", "sigmoid-AUPRO", "sigmoid-AP-loc", "saturated"}.
     """
     squashed = torch.sigmoid(maps.float())
-    found = pixel_metrics(squashed.numpy(), masks.numpy())
-    values = {f"sigmoid-{name}": value for name, value in found.items()}
-    undefined = {f"sigmoid-{name}": why for name, why in found.undefined.items()}
-    return Metrics(values | {"saturated": 100 * (squashed == 1).float().mean().item()}, undefined)
+    result = Metrics({})
+    result.add(pixel_metrics(squashed.numpy(), masks.numpy()), "sigmoid-")
+    result["saturated"] = 100 * (squashed == 1).float().mean().item()
+    return result
 
 
 def over_flips(maps_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

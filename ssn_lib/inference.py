@@ -58,15 +58,12 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
     maps = prediction.anomaly_map.numpy()
     result = image_metrics(prediction.score.numpy(), labels)
     if images.has_masks:
-        result |= (pixels := pixel_metrics(maps, images.masks.numpy()))
-        result.undefined |= pixels.undefined
+        result.add(pixel_metrics(maps, images.masks.numpy()))
     else:
         for name in ("P-AUROC", "AUPRO", "AP-loc"):
             result[name] = float("nan")
             result.undefined[name] = "defective test images without masks"
-    from_map = image_metrics(maps.max(axis=(1, 2, 3)), labels)
-    result |= {f"seg-{name}": value for name, value in from_map.items()}
-    result.undefined |= {f"seg-{name}": why for name, why in from_map.undefined.items()}
+    result.add(image_metrics(maps.max(axis=(1, 2, 3)), labels), "seg-")
     return result
 
 

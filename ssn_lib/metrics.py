@@ -28,6 +28,11 @@ class Metrics(dict[str, float]):
         super().__init__(percent)
         self.undefined: dict[str, str] = undefined or {}
 
+    def add(self, other: "Metrics", prefix: str = "") -> None:
+        """Take over another's values and reasons, each name behind a prefix."""
+        self.update({f"{prefix}{name}": value for name, value in other.items()})
+        self.undefined.update({f"{prefix}{name}": why for name, why in other.undefined.items()})
+
 
 class Ranking(NamedTuple):
     """Counts at falling thresholds, from above every score (0, 0) down to all (P, N).
@@ -135,8 +140,10 @@ def youden(scores: ArrayLike, labels: ArrayLike) -> float:
 
     It is itself a score. Raises InputError as roc_curve does.
     """
-    fpr, tpr, thresholds = roc_curve(scores, labels)
-    return float(thresholds[1 + np.argmax((tpr - fpr)[1:])])
+    ranking = _curve_ranking(scores, labels)
+    tp, fp = ranking.tp, ranking.fp
+    j = tp * fp[-1] - fp * tp[-1]  # in whole counts: rounding would part equal ones
+    return float(ranking.thresholds[1 + np.argmax(j[1:])])
 
 
 def operating_point(scores: ArrayLike, labels: ArrayLike, threshold: float) -> OperatingPoint:

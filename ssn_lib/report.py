@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ssn_lib import claims, figures, supervision_figures, supervision_tables, tables
 from ssn_lib.efficiency import keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
@@ -131,10 +129,7 @@ def _supervision(outcomes: list[Outcome], committed: Study) -> dict[str, Any]:
     def of(*presets: str) -> list[Outcome]:
         return [outcome for outcome in first if outcome.preset in presets]
 
-    def files(chosen: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
-        return committed.files(chosen, name)
-
-    gap_cam = of("gap_cam")
+    gap_cam, files = of("gap_cam"), committed.files
     scores = files(gap_cam, "scores.csv")
     folds = [o for o in strips if o.preset == "gap_cam" and o.changes]
     held_out = files(committed.first_seeds(folds, category), "held_out.csv")

@@ -369,8 +369,7 @@ def _finish(
         measured = evaluate(prediction, dataset.test)
         chosen = thresholds(predict(model, dataset.train), dataset.train)
         if config.model.score == "cam" and dataset.test.has_masks:
-            measured |= (further := _cam_metrics(model, prediction, dataset.test))
-            measured.undefined |= further.undefined
+            measured.add(_cam_metrics(model, prediction, dataset.test))
         metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
         undefined = measured.undefined
         write_text(folder / "scores.csv", _scores(prediction, dataset.test, dataset.root))
@@ -439,9 +438,7 @@ def _cam_metrics(model: SuperSimpleNet, prediction: Prediction, test: ImageSet) 
     result = cam.sigmoid_metrics(prediction.anomaly_map, test.masks)
     network = fuse(model)
     maps = cam.over_flips(lambda images: predict(network, images).anomaly_map, test.images)
-    mirrored = pixel_metrics(maps.numpy(), test.masks.numpy())
-    result |= {f"flips-{name}": value for name, value in mirrored.items()}
-    result.undefined |= {f"flips-{name}": why for name, why in mirrored.undefined.items()}
+    result.add(pixel_metrics(maps.numpy(), test.masks.numpy()), "flips-")
     return result
 
 

@@ -186,14 +186,18 @@ class _Features:
         size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])
         self.masks = torch.zeros((len(views), 1, *size), dtype=torch.uint8)
         self.weights = torch.ones((len(views), 1, *size)) if labels.any() else None
+        known = {
+            index: torch.stack(_pixel_labels(images, index, supervision))
+            for index in labels.nonzero()[:, 0].tolist()
+            if images.samples[index].mask is not None
+        }
         for row, (index, axes) in enumerate(views):
             if not labels[index]:
                 continue
-            if images.samples[index].mask is None:  # where the defect lies is unknown
+            if index not in known:  # where the defect lies is unknown
                 self.weights[row] = 0
                 continue
-            mask, weights = _pixel_labels(images, index, supervision)
-            truth = torch.stack((mask, weights)).flip(axes)[:, None]
+            truth = known[index].flip(axes)[:, None]
             truth = F.interpolate(truth, size=size, mode="bilinear", align_corners=False)
             self.masks[row], self.weights[row] = truth[0] >= 0.5, truth[1]
 

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import rankdata
@@ -465,6 +465,8 @@ def test_a_mask_of_0_and_255_is_refused():
 # --- operating points ---------------------------------------------------------------------------
 
 
+@quick
+@example([(0, False), (0, False), (0, True), (0, True), (1, True), (-1, False)])
 @given(
     st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30).filter(
         lambda pairs: len({label for _, label in pairs}) == 2
