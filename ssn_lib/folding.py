@@ -189,7 +189,7 @@ def _final_matrix(short: int, long: int) -> Tensor:
     """(long, short) float64: upscaling and blur of the map along one side."""
     basis = torch.eye(short, dtype=torch.float64).view(short, 1, short, 1)
     upscaled = F.interpolate(basis, size=(long, 1), mode="bilinear", align_corners=False)
-    return blur(upscaled, BLUR_SIGMA)[:, 0, :, 0].T.contiguous()
+    return blur(upscaled, BLUR_SIGMA, axes=(2,))[:, 0, :, 0].T.contiguous()
 
 
 def _without_batchnorm(module: nn.Module) -> nn.Module:

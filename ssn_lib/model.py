@@ -180,22 +180,25 @@ class SuperSimpleNet(nn.Module):
         return Prediction(anomaly_map, score)
 
 
-def blur(maps: Tensor, sigma: float) -> Tensor:
+def blur(maps: Tensor, sigma: float, axes: tuple[int, ...] = (2, 3)) -> Tensor:
     """Gaussian blur of (B, 1, H, W) with mirrored borders; kernel of 2·⌈3σ⌉ + 1 pixels.
 
     A side shorter than half the kernel is mirrored as far as it goes, then its edge is repeated.
+
+    Args:
+        axes: along which to blur.
     """
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    mirror = [min(radius, side - 1) for side in maps.shape[-2:]]
-    maps = F.pad(maps, (mirror[1], mirror[1], mirror[0], mirror[0]), mode="reflect")
-    rest = [radius - done for done in mirror]
-    if any(rest):
-        maps = F.pad(maps, (rest[1], rest[1], rest[0], rest[0]), mode="replicate")
-    maps = F.conv2d(maps, kernel.view(1, 1, -1, 1))
-    return F.conv2d(maps, kernel.view(1, 1, 1, -1))
+    for axis in axes:
+        mirror = min(radius, maps.shape[axis] - 1)
+        for mode, width in (("reflect", mirror), ("replicate", radius - mirror)):
+            rows, columns = (width, 0) if axis == 2 else (0, width)
+            maps = F.pad(maps, (columns, columns, rows, rows), mode=mode)
+        maps = F.conv2d(maps, kernel.view((1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)))
+    return maps
 
 
 def _adaptor(kind: str, channels: int) -> nn.Module:
