@@ -37,7 +37,8 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(RUN) -m pip install --quiet pytest hypothesis ruff "dask[distributed]"
+	$(RUN) -m pip install --quiet pytest hypothesis ruff "dask[distributed]" \
+		onnx onnxscript onnxruntime
 	touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""The command line: `python -m ssn_lib run|evaluate|predict|study|bench|report|kaggle`."""
+"""The command line: `python -m ssn_lib run|evaluate|predict|export|study|bench|report|kaggle`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from ssn_lib.config import PRESETS
 from ssn_lib.data import DATASETS, load_dataset
 from ssn_lib.errors import InputError
+from ssn_lib.folding import FORMS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,6 +74,17 @@ def _predict(options: argparse.Namespace) -> None:
     table = inspect(options.run, options.image, options.out, options.weights_dir)
     print(table.to_string(index=False))
     print(f"{len(table)} overlays and scores.csv in {options.out}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from ssn_lib.export import export_run
+
+    difference = export_run(options.run, options.file, options.weights_dir, form=options.form)
+    megabytes = options.file.stat().st_size / 1e6
+    print(
+        f"{options.file}: {options.form}, {megabytes:.1f} MB; ONNX Runtime's outputs differ by "
+        f"{difference:.0e} of their scale"
+    )
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -183,6 +195,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
     sub.add_argument("--out", type=Path, required=True)
+    _add_weights_dir(sub)
+
+    sub = command("export", _export, "Write a run's detector as one ONNX file.")
+    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    sub.add_argument("file", type=Path, metavar="FILE", help="such as detector.onnx")
+    sub.add_argument(
+        "--form", choices=FORMS, default="folded", help="plain: the published operations one by one"
+    )
     _add_weights_dir(sub)
 
     sub = command("study", _study, "Run the study's notebooks.")

@@ -28,7 +28,7 @@ from ssn_lib import env
 from ssn_lib.config import preset, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.folding import fuse
+from ssn_lib.folding import FORMS, fuse
 from ssn_lib.model import SuperSimpleNet
 
 IMAGE_SIZE = (256, 256)
@@ -36,7 +36,6 @@ THROUGHPUT_BATCH = 16
 WARM_UP = 1
 SCHEMA = 2  # of what is kept: how it is measured and written
 PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
-FORMS = ("plain", "folded")
 
 
 @dataclass(frozen=True)

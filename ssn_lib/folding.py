@@ -21,6 +21,7 @@ from ssn_lib.cam import pool
 from ssn_lib.model import BLUR_SIGMA, LEAKY_SLOPE, Prediction, SuperSimpleNet, blur
 from ssn_lib.upscaled import Grid, channels_last, convolve, halves, pack
 
+FORMS = ("plain", "folded")  # of a network: the published operations one by one, or `fuse`d
 COLUMNS = 8  # of the segmentation head's grid, computed at a time
 
 
@@ -88,9 +89,10 @@ class FusedNet(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         layers = channels_last(self.backbone(images))
         geometry = self._geometry(images, layers)
-        # One image at a time on a CPU: what lies between the products stays in its cache.
-        step = 1 if images.device.type == "cpu" else len(images)
-        parts = zip(*(layer.split(step) for layer in layers), strict=True)
+        if images.device.type != "cpu" or torch.compiler.is_exporting():
+            return Prediction(*self._heads(layers, geometry))
+        # One image at a time: what lies between the products stays in the processor's cache.
+        parts = zip(*(layer.split(1) for layer in layers), strict=True)
         results = [self._heads(list(part), geometry) for part in parts]
         return Prediction(*(torch.cat(part) for part in zip(*results, strict=True)))
 
@@ -100,7 +102,7 @@ class FusedNet(nn.Module):
         adapted = None if self.adaptor is None else self.adaptor(layers, grid).relu_()
         if self.seg is None:
             hidden = self._classify(layers, adapted, grid, [])
-            cam = (hidden @ self.score.weight[0]).view(len(hidden), 1, *grid.size)
+            cam = (hidden @ self.score.weight[0]).unflatten(1, (1, *grid.size))
             final = geometry.rows @ cam @ geometry.columns.T
             return final, pool(cam, self.pooling) + self.score.bias
         if adapted is None:
@@ -127,7 +129,7 @@ class FusedNet(nn.Module):
             hidden = self.cls(adapted.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         hidden = hidden.flatten(1, 2)
         if self.with_ones:
-            seen = [*seen, hidden.new_ones(len(hidden), 1, *grid.size)]
+            seen = [*seen, hidden.new_ones(hidden.shape[0], 1, *grid.size)]
         if seen:
             padding = self.beside.shape[-1] // 2
             beside = F.conv2d(torch.cat(seen, dim=1), self.beside, padding=padding)
@@ -140,7 +142,7 @@ class FusedNet(nn.Module):
         down = grid.shifted(1)[0]
         parts = []
         for part in half.split(COLUMNS, dim=2):
-            hidden = (down @ part.flatten(2)).view(len(half), len(down), -1, half.shape[-1])
+            hidden = (down @ part.flatten(2)).unflatten(2, (-1, half.shape[-1]))
             parts.append(F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.seg_last)
         return torch.cat(parts, dim=2)
 

@@ -97,9 +97,10 @@ def convolve(
     """
     half = halves(layers, weights, grid, bias)
     down, _ = grid.shifted(len(weights[0]))
-    flat = out.view(len(half), len(down), -1) if out is not None else None
-    flat = torch.bmm(down.expand(len(half), -1, -1), half.flatten(2), out=flat)
-    return flat.view(len(half), *grid.size, half.shape[-1])
+    count = half.shape[0]  # and not len(): an exported batch has any size
+    flat = out.view(count, len(down), -1) if out is not None else None
+    flat = torch.bmm(down.expand(count, -1, -1), half.flatten(2), out=flat)
+    return flat.view(count, *grid.size, half.shape[-1])
 
 
 def halves(
@@ -111,23 +112,17 @@ def halves(
     """
     taps, width = len(weights[0]), grid.size[1]
     kernels = weights[0].shape[-1] // taps
-    down, columns = grid.shifted(taps)
-    count = len(layers[0])
-    half = layers[0].new_empty(count, down.shape[1], width, kernels)
-    start = 0
+    columns = grid.shifted(taps)[1]
+    parts = []
     for layer, weight, across in zip(layers, weights, columns, strict=True):
         _, h, w, channels = layer.shape
-        across = across.expand(count * h, -1, -1)
         for tap in weight:
-            product = (layer.reshape(-1, channels) @ tap).view(count * h, w * taps, kernels)
-            part = half[:, start : start + h]
-            if count == 1:
-                torch.bmm(across, product, out=part[0])
-            else:
-                part.copy_(torch.bmm(across, product).view(part.shape))
-            start += h
-    half[:, start] = 0 if bias is None else bias
-    return half
+            product = (layer.reshape(-1, channels) @ tap).view(-1, w * taps, kernels)
+            part = torch.bmm(across.expand(product.shape[0], -1, -1), product)
+            parts.append(part.view(-1, h, width, kernels))
+    last = parts[0].new_zeros(kernels) if bias is None else bias
+    parts.append(last.expand(parts[0].shape[0], 1, width, -1))
+    return torch.cat(parts, dim=1)
 
 
 class Upscaled:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ssn_lib import SuperSimpleNet, load_dataset, preset, tables
+from ssn_lib import SuperSimpleNet, load_dataset, preset, runs, tables
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.runs import Record
@@ -76,6 +76,15 @@ def load():
 @pytest.fixture(scope="session")
 def dataset(mvtec_root, load):
     return load(mvtec_root)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(dataset, tmp_path_factory):
+    """A finished run's folder, and a folder of images."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    config = runs.configure("scenario_a", dataset, epochs=1, batch_size=4, weights=None)
+    record = runs.run(config, dataset, runs_dir, weights=None, progress=False)
+    return runs_dir / record.run_id, dataset.root / "test" / "scratch"
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,6 @@ from ssn_lib import evaluate, inspection, predict, runs
 from ssn_lib.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def tiny_run(dataset, tmp_path_factory):
-    """A finished run's folder, and a folder of images."""
-    runs_dir = tmp_path_factory.mktemp("runs")
-    config = runs.configure("scenario_a", dataset, epochs=1, batch_size=4, weights=None)
-    record = runs.run(config, dataset, runs_dir, weights=None, progress=False)
-    return runs_dir / record.run_id, dataset.root / "test" / "scratch"
-
-
 def test_heatmap_leaves_quiet_pixels_alone_and_colours_loud_ones():
     image = np.full((4, 4, 3), 100, np.uint8)
     quiet_and_loud = np.full((4, 4), -10.0, np.float32)

@@ -1,0 +1,139 @@
+"""A trained detector as one ONNX file: what a production line runs, without PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
+from ssn_lib.errors import InputError
+from ssn_lib.files import written_whole
+from ssn_lib.folding import FusedNet, fuse
+from ssn_lib.model import SuperSimpleNet
+from ssn_lib.runs import load_run
+
+TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
+INPUT, OUTPUTS = "images", ("anomaly_map", "score")
+NEEDS = "export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscript onnxruntime"
+
+
+def export_run(
+    run: Path, path: Path, weights: str | Path | None = "imagenet", *, form: str = "folded"
+) -> float:
+    """Write a finished run's detector to `path`, with all that its user must know as metadata.
+
+    Args:
+        run: the run's folder.
+        form: "folded" (`folding.fuse`) or "plain", the published operations one by one.
+
+    Returns:
+        As `export`.
+
+    Raises:
+        InputError: the run is not finished or diverged, `path` cannot be written, or a package that
+            this needs is missing.
+    """
+    record, model = load_run(run, weights)
+    if record.thresholds is None:
+        raise InputError(f"{run}: the training diverged; there is nothing to export")
+    data = record.config.data
+    return export(
+        fuse(model) if form == "folded" else model,
+        path,
+        data.image_size,
+        {
+            "preset": record.config.preset,
+            "run": record.run_id,
+            "form": form,
+            "trained_on": f"{data.dataset} {data.category}",
+            "epochs": record.epochs_done,
+            "backbone_weights": record.weights_source or "untrained",
+            "score_threshold": record.thresholds.score,
+            "map_threshold": record.thresholds.map,
+        },
+    )
+
+
+def export(
+    model: SuperSimpleNet | FusedNet,
+    path: Path,
+    image_size: tuple[int, int],
+    metadata: Mapping[str, Any],
+) -> float:
+    """Write a network as ONNX: "images" (N, 3, H, W) float32, normalised, to "anomaly_map"
+    (N, 1, H, W) and "score" (N,), raw logits; any N.
+
+    Every value of the metadata is kept as JSON; image size, mean and standard deviation (of values
+    from 0 to 1) are added. What ONNX Runtime makes of the file is compared before it is written.
+
+    Returns:
+        The largest difference between ONNX Runtime's outputs and PyTorch's, on images of noise,
+        relative to the largest output.
+
+    Raises:
+        InputError: a package that this needs is missing, the file cannot be written, or the outputs
+            differ.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model(images)
+    content = _to_onnx(model, images, metadata | {"image_size": image_size})
+    difference = 0.0
+    for ours, theirs in zip(expected, _run(content, images.numpy()), strict=True):
+        gap = np.abs(ours.numpy() - theirs).max() / np.abs(ours.numpy()).max()
+        difference = max(difference, float(gap))
+    if not difference <= TOLERANCE:
+        raise InputError(f"{path} not written: ONNX Runtime's outputs differ by {difference:.1e}")
+    with written_whole(path) as file:
+        file.write(content)
+    return difference
+
+
+def _to_onnx(model: torch.nn.Module, images: torch.Tensor, metadata: Mapping[str, Any]) -> bytes:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (torch.onnx asks for it late, and in many lines)
+    except ImportError:
+        raise InputError(NEEDS) from None
+    batch = torch.export.Dim("batch")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (images,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            verbose=False,
+        )
+    file = program.model_proto
+    file.producer_name = "ssn_lib"
+    # The exporter's notes for each node: where in which source file it comes from.
+    for node in file.graph.node:
+        del node.metadata_props[:]
+    entries = dict(metadata) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    onnx.helper.set_model_props(file, {name: json.dumps(v) for name, v in entries.items()})
+    onnx.checker.check_model(file)
+    return file.SerializeToString()
+
+
+def _run(content: bytes, images: np.ndarray) -> list[np.ndarray]:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(NEEDS) from None
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(list(OUTPUTS), {INPUT: images})
