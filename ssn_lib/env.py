@@ -156,6 +156,27 @@ def keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def available_memory() -> int:
+    """Bytes that this process may still take; where the system does not say, half of all there is.
+
+    A container's own limit counts (Linux, control groups).
+    """
+    limits = []
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        said = next(line for line in lines if line.startswith("MemAvailable:"))
+        limits.append(1024 * int(said.split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # "max" where nothing limits it
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        limits.append(limit - int((group / "memory.current").read_text()))
+    if not limits:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            limits.append(pages // 2)
+    return max(0, min(limits)) if limits else 4 * 2**30
+
+
 def progress_interval_s() -> int:
     """Seconds between two states of a progress bar: a log keeps every one, hours of them."""
     return 1 if sys.stderr.isatty() else 10

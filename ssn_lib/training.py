@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +19,9 @@ from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
-from ssn_lib import env, split
+from ssn_lib import cache, env, split
 from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig
-from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
@@ -29,7 +31,6 @@ from ssn_lib.noise import place
 from ssn_lib.sources import Source, make_source
 from ssn_lib.upscaled import Upscaled
 
-FEATURE_BATCH = 16  # images per pass of the frozen backbone
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _SPLIT, _VALIDATION, _SOUND, _FOLDS = -1, -2, -5, -6
 
@@ -98,6 +99,8 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
+        checkpoint: its folder also holds the backbone's outputs while it trains, where they exceed
+            the memory (without one: the system's folder for temporary files).
         progress: title of the progress bar; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
@@ -120,21 +123,26 @@ def fit(
     defective = views * int(training_set.labels.sum())
     history.per_epoch = 2 * defective or len(training_set)
     if first < config.epochs and history.diverged_at is None:
-        data = _Features(model, training_set, config.supervision, device)
-        held_out = None
-        if len(validation_set):
-            as_they_are = replace(config.supervision, flips=False)
-            held_out = _Features(model, validation_set, as_they_are, device)
+        folder = checkpoint.parent if checkpoint is not None else Path(tempfile.gettempdir())
         steps = math.ceil(history.per_epoch / config.batch_size)
-        with tqdm(
-            total=config.epochs * steps,
-            initial=first * steps,
-            desc=progress,
-            disable=progress is None,
-            unit="step",
-            mininterval=env.progress_interval_s(),
-            dynamic_ncols=True,
-        ) as bar:
+        with contextlib.ExitStack() as at_the_end:
+            data = _Features(model, training_set, config.supervision, folder)
+            at_the_end.callback(data.outputs.remove)
+            held_out = None
+            if len(validation_set):
+                as_they_are = replace(config.supervision, flips=False)
+                held_out = _Features(model, validation_set, as_they_are, folder)
+                at_the_end.callback(held_out.outputs.remove)
+            bar = tqdm(
+                total=config.epochs * steps,
+                initial=first * steps,
+                desc=progress,
+                disable=progress is None,
+                unit="step",
+                mininterval=env.progress_interval_s(),
+                dynamic_ncols=True,
+            )
+            at_the_end.enter_context(bar)
             for number in range(first + 1, config.epochs + 1):
                 if before_epoch is not None:
                     before_epoch(history)
@@ -169,7 +177,7 @@ class _Features:
         model: SuperSimpleNet,
         images: ImageSet,
         supervision: SupervisionConfig,
-        device: torch.device,
+        folder: Path,
     ):
         labels = images.labels
         views: list[tuple[int, tuple[int, ...]]] = [(index, ()) for index in range(len(images))]
@@ -177,12 +185,12 @@ class _Features:
             for axes in ((-2,), (-1,), (-2, -1)):
                 views += [(index, axes) for index in labels.nonzero()[:, 0].tolist()]
         self.labels = labels[[index for index, _ in views]]
-        parts = []
-        for some in _batches(views, FEATURE_BATCH):
-            batch = torch.stack([images.images[index].flip(axes) for index, axes in some])
-            layers = model.backbone(_to(normalise(batch), device))
-            parts.append([layer.cpu() for layer in layers])
-        self.layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+        def pixels(some: slice) -> Tensor:
+            return torch.stack([images.images[index].flip(axes) for index, axes in views[some]])
+
+        self.outputs = cache.outputs(model.backbone, len(views), pixels, folder)
+        self.layers = self.outputs.layers
         size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])
         self.masks = torch.zeros((len(views), 1, *size), dtype=torch.uint8)
         self.weights = torch.ones((len(views), 1, *size)) if labels.any() else None
@@ -508,10 +516,6 @@ def _pixel_labels(
         inside = supervision.weight * (depth / peaks[regions]) ** supervision.exponent
         weights = torch.from_numpy(np.where(mask, inside, 1)).float()
     return torch.from_numpy(mask).float(), weights
-
-
-def _batches(items: list, size: int) -> Iterator[list]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _to(images: Tensor, device: torch.device) -> Tensor:

@@ -159,7 +159,7 @@ class TestAscent:
 
 
 @pytest.fixture
-def trainer(dataset, make_model):
+def trainer(dataset, make_model, tmp_path):
     """trainer(name): a trainer of that preset, and its first batch's forward pass."""
 
     def build(name, **changes):
@@ -169,9 +169,7 @@ def trainer(dataset, make_model):
             make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
         )
         made.model.train()
-        data = training._Features(
-            made.model, dataset.train, config.supervision, torch.device("cpu")
-        )
+        data = training._Features(made.model, dataset.train, config.supervision, tmp_path)
         return made, made.forward(data, torch.arange(6), env.generator("cpu", 0))
 
     return build

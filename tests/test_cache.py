@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssn_lib import cache, env, training
+from ssn_lib.config import TrainingConfig
+from ssn_lib.errors import InputError
+from ssn_lib.training import fit
+
+TINY = TrainingConfig(epochs=2, batch_size=4)
+
+
+@pytest.fixture
+def pictures(dataset):
+    return lambda some: dataset.train.images[some]
+
+
+@pytest.fixture
+def no_memory(monkeypatch):
+    monkeypatch.setattr(env, "available_memory", lambda: 0)
+
+
+@pytest.fixture
+def count(dataset):
+    return len(dataset.train)
+
+
+def test_mapped_from_a_file_they_are_the_same(pictures, count, make_model, tmp_path, monkeypatch):
+    backbone = make_model().backbone
+    monkeypatch.setattr(cache, "BATCH", 4)
+    kept = cache.outputs(backbone, count, pictures, tmp_path)
+    assert kept.file is None
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(env, "available_memory", lambda: 0)
+    mapped = cache.outputs(backbone, count, pictures, tmp_path)
+    assert list(tmp_path.iterdir()) == [mapped.file]
+    for a, b in zip(kept.layers, mapped.layers, strict=True):
+        assert torch.equal(a, b)
+        assert b[:2].is_contiguous(memory_format=torch.channels_last)
+    mapped.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_file_is_taken_and_a_stale_one_never(
+    pictures, count, make_model, tmp_path, no_memory, monkeypatch
+):
+    backbone, passes = make_model().backbone, []
+    backbone.register_forward_hook(lambda *_: passes.append(1))
+    first = cache.outputs(backbone, count, pictures, tmp_path)
+    made = len(passes)
+    again = cache.outputs(backbone, count, pictures, tmp_path)
+    assert again.file == first.file
+    assert len(passes) == made + 1  # one image, for the sizes
+    brighter = cache.outputs(backbone, count, lambda some: pictures(some) // 2, tmp_path)
+    with torch.no_grad():
+        next(backbone.parameters()).mul_(1.01)
+    other_weights = cache.outputs(backbone, count, pictures, tmp_path)
+    assert len({first.file, brighter.file, other_weights.file}) == 3
+
+
+def test_a_file_that_was_not_finished_is_made_again(
+    pictures, count, make_model, tmp_path, no_memory, monkeypatch
+):
+    monkeypatch.setattr(cache, "BATCH", 2)
+    backbone, seen = make_model().backbone, []
+
+    def cut(some):
+        seen.append(some)
+        if seen.count(slice(2, 4)) == 2:  # once for the name, then for the content
+            raise KeyboardInterrupt
+        return pictures(some)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.outputs(backbone, count, cut, tmp_path)
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".part"
+    whole = cache.outputs(backbone, count, pictures, tmp_path)
+    assert list(tmp_path.iterdir()) == [whole.file]
+    assert whole.layers[0].abs().amax((1, 2, 3)).min() > 0
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    pictures, count, make_model, tmp_path, no_memory, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(InputError, match="No space left on device; the features .* need 0.0 GB"):
+        cache.outputs(make_model().backbone, count, pictures, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ends", ["well", "interrupted"])
+def test_training_from_files_gives_the_same_bits_and_leaves_none(
+    ends, dataset, make_model, same_bits, tmp_path, monkeypatch
+):
+    config = replace(TINY, validation_fraction=0.34)
+    in_memory = make_model()
+    fit(in_memory, dataset.train, config, 1, progress=None)
+    monkeypatch.setattr(env, "available_memory", lambda: 0)
+    mapped, seen = make_model(), []
+    run_epoch = training._Trainer.run_epoch
+
+    def watched(self, number, *rest):
+        seen.append(len(list(tmp_path.glob("features-*.bin"))))
+        if ends == "interrupted":
+            raise KeyboardInterrupt
+        return run_epoch(self, number, *rest)
+
+    monkeypatch.setattr(training._Trainer, "run_epoch", watched)
+    options = {"progress": None, "checkpoint": tmp_path / "c.pt"}
+    if ends == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            fit(mapped, dataset.train, config, 1, **options)
+    else:
+        fit(mapped, dataset.train, config, 1, **options)
+        assert same_bits(in_memory.trained_state(), mapped.trained_state())
+    assert seen[0] == 2  # of the training and of the held-out images
+    assert not list(tmp_path.glob("features-*"))
+
+
+def test_the_available_memory_is_between_nothing_and_all():
+    assert 0 < env.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
