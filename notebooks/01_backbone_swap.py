@@ -36,7 +36,7 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import figures, tables
+from ssn_lib import claims, figures, tables
 from ssn_lib.study import Study
 
 study = Study.of_notebook(globals())
@@ -149,5 +149,14 @@ study.save(
     "training_curves",
     figures.training_curves(study.files(trained, "history.csv"), study.caption(trained)),
 )
+# %% [markdown]
+# ## The published claims
+#
+# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
+
+# %%
+evidence = claims.Evidence([*trained, *shown], costs=costs)
+study.save("claims_backbone_swap", claims.ledger(claims.judge(claims.BACKBONE_SWAP, evidence)))
+
 # %%
 study.finish("01_backbone_swap")

@@ -135,14 +135,11 @@ study.save("inference_free", tables.inference_free(comparison))
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/claims.py`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
 
 # %%
 evidence = claims.Evidence([*sources, *swept], study.files(sources, "history.csv"), comparison)
-study.save(
-    "claims_learned_noise",
-    claims.judge(claims.LEARNED_NOISE, evidence, study.caption([*sources, *swept])),
-)
+study.save("claims_learned_noise", claims.ledger(claims.judge(claims.LEARNED_NOISE, evidence)))
 
 # %%
 study.finish("02_learned_noise")

@@ -130,7 +130,7 @@ study.save("methods", supervision_tables.comparison(runs, study.strips))
 
 # %%
 evidence = claims.Evidence(runs, category=study.strips, points=points)
-study.save("claims_weak", claims.judge(claims.WEAK, evidence, study.caption(runs)))
+study.save("claims_weak", claims.ledger(claims.judge(claims.WEAK, evidence)))
 
 # %%
 study.finish("03_weak_supervision")

@@ -83,7 +83,7 @@ study.save(
 
 # %%
 evidence = claims.Evidence(runs, category=study.strips)
-study.save("claims_mixed", claims.judge(claims.MIXED, evidence, study.caption(runs)))
+study.save("claims_mixed", claims.ledger(claims.judge(claims.MIXED, evidence)))
 
 # %%
 study.finish("04_mixed_supervision")

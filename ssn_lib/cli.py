@@ -112,9 +112,15 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ssn_lib.report import report
+    from ssn_lib.report import publish
 
-    for path in report(options.add_runs):
+    written = publish(
+        options.add_runs,
+        data_root=options.data_root,
+        weights_dir=None if options.weights_dir == "imagenet" else options.weights_dir,
+        runs_dir=options.runs_dir,
+    )
+    for path in written:
         print(path)
 
 
@@ -221,8 +227,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("bench", _bench, "Measure parameters, latency, throughput and memory here.")
     _add_runs_dir(sub)
 
-    sub = command("report", _report, "Redraw figures/ from the records in results/.")
+    sub = command("report", _report, "Make the report, and figures/, of the records in results/.")
     sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
+    _add_weights_dir(sub)
+    _add_data_root(sub)
+    _add_runs_dir(sub)
 
     sub = commands.add_parser("kaggle", help="The kernel that runs the study on Kaggle.")
     actions = sub.add_subparsers(required=True, metavar="ACTION")

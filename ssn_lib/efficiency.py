@@ -121,16 +121,23 @@ def keep_best(runs_dir: Path, results: Path) -> None:
                 write_text(target, path.read_text())
 
 
-def kept(presets: Sequence[str], results: Path) -> list[Efficiency]:
-    """The measurements that `keep_best` left, in the order of `presets`."""
-    paths = [results / "efficiency" / f"{name}-{form}.json" for name in presets for form in FORMS]
-    return [_read(path) for path in paths if path.exists()]
+def kept(presets: Sequence[str], folder: Path) -> list[Efficiency]:
+    """What is known in a folder of runs or results, in the order of `presets`; of several
+    measurements the one that was repeated most."""
+    names = [f"{name}-{form}" for name in presets for form in FORMS]
+    found = [_most_repeated(folder / "efficiency", name, _read) for name in names]
+    return [cost for cost in found if cost is not None]
 
 
-def kept_comparison(first: str, second: str, results: Path) -> Comparison | None:
-    """The comparison that `keep_best` left; None without one."""
-    path = results / "comparisons" / f"{first}-{second}.json"
-    return _read_comparison(path) if path.exists() else None
+def kept_comparison(first: str, second: str, folder: Path) -> Comparison | None:
+    """As `kept`, a comparison; None without one."""
+    return _most_repeated(folder / "comparisons", f"{first}-{second}", _read_comparison)
+
+
+def _most_repeated(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
+    made = [read(path) for path in sorted(folder.glob(f"{name}*.json"))]
+    made = [one for one in made if one.name == name]
+    return max(made, key=lambda one: one.repetitions, default=None)
 
 
 def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:

@@ -1,174 +1,400 @@
-"""The committed results: tables, figures and the README's part, from records alone."""
+"""The report: every table and figure of the study from records alone, and its publication."""
 
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from ssn_lib import claims, figures, supervision_figures, supervision_tables, tables
+from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.runs import KEPT_FILES, Outcome, read_record
-from ssn_lib.study import PROFILES, REPOSITORY, Study, save
+from ssn_lib.study import REPORT, REPOSITORY, STRIPS, Study, execute
+from ssn_lib.tables import Table
 
-# The README's part between these two lines is written by `report`: these tables.
+# The README's part between these two lines is written by `publish`: these tables.
 SHOWN = (
+    "ledger",
+    "synthesis",
     "published_start",
     "published_leaving",
     "backbone_swap",
     "ablation",
     "scenario_b_noise",
     "learned_noise",
-    "claims_learned_noise",
+    "beta_sweep",
     "weak_supervision",
     "operating_points",
     "methods",
-    "claims_weak",
     "masks",
-    "claims_mixed",
     "efficiency",
+    "all_runs",
 )
+# Figures that show the data sets' images: their licences keep these out of the repository.
+PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps")
 RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def report(add_runs: Path | None = None) -> list[Path]:
-    """Redraw `figures/` and the README's results from the records in `results/`.
+class Report:
+    """What the report's notebook shows, each table and figure by a method of its name.
+
+    Args:
+        study: where the records are, and of which profile they must be.
+    """
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.records, self.refused = study.records()
+        for reason in self.refused:
+            print(f"warning: {reason}", file=sys.stderr)
+        self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        folder = Path(study.records_dir or study.runs_dir)
+        self.costs = kept(tables.SWAP_PRESETS, folder)
+        self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
+
+    def save(self, name: str) -> Table | Figure:
+        """Make the table or figure of that name, save it, and give it back."""
+        return self.study.save(name, getattr(self, name)())
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    def ledger(self) -> Table:
+        """Every claim of the slides, and what the records say of it."""
+        noise = self._noise_runs
+        histories = self._files(noise, "history.csv")
+        by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
+        mixed = claims.Evidence(self._mixed, category=self._strips)
+        return claims.ledger(
+            claims.judge(claims.BACKBONE_SWAP, claims.Evidence(self.outcomes, costs=self.costs)),
+            claims.judge(claims.LEARNED_NOISE, claims.Evidence(noise, histories, self.comparison)),
+            claims.judge(claims.WEAK, by_label),
+            claims.judge(claims.MIXED, mixed),
+        )
+
+    def synthesis(self) -> Table:
+        """The slides' closing table with figures beside its adjectives."""
+        return tables.synthesis(self.outcomes, self.costs, self._strips)
+
+    def all_runs(self) -> Table:
+        """Every run with its command."""
+        return tables.all_runs(self.records)
+
+    def left_out(self) -> Table:
+        """Records that are there and were not read."""
+        return Table("Records left out", pd.DataFrame({"why": self.refused or ["none"]}), ())
+
+    # --- Modification 1 -----------------------------------------------------------------------
+
+    def architecture(self) -> Figure:
+        """SuperSimpleNet as a diagram."""
+        return figures.architecture()
+
+    def backbone_swap(self) -> Table:
+        """The slides' table of accuracies."""
+        return tables.backbone_swap(self.outcomes)
+
+    def published_start(self) -> Table:
+        """Runs at the published batch size beside the author's log of the same epochs."""
+        return tables.published_start(self.records)
+
+    def published_leaving(self) -> Table:
+        """When the published runs began to learn."""
+        return tables.published_leaving()
+
+    def ablation(self) -> Table:
+        """From SimpleNet to SuperSimpleNet."""
+        return tables.ablation(self._of(*tables.ABLATION_PRESETS))
+
+    def scenario_b_noise(self) -> Table:
+        """The same relative noise for both adaptors."""
+        return tables.scenario_b_noise(self._of(*tables.NOISE_PRESETS))
+
+    def efficiency(self) -> Table:
+        """The slides' table of costs."""
+        return tables.efficiency(self.costs)
+
+    def tradeoff(self) -> Figure:
+        """Speed against accuracy, the slides' bubble chart."""
+        swap = self._of(*tables.SWAP_PRESETS)
+        if not self.costs:
+            return figures.empty("Costs not measured: `make bench`.")
+        return figures.bubble_chart(self.costs, swap, self.study.caption(swap))
+
+    def training_curves(self) -> Figure:
+        """How the trainings of Modification 1 went."""
+        names = tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS
+        runs = self._of(*dict.fromkeys(names))
+        return self._curves(runs)
+
+    def published_courses(self) -> Figure:
+        """How the published runs of Modification 1 went."""
+        return figures.published_courses(tables.SWAP_COURSES)
+
+    def panels_bottle(self) -> Figure:
+        """Maps on bottle."""
+        return self._panels("bottle")
+
+    def panels_screw(self) -> Figure:
+        """Maps on screw."""
+        return self._panels("screw")
+
+    # --- Modification 2 -----------------------------------------------------------------------
+
+    def learned_noise(self) -> Table:
+        """The slides' table of seven metrics."""
+        return tables.learned_noise(self._of(*tables.LEARNED_PRESETS))
+
+    def beta_sweep(self) -> Table:
+        """The slides' sweep of β."""
+        return tables.beta_sweep(self._noise_runs)
+
+    def convergence(self) -> Figure:
+        """v1 against v2, published and as stated."""
+        return self._curves(self._of(*tables.LEARNED_PRESETS), log_loss=True)
+
+    def noise_courses(self) -> Figure:
+        """What the generators learned."""
+        runs = [o for o in self._of(*tables.LEARNED_PRESETS) if o.category == tables.SWEEP_CATEGORY]
+        if not runs:
+            return self._nothing(tables.LEARNED_PRESETS[0])
+        parts = [self._files(runs, name) for name in ("history.csv", "noise.csv")]
+        return figures.noise_courses(*parts, self.study.caption(runs))
+
+    def published_courses_noise(self) -> Figure:
+        """How the published runs of Modification 2 went."""
+        return figures.published_courses(tables.LEARNED_COURSES)
+
+    def inference_free(self) -> Table:
+        """What a noise generator costs at inference."""
+        if self.comparison is None:
+            return Table(
+                "Cost of learned noise at inference",
+                pd.DataFrame({"measured here": [tables.EMPTY]}),
+                ("Not compared: `python -m ssn_lib study --only 02` does.",),
+            )
+        return tables.inference_free(self.comparison)
+
+    def noise_maps(self) -> Figure:
+        """Example noise of every source."""
+        runs = self._of(*tables.LEARNED_PRESETS)
+        return self._drawn(lambda: self.study.noise_maps(runs, tables.SWEEP_CATEGORY))
+
+    # --- Modifications 3 and 4 ----------------------------------------------------------------
+
+    def weak_supervision(self) -> Table:
+        """What labels alone give."""
+        return supervision_tables.weak_supervision(self._weak, self._strips)
+
+    def saturation(self) -> Table:
+        """What the published sigmoid does."""
+        return supervision_tables.saturation(self._weak, self._strips)
+
+    def methods(self) -> Table:
+        """The slides' comparison of methods."""
+        return supervision_tables.comparison(self._weak, self._strips)
+
+    def operating_points(self) -> Table:
+        """Youden's threshold."""
+        return supervision_tables.operating_points(
+            self._points, self.study.caption(self._first("gap_cam"))
+        )
+
+    def roc(self) -> Figure:
+        """ROC curves of score and map maximum."""
+        runs = self._first("gap_cam", "cam_mixed", "weak_ssn")
+        return self._from_files(supervision_figures.roc, runs, "scores.csv")
+
+    def score_distributions(self) -> Figure:
+        """Scores by class, with the thresholds."""
+        runs = self._first("gap_cam")
+        if not runs:
+            return self._nothing("gap_cam")
+        return supervision_figures.score_distributions(
+            self._files(runs, "scores.csv"), self._points, self.study.caption(runs)
+        )
+
+    def pixel_pr(self) -> Figure:
+        """Precision against recall of the pixels."""
+        runs = self._first("gap_cam", "cam_refined", "weak_ssn", "full_ssn")
+        return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
+
+    def published_decay(self) -> Figure:
+        """How the published AP-loc fell."""
+        return supervision_figures.published_decay()
+
+    def cam_maps(self) -> Figure:
+        """The blob beside other maps."""
+        names = ("gap_cam", "cam_fine", "cam_refined", "weak_ssn", "full_ssn")
+        return self._drawn(lambda: self.study.strip_maps(self._first(*names)))
+
+    def masks(self) -> Table:
+        """What masks buy."""
+        return supervision_tables.masks_curve(self._mixed, self._strips, self._numbers)
+
+    def masks_curve(self) -> Figure:
+        """Quality against the share of masks."""
+        return supervision_figures.masks_curve(
+            self._mixed, self._strips, self._numbers, self.study.caption(self._mixed)
+        )
+
+    # --- what these are made of ---------------------------------------------------------------
+
+    def _of(self, *presets: str) -> list[Outcome]:
+        """The outcomes of those presets on the categories, in their order, nothing changed."""
+        chosen = [o for o in self._plates if o.preset in presets and not o.changes]
+        return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
+
+    @cached_property
+    def _plates(self) -> list[Outcome]:
+        """Everything but strips."""
+        return [o for o in self.outcomes if o.category != self._strips]
+
+    @cached_property
+    def _strips(self) -> str:
+        """The category of the strips: KSDD2's where there are any of it."""
+        sizes = self.study.profile.strip_size
+        found = {o.category for o in self.outcomes if o.record.config.data.image_size == sizes}
+        return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
+
+    @cached_property
+    def _noise_runs(self) -> list[Outcome]:
+        changed = [o for o in self._plates if o.preset in tables.SWEEP_PRESETS and o.changes]
+        return [*self._of(*tables.LEARNED_PRESETS), *changed]
+
+    @cached_property
+    def _on_strips(self) -> list[Outcome]:
+        order = list(PRESETS)
+        strips = [o for o in self.outcomes if o.category == self._strips]
+        return sorted(strips, key=lambda o: (order.index(o.preset), o.changes, o.seed))
+
+    @cached_property
+    def _weak(self) -> list[Outcome]:
+        names = supervision_tables.WEAK_PRESETS
+        return [o for o in self._on_strips if o.preset in names and not o.changes]
+
+    @cached_property
+    def _folds(self) -> list[Outcome]:
+        return [o for o in self._on_strips if o.preset == "gap_cam" and o.changes]
+
+    @cached_property
+    def _mixed(self) -> list[Outcome]:
+        names = supervision_tables.MIXED_PRESETS
+        return [o for o in self._on_strips if o.preset in names and o not in self._folds]
+
+    @cached_property
+    def _numbers(self) -> list[float]:
+        """Numbers of masks that were tried, beside the preset's own."""
+        changed = [o for o in self._mixed if o.preset == "mixed_ssn" and o.changes]
+        return sorted({o.record.config.training.supervision.masks for o in changed})
+
+    @cached_property
+    def _points(self) -> list[supervision_tables.Chosen]:
+        held_out = self._files(self.study.first_seeds(self._folds, self._strips), "held_out.csv")
+        return supervision_tables.chosen_thresholds(
+            self._files(self._first("gap_cam"), "scores.csv"), held_out
+        )
+
+    def _first(self, *presets: str) -> list[Outcome]:
+        """Of those presets on the strips, the first seed's."""
+        first = self.study.first_seeds(self._weak, self._strips)
+        return [outcome for outcome in first if outcome.preset in presets]
+
+    def _files(self, runs: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        return self.study.files(runs, name)
+
+    def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
+        histories = self._files(runs, "history.csv")
+        if not histories:
+            return self._nothing("scenario_a")
+        return figures.training_curves(histories, self.study.caption(runs), log_loss=log_loss)
+
+    def _from_files(
+        self, draw: Callable[[Any, str], Figure], runs: list[Outcome], name: str
+    ) -> Figure:
+        known = self._files(runs, name)
+        return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
+
+    def _panels(self, category: str) -> Figure:
+        runs = [o for o in self._of("simplenet", *tables.SWAP_PRESETS) if o.category == category]
+        return self._drawn(lambda: self.study.panels(runs, category))
+
+    def _drawn(self, draw: Callable[[], Figure]) -> Figure:
+        """A figure that takes images and trained networks; where they are not there, why."""
+        try:
+            return draw()
+        except InputError as error:
+            return figures.empty(f"Not drawn: {error}")
+
+    def _nothing(self, name: str) -> Figure:
+        return figures.empty(
+            f"No record of {name} and its like yet; the README says how to make one."
+        )
+
+
+def publish(
+    add_runs: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    weights_dir: Path | str | None = None,
+    runs_dir: Path = Path("runs"),
+) -> list[Path]:
+    """Make the report of the records in `results/`; rewrite `figures/` and the README's results.
+
+    The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
+    are at hand it also shows maps on photographs, which are not published.
 
     Args:
         add_runs: a folder of runs; its finished records on public data go to `results/` first.
+        data_root, weights_dir, runs_dir: for the maps.
 
     Returns:
         The paths written.
 
     Raises:
-        InputError: no records, or one that was edited or is of another schema.
+        InputError: no records, or the notebook failed.
     """
     results = REPOSITORY / "results"
     if add_runs is not None:
         _add(Path(add_runs), results)
-    records = [read_record(path.parent) for path in sorted(results.glob("*/record.json"))]
-    if not records:
+    if not any(results.glob("*/record.json")):
         raise InputError(f"{results}: no records to report on")
-    outcomes = [Outcome.of(record) for record in records if PROFILES["quick"].made(record)]
-    committed = Study("quick", runs_dir=results)
-
-    def of(*presets: str) -> list[Outcome]:
-        """The outcomes of those presets, in their order, nothing changed."""
-        chosen = [o for o in outcomes if o.preset in presets and not o.changes]
-        return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
-
-    swap, noise = of(*tables.SWAP_PRESETS), of(*tables.LEARNED_PRESETS)
-    first = of(*dict.fromkeys(tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS))
-    swept = [o for o in outcomes if o.preset in tables.SWEEP_PRESETS]
-    comparison = kept_comparison("scenario_a", "learned_noise_v2", results)
-    evidence = claims.Evidence([*noise, *swept], committed.files(noise, "history.csv"), comparison)
-    made = {
-        "architecture": figures.architecture(),
-        "published_leaving": tables.published_leaving(),
-        "backbone_swap": tables.backbone_swap(outcomes),
-        "ablation": tables.ablation(of(*tables.ABLATION_PRESETS)),
-        "scenario_b_noise": tables.scenario_b_noise(of(*tables.NOISE_PRESETS)),
-        "training_curves": figures.training_curves(
-            committed.files(first, "history.csv"), committed.caption(first)
-        ),
-        "published_courses": figures.published_courses(tables.SWAP_COURSES),
-        "published_courses_noise": figures.published_courses(tables.LEARNED_COURSES),
+    out_dir = Path(runs_dir).resolve() / "report"
+    parameters = {
+        "profile": "quick",
+        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
+        "runs_dir": str(Path(runs_dir).resolve()),
+        "records_dir": str(results),
     }
-    start = tables.published_start(records)
-    if len(start.frame):
-        made["published_start"] = start
-    if any(o.record.config.training.noise.source != "gaussian" for o in noise):
-        made["claims_learned_noise"] = claims.judge(
-            claims.LEARNED_NOISE, evidence, committed.caption([*noise, *swept])
-        )
-        on_screw = [o for o in noise if o.category == tables.SWEEP_CATEGORY]
-        made["learned_noise"] = tables.learned_noise(noise)
-        made["beta_sweep"] = tables.beta_sweep([*noise, *swept])
-        made["convergence"] = figures.training_curves(
-            committed.files(noise, "history.csv"), committed.caption(noise), log_loss=True
-        )
-        made["noise_courses"] = figures.noise_courses(
-            committed.files(on_screw, "history.csv"),
-            committed.files(on_screw, "noise.csv"),
-            committed.caption(on_screw),
-        )
-    made |= _supervision(outcomes, committed)
-    if comparison is not None:
-        made["inference_free"] = tables.inference_free(comparison)
-    costs = kept(tables.SWAP_PRESETS, results)
-    if costs:
-        made["efficiency"] = tables.efficiency(costs)
-        made["tradeoff"] = figures.bubble_chart(costs, swap, committed.caption(swap))
-    written = [
-        path for name, thing in made.items() for path in save(REPOSITORY / "figures", name, thing)
-    ]
+    saved = execute(REPOSITORY / "notebooks" / f"{REPORT}.ipynb", parameters, out_dir)
+    written, target = [out_dir / "report.html"], REPOSITORY / "figures"
+    for path in map(Path, saved):
+        if path.stem not in PHOTOGRAPHS:
+            shutil.copy(path, target / path.name)
+            written.append(target / path.name)
+    for path in target.iterdir():  # of an earlier version of the report
+        if path not in written:
+            path.unlink()
     readme = REPOSITORY / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
-    after = rest.partition(RESULTS_END)[2]
-    shown = "\n".join(made[name].to_markdown() for name in SHOWN if name in made)
-    write_text(readme, f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}")
+    write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
     return [*written, readme]
 
 
-def _supervision(outcomes: list[Outcome], committed: Study) -> dict[str, Any]:
-    """The tables and figures of Modifications 3 and 4, from the records on KSDD2, else on other
-    images in its layout."""
-    made: dict[str, Any] = {"published_decay": supervision_figures.published_decay()}
-    strips = [o for o in outcomes if o.record.config.data.dataset == "ksdd2"]
-    categories = sorted({o.category for o in strips}, key=lambda name: name != "ksdd2")
-    if not categories:
-        return made
-    category = categories[0]
-    strips = [o for o in strips if o.category == category]
-    weak = [o for o in strips if o.preset in supervision_tables.WEAK_PRESETS and not o.changes]
-    weak.sort(key=lambda o: (supervision_tables.WEAK_PRESETS.index(o.preset), o.seed))
-    first = committed.first_seeds(weak, category)
-
-    def of(*presets: str) -> list[Outcome]:
-        return [outcome for outcome in first if outcome.preset in presets]
-
-    gap_cam, files = of("gap_cam"), committed.files
-    scores = files(gap_cam, "scores.csv")
-    folds = [o for o in strips if o.preset == "gap_cam" and o.changes]
-    held_out = files(committed.first_seeds(folds, category), "held_out.csv")
-    points = supervision_tables.chosen_thresholds(scores, held_out)
-    mixed = [o for o in strips if o.preset in supervision_tables.MIXED_PRESETS and o not in folds]
-    numbers = sorted(
-        {
-            o.record.config.training.supervision.masks
-            for o in mixed
-            if o.preset == "mixed_ssn" and o.changes
-        }
-    )
-    roc, curves = (
-        of("gap_cam", "cam_mixed", "weak_ssn"),
-        of("gap_cam", "cam_refined", "weak_ssn", "full_ssn"),
-    )
-    evidence = claims.Evidence(weak, category=category, points=points)
-    made |= {
-        "weak_supervision": supervision_tables.weak_supervision(weak, category),
-        "saturation": supervision_tables.saturation(weak, category),
-        "methods": supervision_tables.comparison(weak, category),
-        "operating_points": supervision_tables.operating_points(points, committed.caption(gap_cam)),
-        "claims_weak": claims.judge(claims.WEAK, evidence, committed.caption(weak)),
-        "roc": supervision_figures.roc(files(roc, "scores.csv"), committed.caption(roc)),
-        "score_distributions": supervision_figures.score_distributions(
-            scores, points, committed.caption(gap_cam)
-        ),
-        "pixel_pr": supervision_figures.pixel_curves(
-            files(curves, "pixel_pr.csv"), committed.caption(curves)
-        ),
-        "masks": supervision_tables.masks_curve(mixed, category, numbers),
-        "masks_curve": supervision_figures.masks_curve(
-            mixed, category, numbers, committed.caption(mixed)
-        ),
-        "claims_mixed": claims.judge(
-            claims.MIXED, claims.Evidence(mixed, category=category), committed.caption(mixed)
-        ),
-    }
-    return made
+def with_results(readme: str, folder: Path) -> str:
+    """The README with its results made of the tables in a folder."""
+    before, _, rest = readme.partition(RESULTS_BEGIN)
+    after = rest.partition(RESULTS_END)[2]
+    shown = "\n".join((folder / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
+    return f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}"
 
 
 def _add(runs: Path, results: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,6 +28,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
 from ssn_lib.model import SuperSimpleNet
+from ssn_lib.page import page
 from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
@@ -34,8 +36,9 @@ from ssn_lib.sources import look
 REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
 STRIPS = "ksdd2"
-# What a notebook's parameters cell may hold; the first four are in every one.
+# What a notebook's parameters cell holds; the report has one more, of `Study`.
 PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
+REPORT = "05_report"
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
 _SCHEDULER, _DEADLINE = "SSN_SCHEDULER", "SSN_DEADLINE"
 
@@ -96,6 +99,7 @@ class Study:
     Attributes:
         data_root, weights_dir: None for the usual places.
         runs_dir: holds the runs, shared by all profiles.
+        records_dir: holds the records that a report is made of; None for `runs_dir`.
         category: only these of the study's, one name or several separated by commas; None for all.
         seeds: instead of the profile's, a number or several separated by commas.
         categories: the names in `category`.
@@ -109,6 +113,7 @@ class Study:
     runs_dir: str | Path = "runs"
     category: str | None = None
     seeds: int | str | None = None
+    records_dir: str | Path | None = None
     scheduler: str | None = field(default_factory=lambda: os.environ.get(_SCHEDULER))
     deadline: float | None = field(
         default_factory=lambda: float(os.environ[_DEADLINE]) if _DEADLINE in os.environ else None
@@ -119,7 +124,7 @@ class Study:
         if not isinstance(self.profile_name, str) or self.profile_name not in PROFILES:
             hint = nearest(str(self.profile_name), PROFILES)
             raise InputError(f"unknown profile {self.profile_name!r}: {hint}")
-        for name in ("data_root", "weights_dir", "runs_dir"):
+        for name in ("data_root", "weights_dir", "runs_dir", "records_dir"):
             value = getattr(self, name)
             if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
                 raise InputError(f"{name}={value!r}: expected a folder")
@@ -145,8 +150,9 @@ class Study:
         """
         if Path.cwd() == REPOSITORY / "notebooks":
             os.chdir(REPOSITORY)
-        refuse_unknown(namespace, PARAMETERS)
-        values = {name: namespace[name] for name in PARAMETERS if name in namespace}
+        known = PARAMETERS + (("records_dir",) if "records_dir" in namespace else ())
+        refuse_unknown(namespace, known)
+        values = {name: namespace[name] for name in known if name in namespace}
         return cls(values.pop("profile"), **values)
 
     @property
@@ -156,8 +162,8 @@ class Study:
 
     @cached_property
     def out_dir(self) -> Path:
-        """Where this profile's figures and tables go."""
-        return Path(self.runs_dir) / self.profile_name
+        """Where this profile's figures and tables go; a report of other records has its own."""
+        return Path(self.runs_dir) / ("report" if self.records_dir else self.profile_name)
 
     def dataset(self, category: str) -> Dataset:
         """The profile's data of that category: the strips for "ksdd2" or as `strips` says."""
@@ -234,9 +240,25 @@ class Study:
             for value in values
         )
 
-    def folder(self, record: Record) -> Path:
-        """The folder of a run of this study."""
-        return Path(self.runs_dir) / record.run_id
+    def records(self) -> tuple[list[Record], list[str]]:
+        """All records, whatever their profile, and why others that are there are not read."""
+        records, refused = [], []
+        for path in sorted(self._records_dir.glob("*/record.json")):
+            try:
+                record = runs.read_record(path.parent)
+            except InputError as error:
+                refused.append(str(error))
+                continue
+            missing = [name for name in tables.METRICS if name not in record.metrics]
+            if record.status == "completed" and missing:
+                refused.append(f"{path}: no {missing[0]}; run it again")
+            else:
+                records.append(record)
+        return records, refused
+
+    @property
+    def _records_dir(self) -> Path:
+        return Path(self.records_dir or self.runs_dir)
 
     def first_seeds(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
         """Those of the category that have a trained network, of each kind the first seed's."""
@@ -250,7 +272,7 @@ class Study:
     def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
         """Each run that left a table of that name, such as history.csv, with it."""
         paths = [
-            (outcome, self.folder(outcome.record) / name)
+            (outcome, self._records_dir / outcome.record.run_id / name)
             for outcome in outcomes
             if outcome.record is not None
         ]
@@ -296,7 +318,7 @@ class Study:
         sources = []
         for outcome in chosen:
             record, model = self._load(outcome)
-            source = runs.load_source(self.folder(record), record, model)
+            source = runs.load_source(self._run(record), record, model)
             device = next(model.parameters()).device
             draws = [
                 look(source, model, normalise(image.to(device)), env.generator(device, draw))
@@ -362,6 +384,8 @@ class Study:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`, and give it back."""
         folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
         self.saved += [str(path) for path in save(folder, name, made)]
+        if isinstance(made, Figure):  # an open one would be shown a second time
+            plt.close(made)
         return made
 
     def finish(self, notebook: str) -> None:
@@ -372,7 +396,10 @@ class Study:
     def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
         """A finished run's record and trained network."""
         record = outcome.record
-        return runs.load_run(self.folder(record), self.weights(record.config.model.backbone))
+        return runs.load_run(self._run(record), self.weights(record.config.model.backbone))
+
+    def _run(self, record: Record) -> Path:
+        return Path(self.runs_dir) / record.run_id
 
     def _root(self, name: str) -> Path | None:
         """Where a data set lies, None for the usual places. The demo data are made in ./data."""
@@ -477,7 +504,7 @@ def study(
         for position, path in enumerate(chosen, start=1):
             print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
             started = time.monotonic()
-            saved += _execute(path, parameters, here.out_dir)
+            saved += execute(path, parameters, here.out_dir)
             print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
 
@@ -511,8 +538,15 @@ def _weights(name: str, place: str | Path) -> Path | InputError:
         return error
 
 
-def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
-    """One notebook; what it saved, by its completion record."""
+def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
+    """Execute one notebook of the study; of the report, write `report.html` too.
+
+    Returns:
+        What it saved, by its completion record.
+
+    Raises:
+        InputError: it failed, or lacks a parameter.
+    """
     import papermill
 
     known = papermill.inspect_notebook(str(path))
@@ -547,6 +581,8 @@ def _execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]
     if not done.exists():
         raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
     unfinished.replace(executed)
+    if name == REPORT:
+        write_text(out_dir / "report.html", page(executed))
     return json.loads(done.read_text())["saved"]
 
 

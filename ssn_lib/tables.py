@@ -14,7 +14,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from ssn_lib.config import DataConfig, TrainingConfig, assignment, changes, preset
+from ssn_lib.config import (
+    DataConfig,
+    RunConfig,
+    SupervisionConfig,
+    TrainingConfig,
+    assignment,
+    changes,
+    preset,
+)
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
@@ -24,8 +32,8 @@ from ssn_lib.runs import Outcome, Record
 EMPTY = "–"
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
 LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
+REAL_TIME_MS = 10  # the slides' bound for real-time inspection
 PUBLISHED_BATCH = TrainingConfig().batch_size
-NO_RECORD = "no record; `python -m ssn_lib run PRESET --dataset … --category …` makes one"
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
 SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
@@ -327,7 +335,10 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
     notes += [f"{EMPTY} in the other columns: {reason}." for reason in reasons]
     wanted = [(n, beta_changes(beta)) for n in SWEEP_PRESETS for beta in BETAS]
     if not {(o.preset, o.changes) for o in asked}.issuperset(wanted):
-        notes.append(f"{EMPTY} in the other columns: {NO_RECORD}.")
+        command = run_command(records[0].config if records else None, "PRESET", SWEEP_CATEGORY)
+        notes.append(
+            f"{EMPTY} in the other columns: no record; `{command} --set {BETA}=β` makes it."
+        )
     return Table(f"β of the learned noise, {SWEEP_CATEGORY}", pd.DataFrame(rows), tuple(notes))
 
 
@@ -443,6 +454,117 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
     return Table("Cost of inference, published and measured here", pd.DataFrame(rows), tuple(notes))
 
 
+SYNTHESIS = (  # row of the slides' table, what stands for it here, and their adjectives
+    ("Baseline (WideResNet50)", "baseline", "slow", "high (masks)", "high"),
+    ("Mod 1 (ResNet18)", "scenario_a", "very fast", "high (masks)", "low (fails)"),
+    ("Mod 2 (learned noise)", "learned_noise_v2", "very fast", "high (masks)", "medium to good"),
+    ("Mod 3 (weak supervision)", "gap_cam", "very fast", "none (labels only)", "low (blob)"),
+    ("Mod 4 (mixed supervision)", "mixed_ssn", "", "", ""),
+)
+
+
+def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: str) -> Table:
+    """The slides' closing table with measured figures beside its adjectives.
+
+    Args:
+        strips: the category that stands for KSDD2.
+    """
+    folded = {cost.preset: cost for cost in costs if cost.form == "folded"}
+    reference = folded.get("baseline")
+    rows = []
+    for title, name, speed, labels, accuracy in SYNTHESIS:
+        # Learned noise is gone at inference: what is measured is the same network.
+        cost = folded.get("scenario_a" if name == "learned_noise_v2" else name)
+        latency = EMPTY
+        if cost is not None:
+            latency = f"{cost.latency_ms.median:.0f} ms"
+            if reference is not None and cost is not reference:
+                latency += f", {reference.latency_ms.median / cost.latency_ms.median:.1f}× faster"
+        on_screw, on_strips = (
+            " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
+            for category, metrics in (
+                (SWEEP_CATEGORY, ("I-AUROC", "AUPRO")),
+                (strips, ("AP-det", "AP-loc")),
+            )
+        )
+        rows.append(
+            {
+                "model": title,
+                "slides: speed": speed or EMPTY,
+                "here: latency": latency,
+                "slides: data cost": labels or EMPTY,
+                "here: learns from": learns_from(preset(name).training.supervision),
+                "slides: texture accuracy": accuracy or EMPTY,
+                "screw: I-AUROC / AUPRO": on_screw,
+                f"{strips}: AP-det / AP-loc": on_strips,
+            }
+        )
+    names = [name for _, name, *_ in SYNTHESIS]
+    own = [o for o in outcomes if o.preset in names]
+    records = [o.record for o in own if o.record is not None]
+    device = ", ".join(dict.fromkeys(device_name(cost.environment) for cost in folded.values()))
+    return Table(
+        "Synthesis: the slides' adjectives and what was measured",
+        pd.DataFrame(rows),
+        (
+            f"Accuracy, percent: {describe(records) if records else 'nothing was run'}; "
+            f"{EMPTY}: no record, see the tables above.",
+            f"Latency of one image, folded network: {device or 'not measured'}.",
+            "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
+            "defective image and no mask.",
+        ),
+    )
+
+
+def learns_from(supervision: SupervisionConfig) -> str:
+    """What a training with that supervision must be given, in words."""
+    if not supervision.labels:
+        return "sound images"
+    masks = supervision.masks
+    if masks is None:
+        return "labels and all masks"
+    if masks == 0:
+        return "labels"
+    return (
+        f"labels, {100 * masks:g} % masks" if isinstance(masks, float) else f"labels, {masks} masks"
+    )
+
+
+def all_runs(records: Sequence[Record]) -> Table:
+    """Every run: the command that makes it, what came out, how long it took and where."""
+    rows = []
+    for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
+        config, data = record.config, record.config.data
+        command = run_command(config, config.preset, data.category)
+        command += "".join(f" --set {setting}" for setting in changes(config))
+        row = {"run": f"`{command}`", "images": data.category}
+        row |= {
+            name: _percent(record.metrics.get(name))
+            for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
+        }
+        row["epochs"] = f"{record.epochs_done} of {preset(config.preset).training.epochs}"
+        row["training, min"] = f"{record.timings['training_s'] / 60:.0f}"
+        row["device"] = device_name(record.environment)
+        rows.append(row)
+    return Table(
+        "Every run: percent",
+        pd.DataFrame(rows),
+        ("Each on the images and in the size that the preset's tables name; add `--data-root`.",),
+    )
+
+
+def run_command(like: RunConfig | None, name: str, category: str) -> str:
+    """The command for a run of that preset and category, as long as a run that there is."""
+    dataset = "mvtec_ad" if like is None else like.data.dataset
+    command = f"python -m ssn_lib run {name} --dataset {dataset}"
+    if dataset != "ksdd2":
+        command += f" --category {category}"
+    if like is not None:
+        command += f" --epochs {like.training.epochs} --seed {like.seed}"
+        command += f" --set training.batch_size={like.training.batch_size}"
+    return command
+
+
 def measured(
     outcomes: Sequence[Outcome],
     name: str,
@@ -455,7 +577,7 @@ def measured(
     Args:
         changed: to the preset, as of `config.changes`.
     """
-    records = _records(outcomes, name, category, changed)
+    records = records_of(outcomes, name, category, changed)
     if not records:
         return EMPTY
     known = values(outcomes, name, category, metric, changed)
@@ -476,7 +598,7 @@ def values(
     changed: tuple[str, ...] = (),
 ) -> list[float]:
     """The metric, seed by seed, of the runs that have it."""
-    found = [r.metrics.get(metric) for r in _records(outcomes, name, category, changed)]
+    found = [r.metrics.get(metric) for r in records_of(outcomes, name, category, changed)]
     return [value for value in found if value is not None]
 
 
@@ -517,9 +639,12 @@ def notes(
         for category in categories:
             asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
             if not any(outcome.record for outcome in asked):
-                reason = asked[0].reason if asked else NO_RECORD
+                command = run_command(records[0].config if records else None, "PRESET", "CATEGORY")
+                reason = asked[0].reason if asked else f"no record; `{command}` makes it"
                 reasons.setdefault(reason, []).append(f"{name} {category}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
+    if not categories:
+        notes.append(f"No record yet; `{run_command(None, 'PRESET', 'CATEGORY')}` makes one.")
     return tuple(notes)
 
 
@@ -531,7 +656,7 @@ def _spread(spread: Spread, digits: int) -> str:
     return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}–{spread.high:.{digits}f}]"
 
 
-def _records(
+def records_of(
     outcomes: Sequence[Outcome], name: str, category: str, changed: tuple[str, ...]
 ) -> list[Record]:
     """Those of the outcomes; a run that was asked for twice counts once."""

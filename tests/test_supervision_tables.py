@@ -150,7 +150,7 @@ def test_the_best_map_without_masks(run):
 
 def judged(identity, outcomes, category="ksdd2", **more):
     evidence = Evidence(outcomes, category=category, **more)
-    return claims.judge([RULES[identity]], evidence, "caption").frame.iloc[0]
+    return claims.judge([RULES[identity]], evidence).iloc[0]
 
 
 @pytest.mark.parametrize(("found", "verdict"), [(98.4, "reproduced"), (90.0, "not reproduced")])
@@ -159,7 +159,7 @@ def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
     other = [run("gap_cam", "kolektor_sdd1", **{"I-AUROC": found})]
     row = judged("labels-detect", other, "kolektor_sdd1")
     assert row["verdict"] == "not measurable here"
-    assert f"{found:.1f}" in row["why"]
+    assert f"{found:.1f}" in row["measured here"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_cure(cam, weak, mixed, verdict, run):
 def test_the_slides_rows_match_no_table():
     row = judged("comparison-rows", [])
     assert row["verdict"] == "not reproduced"
-    assert "45.8 to 82.1" in row["measured"]
+    assert "45.8 to 82.1" in row["measured here"]
 
 
 @pytest.mark.parametrize(("weak", "verdict"), [(92.0, "reproduced"), (80.0, "not reproduced")])
@@ -217,7 +217,7 @@ def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
     real = run("gap_cam")
     test, folds = [(real, scores)], [(real, scores)] * 3
     points = st.chosen_thresholds(test, folds)
-    assert "TPR" in judged("youden", [real], points=points)["measured"]
+    assert "TPR" in judged("youden", [real], points=points)["measured here"]
     assert judged("youden", [real], points=points[:1])["verdict"] == "not measurable here"
     config = real.record.config
     demo = replace(config, data=replace(config.data, dataset="demo"))

@@ -1,0 +1,236 @@
+"""The ledger: what the slides claim, and what the records say of it, by stated rules.
+
+A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry.
+
+- Only records on real images with trained backbone weights are evidence.
+- Two means differ when they are further apart than twice the standard error that the published
+  deviation between seeds gives them (`margin`): 5.5 points of I-AUROC for single runs.
+- A training has *learned* when its last loss lies 10 % below that of a network that answers 0
+  everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
+  *collapsed* when it diverged or ended above where it began. Else it is undecided: too short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import pandas as pd
+
+from ssn_lib import tables
+from ssn_lib.efficiency import Comparison, Efficiency
+from ssn_lib.env import device_name
+from ssn_lib.losses import ignorance_loss
+from ssn_lib.runs import Outcome, Record
+from ssn_lib.supervision_tables import KSDD2, PUBLISHED_MASKS, Chosen
+
+SCREW = "screw"
+SATURATED_LOSS = 0.01 * ignorance_loss(True)
+CHANCE = 0.05  # a cost differs when a sign test finds less than this
+FULL = "`python -m ssn_lib study --profile full --only {}` decides it"
+
+State = Literal["learned", "saturated", "collapsed", "undecided"]
+Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
+
+
+@dataclass
+class Evidence:
+    """What rules look at.
+
+    Attributes:
+        outcomes: runs asked for; those that are no evidence are passed over.
+        histories: (outcome, history) of those that were made.
+        comparison: of inference with and without learned noise, where it was measured.
+        costs: of inference, where they were measured.
+        category: of the runs that the claims are about, where a rule names no other.
+        points: thresholds of GAP + CAM and what they do, where they were chosen.
+        used: the sources of a rule's figures, as it asks for them; see `sources`.
+    """
+
+    outcomes: Sequence[Outcome]
+    histories: Sequence[tuple[Outcome, pd.DataFrame]] = field(default_factory=list)
+    comparison: Comparison | None = None
+    costs: Sequence[Efficiency] = ()
+    category: str = SCREW
+    points: Sequence[Chosen] = ()
+    used: list[Record | Efficiency] = field(default_factory=list, init=False)
+
+    def values(
+        self,
+        name: str,
+        metric: str,
+        changed: tuple[str, ...] = (),
+        category: str | None = None,
+    ) -> list[float]:
+        """A preset's metric, seed by seed; a diverged run has none."""
+        real = [o for o in self.outcomes if is_evidence(o)]
+        category = category or self.category
+        self.used += tables.records_of(real, name, category, changed)
+        return tables.values(real, name, category, metric, changed)
+
+    def mean(self, name: str, metric: str, category: str | None = None) -> float:
+        """Over the seeds.
+
+        Raises:
+            MissingError: no such record on real images.
+        """
+        known = self.values(name, metric, category=category)
+        if not known:
+            raise MissingError(f"no record of {name}, {category or self.category}, on real images")
+        return mean(known)
+
+    def state(self, name: str, category: str | None = None) -> tuple[State, str]:
+        """How a preset's trainings ended, all seeds together, and that in words."""
+        category = category or self.category
+        runs = [
+            (outcome.record, history["loss"].tolist())
+            for outcome, history in self.histories
+            if (outcome.preset, outcome.category, outcome.changes) == (name, category, ())
+            and is_evidence(outcome)
+        ]
+        if not runs:
+            raise MissingError(f"no record of {name}, {category}, on real images")
+        self.used += [record for record, _ in runs]
+        diverged = [record for record, _ in runs if record.status == "diverged"]
+        if diverged:
+            return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
+        first, last = (sum(loss[i] for _, loss in runs) / len(runs) for i in (0, -1))
+        told = f"loss {first:.3g} → {last:.3g} in {runs[0][0].epochs_done} epochs"
+        if last < SATURATED_LOSS:
+            return "saturated", told
+        if last < tables.LEARNED_LOSS:
+            return "learned", told
+        return ("collapsed" if last > first else "undecided"), told
+
+    def cost(self, name: str) -> Efficiency:
+        """What a preset's inference costs, by the published operations.
+
+        Raises:
+            MissingError: not measured.
+        """
+        for cost in self.costs:
+            if (cost.preset, cost.form) == (name, "plain"):
+                self.used.append(cost)
+                return cost
+        raise MissingError(f"the cost of {name} was not measured; `make bench` does")
+
+    def sources(self) -> str:
+        """What the figures were taken from: categories, data, epochs, seeds, device."""
+        records = {r.run_id: r for r in self.used if isinstance(r, Record)}.values()
+        parts = []
+        if records:
+            data = [record.config.data for record in records]
+            categories = dict.fromkeys(d.category for d in data if d.dataset == "mvtec_ad")
+            parts = [*categories, tables.describe(list(records))]
+        costs = [cost for cost in self.used if isinstance(cost, Efficiency)]
+        parts += dict.fromkeys(f"cost: {device_name(cost.environment)}" for cost in costs)
+        return ", ".join(parts) or tables.EMPTY
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found: the figures in words, its verdict, and why."""
+
+    measured: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checkable statement of the slides.
+
+    Attributes:
+        id: short and stable.
+        text: what is claimed.
+        published: the slides' figures for it.
+        rule: the computation that checks it.
+    """
+
+    id: str
+    text: str
+    published: str
+    rule: Callable[[Evidence], Finding]
+
+
+class MissingError(Exception):
+    """A rule's evidence is not there, or too weak.
+
+    Attributes:
+        why: what is missing.
+        measured: what there is, in words.
+    """
+
+    def __init__(self, why: str, measured: str = tables.EMPTY):
+        super().__init__(why)
+        self.why, self.measured = why, measured
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
+    """The verdict on each of those claims, a row each."""
+    rows = []
+    for claim in claims:
+        evidence.used.clear()
+        try:
+            finding = claim.rule(evidence)
+        except MissingError as missing:
+            finding = Finding(missing.measured, "not measurable here", missing.why)
+        rows.append(
+            {
+                "claim": claim.text,
+                "verdict": finding.verdict,
+                "published": claim.published,
+                "measured here": finding.measured,
+                "why": finding.why,
+                "evidence": evidence.sources(),
+                "id": claim.id,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ledger(*judged: pd.DataFrame) -> tables.Table:
+    """The ledger: verdicts on claims, by `judge`, and how they are come to."""
+    frame = pd.concat(judged, ignore_index=True)
+    counts = frame["verdict"].value_counts()
+    found = ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict) if name in counts)
+    return tables.Table(
+        "Published claims",
+        frame,
+        (
+            f"{len(frame)} claims: {found}.",
+            "Published: 300 epochs, one seed, Tesla P100.",
+            "Two means differ when they are further apart than twice the standard error by the "
+            "published deviation between seeds.",
+            "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
+            "below 1 % of it; collapsed: diverged, or ended above its start.",
+        ),
+    )
+
+
+def margin(metric: str, first: int, second: int, strips: bool = False) -> float:
+    """How far two means of so many seeds must be apart to differ, in points; see the module.
+
+    Args:
+        strips: by the deviation on KSDD2 with labels alone, else by that on screw.
+    """
+    jims = tables.published()["supersimplenet_jims2025"]
+    row = jims[KSDD2][PUBLISHED_MASKS[0]] if strips else jims["mvtec_ad"][SCREW]
+    return 2 * row[metric]["std"] * math.sqrt(1 / first + 1 / second)
+
+
+def is_evidence(outcome: Outcome) -> bool:
+    """Whether a run was made on real images with trained backbone weights."""
+    record: Record | None = outcome.record
+    return (
+        record is not None
+        and record.config.data.dataset != "demo"
+        and record.config.weights == "imagenet"
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of at least one value."""
+    return sum(values) / len(values)

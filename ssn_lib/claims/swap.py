@@ -1,0 +1,192 @@
+"""What the slides claim of Modification 1: the backbone swap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ssn_lib import tables
+from ssn_lib.claims.rules import FULL, SCREW, Claim, Evidence, Finding, MissingError, margin
+from ssn_lib.config import preset
+
+BOTTLE = "bottle"
+SEEN_AUROC = 90.0  # I-AUROC above which a network is not blind
+ON_GPU = "the claim is of a GPU's memory; `make bench` on one decides it"
+
+
+def _kept(evidence: Evidence) -> Finding:
+    reference = tables.published()["slides"]["table_backbone_swap"][BOTTLE]["I-AUROC"]
+    published = reference["scenario_a_resnet18"]
+    found, area = (evidence.mean("scenario_a", metric, BOTTLE) for metric in ("I-AUROC", "AUPRO"))
+    told = f"{BOTTLE}, I-AUROC {found:.1f}, AUPRO {area:.1f}"
+    seeds = len(evidence.values("scenario_a", "I-AUROC", category=BOTTLE))
+    if found >= published - margin("I-AUROC", seeds, 1):
+        return Finding(told, "reproduced", "within the deviation between seeds, or above")
+    _enough_epochs(evidence, told)
+    return Finding(told, "not reproduced", f"{published - found:.1f} points below")
+
+
+def _enough_epochs(evidence: Evidence, told: str) -> None:
+    """Raises MissingError where what was measured was trained shorter than published."""
+    for record in evidence.used:
+        published = preset(record.config.preset).training.epochs
+        if record.epochs_done < published:
+            raise MissingError(
+                f"after {record.epochs_done} epochs of {published}; {FULL.format('01')}", told
+            )
+
+
+def _drops(evidence: Evidence) -> Finding:
+    before, after = (
+        evidence.mean(name, "I-AUROC", "carpet") for name in ("baseline", "scenario_a")
+    )
+    told = f"carpet, I-AUROC: WRN50 {before:.1f}, ResNet18 {after:.1f}"
+    _enough_epochs(evidence, told)
+    if before - after > margin("I-AUROC", 1, 1):
+        return Finding(told, "reproduced", f"{before - after:.1f} points less")
+    return Finding(told, "not reproduced", "no loss beyond the deviation between seeds")
+
+
+def _blind(evidence: Evidence) -> Finding:
+    """ResNet18 on screw: the score is at chance; what of its own map, and of other trainings?"""
+    slides = tables.published()["slides"]["table_noise_losses_screw"]
+    score, from_map = (slides[metric]["scenario_a"] for metric in ("I-AUROC", "seg-I-AUROC"))
+    peers = tables.published()["peers_mvtec_ad_i_auroc"]
+    known = ", ".join(
+        f"{name.removesuffix(' ResNet18')} {peers[name][SCREW]}"
+        for name in ("PatchCore ResNet18", "MemSeg ResNet18")
+    )
+    best = {
+        name: max(values)
+        for name in dict.fromkeys(outcome.preset for outcome in evidence.outcomes)
+        if preset(name).model.backbone == "resnet18"
+        and (values := evidence.values(name, "I-AUROC") + evidence.values(name, "seg-I-AUROC"))
+    }
+    told = tables.EMPTY
+    if best:
+        name = max(best, key=best.__getitem__)
+        told = f"best score of a ResNet18 here: {best[name]:.1f} ({name})"
+        if best[name] >= SEEN_AUROC:
+            return Finding(told, "not reproduced", "the same backbone sees the thread")
+    if from_map - score > margin("I-AUROC", 1, 1):
+        why = (
+            f"the maximum of the same network's map has {from_map:.1f} in the slides' own table, "
+            f"and published peers with a ResNet18 have {known}: the score is blind, not the "
+            "backbone"
+        )
+        return Finding(told, "explained otherwise", why)
+    return Finding(told, "reproduced", "neither score nor map sees it")
+
+
+def _batchnorm(evidence: Evidence) -> Finding:
+    """Scenario B with noise as large, against its features' spread, as Scenario A's."""
+    category = BOTTLE
+    plain, relative, reference = (
+        evidence.mean(name, "I-AUROC", category)
+        for name in ("scenario_b", "scenario_b_relative", "scenario_a_relative")
+    )
+    told = (
+        f"{category}, I-AUROC: B {plain:.1f}; with noise of the same relative size B "
+        f"{relative:.1f}, A {reference:.1f}"
+    )
+    wide = margin("I-AUROC", 1, 1)
+    if relative - plain > wide and reference - relative <= wide:
+        why = "the noise was 2.5 % of B's features' spread and 12 % of A's: not to be seen"
+        return Finding(told, "explained otherwise", why)
+    if reference - relative > wide:
+        return Finding(told, "reproduced", "B is worse with noise of the same relative size, too")
+    return Finding(told, "not reproduced", "B is no worse")
+
+
+def _no_benefit(evidence: Evidence) -> Finding:
+    a, b = (evidence.mean(name, "I-AUROC", BOTTLE) for name in ("scenario_a", "scenario_b"))
+    relative = evidence.mean("scenario_b_relative", "I-AUROC", BOTTLE)
+    a_relative = evidence.mean("scenario_a_relative", "I-AUROC", BOTTLE)
+    told = (
+        f"{BOTTLE}, I-AUROC: A {a:.1f}, B {b:.1f}; relative noise: A {a_relative:.1f}, "
+        f"B {relative:.1f}"
+    )
+    gain = max(b - a, relative - a_relative)
+    if gain > margin("I-AUROC", 1, 1):
+        return Finding(told, "not reproduced", f"B gains {gain:.1f} points")
+    return Finding(told, "reproduced", "no gain beyond the deviation between seeds")
+
+
+def _on_a_gpu(evidence: Evidence, told: str) -> None:
+    if evidence.used[-1].environment["device"] != "cuda":
+        raise MissingError(ON_GPU, f"{told} of this processor's memory")
+
+
+def _memory(first: str, second: str, published: float) -> Callable[[Evidence], Finding]:
+    """By how many percent the second preset's peak memory differs from the first's."""
+
+    def rule(evidence: Evidence) -> Finding:
+        costs = [evidence.cost(name) for name in (first, second)]
+        if not all(cost.memory_mb for cost in costs):
+            raise MissingError("peak memory cannot be measured on this system")
+        before, after = (cost.memory_mb.median for cost in costs)
+        change = 100 * (after / before - 1)
+        told = f"{change:+.1f} % ({before:.0f} → {after:.0f} MB)".replace("-", "−")
+        _on_a_gpu(evidence, told)
+        if abs(change - published) <= 5:
+            return Finding(told, "reproduced", "within 5 points")
+        return Finding(told, "not reproduced", f"{change - published:+.1f} points from it")
+
+    return rule
+
+
+def _throughput(evidence: Evidence) -> Finding:
+    before, after = (evidence.cost(name).throughput_img_s for name in ("baseline", "scenario_a"))
+    ratio, low, high = (
+        after.median / before.median,
+        after.low / before.high,
+        after.high / before.low,
+    )
+    told = f"× {ratio:.1f} [{low:.1f}–{high:.1f}]"
+    if high >= 4:
+        return Finding(told, "reproduced", "in batches of 16, by the published operations")
+    return Finding(told, "not reproduced", "less than four times, in batches of 16")
+
+
+def _real_time(evidence: Evidence) -> Finding:
+    latency = evidence.cost("scenario_a").latency_ms
+    told = f"{latency.median:.1f} ms [{latency.low:.1f}–{latency.high:.1f}]"
+    folded = [c for c in evidence.costs if (c.preset, c.form) == ("scenario_a", "folded")]
+    told += "".join(f", folded {cost.latency_ms.median:.1f} ms" for cost in folded)
+    if latency.high < tables.REAL_TIME_MS:
+        return Finding(told, "reproduced", "one image, host to host")
+    if evidence.used[-1].environment["device"] != "cuda":
+        raise MissingError("the claim is of a GPU; `make bench` on one decides it", told)
+    return Finding(told, "not reproduced", "one image, host to host")
+
+
+BACKBONE_SWAP = (
+    Claim(
+        "bottle-kept",
+        "ResNet18 keeps the accuracy on simple objects (bottle)",
+        "I-AUROC 100",
+        _kept,
+    ),
+    Claim("carpet-drops", "It loses on carpet", "I-AUROC 89.6 (WRN50: 98.5)", _drops),
+    Claim("screw-blind", "ResNet18 is blind on fine textures (screw)", "I-AUROC 51.1", _blind),
+    Claim(
+        "batchnorm",
+        "Scenario B fails because BatchNorm amplifies the texture's variance",
+        "I-AUROC 71.3 (bottle), 46.6 (screw)",
+        _batchnorm,
+    ),
+    Claim("b-no-benefit", "Scenario B brings no benefit", "bottle: B 71.3, A 100", _no_benefit),
+    Claim(
+        "b-memory",
+        "Scenario B needs 64 % more memory",
+        "+64 %",
+        _memory("scenario_a", "scenario_b", 64.0),
+    ),
+    Claim(
+        "a-memory",
+        "ResNet18 saves 80.6 % of the memory",
+        "−80.6 %",
+        _memory("baseline", "scenario_a", -80.6),
+    ),
+    Claim("throughput", "ResNet18 quadruples the throughput", "× 4.1", _throughput),
+    Claim("real-time", "Latency below 10 ms", "7.78 ms", _real_time),
+)
