@@ -120,7 +120,7 @@ class Report:
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
-        return tables.efficiency(self.costs)
+        return tables.efficiency(self.costs) if self.costs else _unmeasured("make bench")
 
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
@@ -176,11 +176,7 @@ class Report:
     def inference_free(self) -> Table:
         """What a noise generator costs at inference."""
         if self.comparison is None:
-            return Table(
-                "Cost of learned noise at inference",
-                pd.DataFrame({"measured here": [tables.EMPTY]}),
-                ("Not compared: `python -m ssn_lib study --only 02` does.",),
-            )
+            return _unmeasured("python -m ssn_lib study --only 02")
         return tables.inference_free(self.comparison)
 
     def noise_maps(self) -> Figure:
@@ -338,6 +334,12 @@ class Report:
         return figures.empty(
             f"No record of {name} and its like yet; the README says how to make one."
         )
+
+
+def _unmeasured(command: str) -> Table:
+    """What stands for a table of costs before they are measured."""
+    empty = pd.DataFrame({"measured here": [tables.EMPTY]})
+    return Table("Cost of inference", empty, (f"Not measured yet: `{command}`.",))
 
 
 def publish(
