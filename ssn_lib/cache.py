@@ -1,8 +1,8 @@
 """The frozen backbone's outputs, computed once: in memory where they fit, else mapped from a file.
 
 A file's name is a hash of all that decides its content (the backbone's weights, the pixels, their
-order), so one that is stale is never taken. It is removed when a training ends in whatever way; one
-that was killed finds it again.
+order), so one that is stale is never taken, and runs at the same time share it. It is removed when
+a training ends in whatever way; one that was killed finds it again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ssn_lib import env
 from ssn_lib.data.images import normalise
 from ssn_lib.errors import InputError
+from ssn_lib.files import held
 
 BATCH = 16  # images per pass of the backbone
 SHARE = 0.5  # of the available memory, for outputs that are kept in it
@@ -39,9 +40,10 @@ class Outputs:
     file: Path | None = None
 
     def remove(self) -> None:
-        """Remove the file, if any, when nothing will read it again."""
+        """Remove the file, if any, when this process needs it no more; others may still map it."""
         if self.file is not None:
-            self.file.unlink(missing_ok=True)
+            with held(_lock(self.file)):
+                self.file.unlink(missing_ok=True)
 
 
 @torch.no_grad()
@@ -65,28 +67,34 @@ def outputs(
     # Channels last, as everything that reads them wants them.
     shapes = [(count, *layer[0].permute(1, 2, 0).shape) for layer in through(slice(0, 1))]
     sizes = [math.prod(shape) for shape in shapes]
-    file = None
-    if sum(sizes) * 4 > SHARE * env.available_memory():
-        file = folder / f"features-{_key(backbone, count, images)}.bin"
-        finished = file.exists()
-        # Written under another name, so that a file of that name is whole.
-        place = file if finished else file.with_suffix(".part")
-        if not finished:
-            _reserve(place, sum(sizes) * 4)
-        flat = torch.from_file(str(place), shared=True, size=sum(sizes), dtype=torch.float32)
-        layers = [part.view(s) for part, s in zip(flat.split(sizes), shapes, strict=True)]
-    else:
-        finished, layers = False, [torch.empty(shape) for shape in shapes]
-    layers = [layer.permute(0, 3, 1, 2) for layer in layers]
-    if finished:
-        return Outputs(layers, file)
-    for start in range(0, count, BATCH):
-        some = slice(start, min(start + BATCH, count))
-        for layer, made in zip(layers, through(some), strict=True):
-            layer[some] = made
-    if file is not None:
-        place.replace(file)
-    return Outputs(layers, file)
+
+    def fill(layers: list[Tensor]) -> None:
+        for start in range(0, count, BATCH):
+            some = slice(start, min(start + BATCH, count))
+            for layer, made in zip(layers, through(some), strict=True):
+                layer[some] = made
+
+    def mapped(path: Path) -> list[Tensor]:
+        flat = torch.from_file(str(path), shared=True, size=sum(sizes), dtype=torch.float32)
+        parts = zip(flat.split(sizes), shapes, strict=True)
+        return [part.view(shape).permute(0, 3, 1, 2) for part, shape in parts]
+
+    if sum(sizes) * 4 <= SHARE * env.available_memory():
+        layers = [torch.empty(shape).permute(0, 3, 1, 2) for shape in shapes]
+        fill(layers)
+        return Outputs(layers)
+    file = folder / f"features-{_key(backbone, count, images)}.bin"
+    with held(_lock(file)):  # who comes second waits for the first one's file
+        if not file.exists():
+            unfinished = file.with_suffix(".part")
+            _reserve(unfinished, sum(sizes) * 4)
+            fill(mapped(unfinished))
+            unfinished.replace(file)
+        return Outputs(mapped(file), file)
+
+
+def _lock(file: Path) -> Path:
+    return file.with_suffix(".lock")
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -103,7 +111,8 @@ def _reserve(path: Path, size: int) -> None:
             path.unlink()
         raise InputError(
             f"cannot write {path}: {error.strerror}; the features of all images need "
-            f"{size / 1e9:.1f} GB of memory or disk: free space, or choose smaller images"
+            f"{size / 1e9:.1f} GB of memory or disk: free space, set TMPDIR to another folder, or "
+            "choose smaller images"
         ) from None
 
 

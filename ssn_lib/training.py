@@ -99,8 +99,6 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
-        checkpoint: its folder also holds the backbone's outputs while it trains, where they exceed
-            the memory (without one: the system's folder for temporary files).
         progress: title of the progress bar; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
@@ -123,15 +121,14 @@ def fit(
     defective = views * int(training_set.labels.sum())
     history.per_epoch = 2 * defective or len(training_set)
     if first < config.epochs and history.diverged_at is None:
-        folder = checkpoint.parent if checkpoint is not None else Path(tempfile.gettempdir())
         steps = math.ceil(history.per_epoch / config.batch_size)
         with contextlib.ExitStack() as at_the_end:
-            data = _Features(model, training_set, config.supervision, folder)
+            data = _Features(model, training_set, config.supervision)
             at_the_end.callback(data.outputs.remove)
             held_out = None
             if len(validation_set):
                 as_they_are = replace(config.supervision, flips=False)
-                held_out = _Features(model, validation_set, as_they_are, folder)
+                held_out = _Features(model, validation_set, as_they_are)
                 at_the_end.callback(held_out.outputs.remove)
             bar = tqdm(
                 total=config.epochs * steps,
@@ -177,7 +174,6 @@ class _Features:
         model: SuperSimpleNet,
         images: ImageSet,
         supervision: SupervisionConfig,
-        folder: Path,
     ):
         labels = images.labels
         views: list[tuple[int, tuple[int, ...]]] = [(index, ()) for index in range(len(images))]
@@ -189,6 +185,7 @@ class _Features:
         def pixels(some: slice) -> Tensor:
             return torch.stack([images.images[index].flip(axes) for index, axes in views[some]])
 
+        folder = Path(tempfile.gettempdir())
         self.outputs = cache.outputs(model.backbone, len(views), pixels, folder)
         self.layers = self.outputs.layers
         size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from dataclasses import replace
 
 import pytest
@@ -104,6 +105,7 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
     in_memory = make_model()
     fit(in_memory, dataset.train, config, 1, progress=None)
     monkeypatch.setattr(env, "available_memory", lambda: 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mapped, seen = make_model(), []
     run_epoch = training._Trainer.run_epoch
 
@@ -127,3 +129,16 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
 
 def test_the_available_memory_is_between_nothing_and_all():
     assert 0 < env.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_who_ends_first_takes_nothing_from_the_other(
+    pictures, count, make_model, tmp_path, no_memory
+):
+    backbone = make_model().backbone
+    first, second = (cache.outputs(backbone, count, pictures, tmp_path) for _ in range(2))
+    assert first.file == second.file
+    expected = [layer.clone() for layer in first.layers]
+    first.remove()
+    assert not list(tmp_path.iterdir())
+    assert all(torch.equal(a, b) for a, b in zip(second.layers, expected, strict=True))
+    second.remove()

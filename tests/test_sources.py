@@ -159,7 +159,7 @@ class TestAscent:
 
 
 @pytest.fixture
-def trainer(dataset, make_model, tmp_path):
+def trainer(dataset, make_model):
     """trainer(name): a trainer of that preset, and its first batch's forward pass."""
 
     def build(name, **changes):
@@ -169,7 +169,7 @@ def trainer(dataset, make_model, tmp_path):
             make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
         )
         made.model.train()
-        data = training._Features(made.model, dataset.train, config.supervision, tmp_path)
+        data = training._Features(made.model, dataset.train, config.supervision)
         return made, made.forward(data, torch.arange(6), env.generator("cpu", 0))
 
     return build

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +85,7 @@ def test_defective_images_are_left_out_unless_asked_for(strips, make_model, same
 def features(images, model, **changes):
     supervision = replace(LABELS, **changes)
     images = with_masks(images, supervision.masks, 0)
-    return training._Features(model, images, supervision, Path(tempfile.gettempdir()))
+    return training._Features(model, images, supervision)
 
 
 def test_an_epoch_is_balanced_and_sound_images_take_turns(strips, make_model):
