@@ -2,9 +2,10 @@
 PYTHON ?= python3
 PROFILE ?= demo
 VENV := .venv
+PEER := .peer
 RUN := $(VENV)/bin/python
 
-.PHONY: study test report kernel bench notebooks clean
+.PHONY: study test report kernel bench peer notebooks clean
 
 study: $(VENV)/.ready
 	$(RUN) -m ssn_lib study --profile $(PROFILE)
@@ -22,8 +23,15 @@ kernel: $(VENV)/.ready
 	$(RUN) -m ssn_lib kaggle build $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume)
 	$(RUN) -m ssn_lib kaggle check
 
-bench: $(VENV)/.ready
-	$(RUN) -m ssn_lib bench
+bench: $(VENV)/.ready-test
+	PYTHONPATH=$(PEER) $(RUN) -m ssn_lib bench
+
+# What else a user could pick, for `bench` and tests/test_peer_anomalib.py; no part of the study.
+peer: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --target $(PEER) --no-deps anomalib timm lightning \
+		lightning-utilities pytorch-lightning torchmetrics kornia kornia_rs omegaconf \
+		antlr4-python3-runtime==4.9.3 FrEIA opencv-python-headless einops jsonargparse \
+		docstring-parser rich-argparse rich huggingface_hub httpx2 httpcore2 truststore safetensors
 
 # After editing a notebook's .py: bring its .ipynb up to date.
 notebooks: $(VENV)/.ready

@@ -98,6 +98,12 @@ report.save("scenario_b_noise")
 report.save("efficiency")
 
 # %%
+report.save("bench_costs")
+
+# %%
+report.save("bench_timings")
+
+# %%
 report.save("tradeoff")
 
 # %% [markdown]

@@ -104,11 +104,12 @@ def _study(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from ssn_lib.efficiency import measure_all
-    from ssn_lib.tables import SWAP_PRESETS, efficiency
+    from ssn_lib import bench, tables
 
-    measured = measure_all(SWAP_PRESETS, options.runs_dir, again=True)
-    print(efficiency(measured).to_markdown())
+    made = bench.measure(options.runs_dir)
+    print(tables.bench_costs(made).to_markdown())
+    print(tables.bench_timings(made).to_markdown())
+    print(f"{options.runs_dir / bench.FILE}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -224,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_root(sub)
     _add_runs_dir(sub)
 
-    sub = command("bench", _bench, "Measure parameters, latency, throughput and memory here.")
+    sub = command("bench", _bench, "Measure inference, training and metrics here, and peers.")
     _add_runs_dir(sub)
 
     sub = command("report", _report, "Make the report, and figures/, of the records in results/.")

@@ -1,7 +1,8 @@
 """What inference costs here: parameters, arithmetic, latency, throughput, memory.
 
-Every preset in two forms of the same outputs: "plain", the published operations one by one, and
-"folded" (`folding.fuse`).
+What is measured is a kind: a preset and a form of its network. The forms have the same outputs:
+"plain", the published operations one by one, "folded" (`folding.fuse`), and "onnx", the folded
+network in ONNX Runtime. Another kind is a peer (`peers`) in the form "peer".
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """
 
@@ -12,10 +13,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,15 +29,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssn_lib import env
 from ssn_lib.config import preset, to_dict
 from ssn_lib.errors import InputError
+from ssn_lib.export import Exported, export
 from ssn_lib.files import write_text
 from ssn_lib.folding import FORMS, fuse
 from ssn_lib.model import SuperSimpleNet
+from ssn_lib.peers import PEERS, Peer
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
+SCENARIO_A = "scenario_a"
 SCHEMA = 2  # of what is kept: how it is measured and written
 PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
+
+
+Kind = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,15 @@ class Efficiency:
     """The cost of one preset's inference.
 
     Attributes:
-        form: "plain" or "folded".
+        preset: or the name of a peer.
+        form: "plain", "folded", "onnx" or "peer".
         repetitions: timed passes for the latency.
         parameters: of the inference network, backbone included.
         gflop: for one image, a multiplication and an addition counted as two.
         latency_ms: one image to map and score on the host.
         throughput_img_s: in batches of 16.
-        speedup: plain latency over this one's, repetition by repetition.
+        speedup: latency of the same preset's plain form (of a peer: of plain Scenario A) over this
+            one's, repetition by repetition.
         memory_mb: what inference on one image adds, weights included, in 10^6 bytes. CPU: peak
             resident memory of a fresh process minus what it held before the network was built (None
             outside Linux). CUDA: peak reserved by PyTorch, as the published code counts.
@@ -89,10 +99,15 @@ class Efficiency:
         return f"{self.preset}-{self.form}"
 
 
+def both_forms(presets: Sequence[str]) -> list[Kind]:
+    """Every preset plain and folded."""
+    return [(name, form) for name in presets for form in FORMS]
+
+
 def measure_all(
-    presets: Sequence[str], runs_dir: Path, *, repetitions: int = 15, again: bool = False
+    kinds: Sequence[Kind], runs_dir: Path, *, repetitions: int = 15, again: bool = False
 ) -> list[Efficiency]:
-    """Measure presets on this machine, once, each in both forms, one after the other.
+    """Measure on this machine, once.
 
     Results are kept in `runs_dir/efficiency`.
 
@@ -102,11 +117,9 @@ def measure_all(
         again: measure although it is known.
     """
     folder = runs_dir / "efficiency"
-    paths = [
-        _path(f"{name}-{form}", (name,), repetitions, folder) for name in presets for form in FORMS
-    ]
+    paths = [_path(f"{name}-{form}", (name,), repetitions, folder) for name, form in kinds]
     if again or not all(path.exists() for path in paths):
-        for path, cost in zip(paths, measure(presets, repetitions), strict=True):
+        for path, cost in zip(paths, measure(kinds, repetitions), strict=True):
             write_text(path, json.dumps(asdict(cost), indent=1))
     return [_read(path) for path in paths]
 
@@ -121,11 +134,10 @@ def keep_best(runs_dir: Path, results: Path) -> None:
                 write_text(target, path.read_text())
 
 
-def kept(presets: Sequence[str], folder: Path) -> list[Efficiency]:
-    """What is known in a folder of runs or results, in the order of `presets`; of several
+def kept(kinds: Sequence[Kind], folder: Path) -> list[Efficiency]:
+    """What is known in a folder of runs or results, in the order of `kinds`; of several
     measurements the one that was repeated most."""
-    names = [f"{name}-{form}" for name in presets for form in FORMS]
-    found = [_most_repeated(folder / "efficiency", name, _read) for name in names]
+    found = [_most_repeated(folder / "efficiency", f"{name}-{form}", _read) for name, form in kinds]
     return [cost for cost in found if cost is not None]
 
 
@@ -140,13 +152,16 @@ def _most_repeated(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
     return max(made, key=lambda one: one.repetitions, default=None)
 
 
-def measure(presets: Sequence[str], repetitions: int) -> list[Efficiency]:
-    """Measure presets on the device at hand, in turns, so that a disturbance meets all alike."""
-    kinds = [(name, form) for name in presets for form in FORMS]
+def measure(kinds: Sequence[Kind], repetitions: int) -> list[Efficiency]:
+    """Measure on the device at hand, in turns, so that a disturbance meets all alike.
+
+    Raises:
+        InputError: a peer, or what ONNX takes, is not installed.
+    """
     samples = _sample(kinds, repetitions, max(2, repetitions // 3), max(1, repetitions // 5))
     plain = {name: s for (name, form), s in zip(kinds, samples, strict=True) if form == "plain"}
     return [
-        _summary(name, form, sample, plain[name])
+        _summary(name, form, sample, plain.get(name) or plain[SCENARIO_A])
         for (name, form), sample in zip(kinds, samples, strict=True)
     ]
 
@@ -211,14 +226,12 @@ class _Sample(NamedTuple):
     memory_allocated_mb: float | None
 
 
-def _sample(
-    kinds: Sequence[tuple[str, str]], latencies: int, batches: int, memories: int
-) -> list[_Sample]:
+def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) -> list[_Sample]:
     """Measure (preset, form) after (preset, form), in turns, so many times."""
     device = env.device()
     if device.type == "cpu":
         env.keep_freed_memory()  # as in a process that has trained, whether or not this one has
-    models = [_build(name, form) for name, form in kinds]
+    models = [build(name, form) for name, form in kinds]
     one = torch.randn(1, 3, *IMAGE_SIZE)
     memory_mb: list[list[float]] = [[] for _ in kinds]
     allocated: list[float | None] = [None] * len(kinds)
@@ -229,19 +242,21 @@ def _sample(
             model.cpu()
     models = [model.to(device) for model in models]
     batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
-    latency_s = _times([partial(_infer, model, one, device) for model in models], latencies)
-    batch_s = _times([partial(_infer, model, batch, device) for model in models], batches)
+    latency_s = in_turns([partial(infer, model, one, device) for model in models], latencies)
+    batch_s = in_turns([partial(infer, model, batch, device) for model in models], batches)
     if device.type == "cpu" and os.access(PEAK_RESET, os.W_OK):
         for _ in range(memories):
             for kind, memory in zip(kinds, memory_mb, strict=True):
                 memory.append(_cpu_memory_mb(*kind))
     samples = []
-    for index, model in enumerate(models):
+    for index, (name, form) in enumerate(kinds):
+        # Within ONNX Runtime nothing can be counted; its arithmetic is the folded network's.
+        counted = build(name, "folded").to(device) if form == "onnx" else models[index]
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            model(one.to(device))
+            counted(one.to(device))
         samples.append(
             _Sample(
-                sum(parameter.numel() for parameter in model.parameters()),
+                sum(parameter.numel() for parameter in counted.parameters()),
                 counter.get_total_flops() / 1e9,
                 [1e3 * value for value in latency_s[index]],
                 [THROUGHPUT_BATCH / value for value in batch_s[index]],
@@ -270,20 +285,37 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
     )
 
 
-def _build(name: str, form: str) -> nn.Module:
-    """A preset's network in one of the forms."""
+def build(name: str, form: str) -> nn.Module:
+    """The network of a kind."""
+    if form == "peer":
+        return Peer(name)
+    if form == "onnx":
+        return Exported(_onnx_file(name))
     model = SuperSimpleNet(preset(name).model, weights=None).eval()
     return model if form == "plain" else fuse(model)
 
 
+@cache
+def _onnx_file(name: str) -> Path:
+    """A preset's folded network as a file that lasts as long as this process; exporting is slow."""
+    path = Path(_folder().name) / f"{name}.onnx"
+    export(build(name, "folded"), path, IMAGE_SIZE, {})
+    return path
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory()
+
+
 @torch.inference_mode()
-def _infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
+def infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
     """From an image on the host to map and score on the host, as the published code times it."""
     for part in model(images.to(device)):
         part.cpu()
 
 
-def _times(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[float]]:
+def in_turns(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[float]]:
     """Seconds of every repetition of each work, taken in turns after a warm-up.
 
     Every other turn goes backwards, so that no work always follows the same one.
@@ -312,8 +344,11 @@ def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:
 
 def _cpu_memory_mb(name: str, form: str) -> float:
     """Peak resident memory that building and running the network adds to a fresh process."""
+    file = [str(_onnx_file(name))] if form == "onnx" else []
     child = subprocess.run(
-        [sys.executable, "-m", "ssn_lib.efficiency", name, form], capture_output=True, text=True
+        [sys.executable, "-m", "ssn_lib.efficiency", name, form, *file],
+        capture_output=True,
+        text=True,
     )
     if child.returncode:
         raise InputError(
@@ -322,19 +357,20 @@ def _cpu_memory_mb(name: str, form: str) -> float:
     return float(child.stdout)
 
 
-def _memory_child(name: str, form: str) -> None:
+def _memory_child(name: str, form: str, file: str | None = None) -> None:
     """In the fresh process: print the megabytes that inference adds."""
     torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))  # starts the library
-    before = _status_kib("VmRSS")
-    model = _build(name, form)
+    before = status_kib("VmRSS")
+    model = Exported(Path(file)) if file else build(name, form)
     Path(PEAK_RESET).write_text("5")  # the peak counts from here on
     image = torch.randn(1, 3, *IMAGE_SIZE)
     for _ in range(2):
-        _infer(model, image, torch.device("cpu"))
-    print((_status_kib("VmHWM") - before) * 1024 / 1e6)
+        infer(model, image, torch.device("cpu"))
+    print((status_kib("VmHWM") - before) * 1024 / 1e6)
 
 
-def _status_kib(field: str) -> int:
+def status_kib(field: str) -> int:
+    """A size that Linux tells of this process, such as VmRSS."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1])
@@ -345,22 +381,24 @@ def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> 
     """Where a measurement of those presets is kept: networks, machine and versions decide."""
     environment = env.describe(env.device())
     del environment["git_commit"]
-    key = [SCHEMA, *(to_dict(preset(name).model) for name in presets), repetitions, environment]
+    models = [name if name in PEERS else to_dict(preset(name).model) for name in presets]
+    key = [SCHEMA, *models, repetitions, environment]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return folder / f"{stem}-{digest}.json"
 
 
 def _read(path: Path) -> Efficiency:
-    return _from_json(json.loads(path.read_text()))
+    return from_json(json.loads(path.read_text()))
 
 
 def _read_comparison(path: Path) -> Comparison:
     content = json.loads(path.read_text())
-    costs = [_from_json(content.pop(name)) for name in ("first", "second")]
+    costs = [from_json(content.pop(name)) for name in ("first", "second")]
     return Comparison(*costs, **content)
 
 
-def _from_json(content: dict[str, Any]) -> Efficiency:
+def from_json(content: dict[str, Any]) -> Efficiency:
+    """From what `asdict` makes of it."""
     for field in ("latency_ms", "throughput_img_s", "speedup", "memory_mb"):
         content[field] = Spread(**content[field]) if content[field] else None
     return Efficiency(**content)

@@ -12,14 +12,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
 from ssn_lib.folding import FusedNet, fuse
-from ssn_lib.model import SuperSimpleNet
+from ssn_lib.model import Prediction, SuperSimpleNet
 from ssn_lib.runs import load_run
 
 TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
@@ -90,9 +90,8 @@ def export(
         expected = model(images)
     content = _to_onnx(model, images, metadata | {"image_size": image_size})
     difference = 0.0
-    for ours, theirs in zip(expected, _run(content, images.numpy()), strict=True):
-        gap = np.abs(ours.numpy() - theirs).max() / np.abs(ours.numpy()).max()
-        difference = max(difference, float(gap))
+    for ours, theirs in zip(expected, Exported(content)(images), strict=True):
+        difference = max(difference, ((ours - theirs).abs().max() / ours.abs().max()).item())
     if not difference <= TOLERANCE:
         raise InputError(f"{path} not written: ONNX Runtime's outputs differ by {difference:.1e}")
     with written_whole(path) as file:
@@ -100,7 +99,33 @@ def export(
     return difference
 
 
-def _to_onnx(model: torch.nn.Module, images: torch.Tensor, metadata: Mapping[str, Any]) -> bytes:
+class Exported(nn.Module):
+    """An exported file in ONNX Runtime, on the CPU: images (B, 3, H, W) to `Prediction`.
+
+    Args:
+        file: its path, or its content.
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, file: Path | bytes):
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(NEEDS) from None
+        self.session = onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else str(file), providers=["CPUExecutionProvider"]
+        )
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See the class."""
+        made = self.session.run(list(OUTPUTS), {INPUT: images.numpy()})
+        return Prediction(*map(torch.from_numpy, made))
+
+
+def _to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> bytes:
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch.onnx asks for it late, and in many lines)
@@ -128,12 +153,3 @@ def _to_onnx(model: torch.nn.Module, images: torch.Tensor, metadata: Mapping[str
     onnx.helper.set_model_props(file, {name: json.dumps(v) for name, v in entries.items()})
     onnx.checker.check_model(file)
     return file.SerializeToString()
-
-
-def _run(content: bytes, images: np.ndarray) -> list[np.ndarray]:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise InputError(NEEDS) from None
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return session.run(list(OUTPUTS), {INPUT: images})

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import claims, figures, supervision_figures, supervision_tables, tables
+from ssn_lib import bench, claims, figures, supervision_figures, supervision_tables, tables
 from ssn_lib.config import PRESETS
-from ssn_lib.efficiency import keep_best, kept, kept_comparison
+from ssn_lib.efficiency import both_forms, keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.runs import KEPT_FILES, Outcome, read_record
@@ -37,6 +37,8 @@ SHOWN = (
     "methods",
     "masks",
     "efficiency",
+    "bench_costs",
+    "bench_timings",
     "all_runs",
 )
 # Figures that show the data sets' images: their licences keep these out of the repository.
@@ -58,8 +60,9 @@ class Report:
             print(f"warning: {reason}", file=sys.stderr)
         self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
         folder = Path(study.records_dir or study.runs_dir)
-        self.costs = kept(tables.SWAP_PRESETS, folder)
+        self.costs = kept(both_forms(tables.SWAP_PRESETS), folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
+        self.bench = bench.read(folder)
 
     def save(self, name: str) -> Table | Figure:
         """Make the table or figure of that name, save it, and give it back."""
@@ -121,6 +124,14 @@ class Report:
     def efficiency(self) -> Table:
         """The slides' table of costs."""
         return tables.efficiency(self.costs) if self.costs else _unmeasured("make bench")
+
+    def bench_costs(self) -> Table:
+        """Every network that was measured together, and peers."""
+        return tables.bench_costs(self.bench) if self.bench else _unmeasured("make bench")
+
+    def bench_timings(self) -> Table:
+        """What training and metrics cost."""
+        return tables.bench_timings(self.bench) if self.bench else _unmeasured("make bench")
 
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
@@ -410,3 +421,5 @@ def _add(runs: Path, results: Path) -> None:
                 if (path.parent / name).exists():
                     shutil.copy(path.parent / name, target / name)
     keep_best(runs, results)
+    if (runs / bench.FILE).exists():
+        shutil.copy(runs / bench.FILE, results / bench.FILE)

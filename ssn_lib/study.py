@@ -23,7 +23,7 @@ from ssn_lib.backbone import find_weights
 from ssn_lib.config import assignment, nearest, preset
 from ssn_lib.data import Dataset, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
-from ssn_lib.efficiency import Comparison, Efficiency, compare, measure_all
+from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.inference import predict
@@ -343,7 +343,8 @@ class Study:
 
     def efficiency(self, presets: Sequence[str]) -> list[Efficiency]:
         """What inference costs on this machine; measured once."""
-        return measure_all(list(presets), Path(self.runs_dir), repetitions=self.profile.repetitions)
+        kinds = both_forms(presets)
+        return measure_all(kinds, Path(self.runs_dir), repetitions=self.profile.repetitions)
 
     def comparison(self, first: str, second: str) -> Comparison:
         """What the second preset costs more than the first at inference; measured once."""

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from ssn_lib.bench import Bench
 from ssn_lib.config import (
     DataConfig,
     RunConfig,
@@ -24,9 +25,10 @@ from ssn_lib.config import (
     preset,
 )
 from ssn_lib.data.layouts import MVTEC_COUNTS
-from ssn_lib.efficiency import Comparison, Efficiency, Spread
+from ssn_lib.efficiency import SCENARIO_A, Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
+from ssn_lib.peers import PEERS
 from ssn_lib.runs import Outcome, Record
 
 EMPTY = "–"
@@ -452,6 +454,69 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
         )
         notes.append(f"Peak memory allocated, MB: {allocated}.")
     return Table("Cost of inference, published and measured here", pd.DataFrame(rows), tuple(notes))
+
+
+def bench_costs(made: Bench) -> Table:
+    """Every network that was measured together: forms, presets, and what else a user could pick."""
+    folded = next(
+        (c for c in made.costs if (c.preset, c.form) == (SCENARIO_A, "folded")), made.costs[0]
+    )
+    reference = folded.latency_ms.median
+    rows = []
+    for cost in made.costs:
+        title = PEERS.get(cost.preset) or preset(cost.preset).title
+        rows.append(
+            {
+                "network": title,
+                "form": {"onnx": "folded, ONNX Runtime", "peer": EMPTY}.get(cost.form, cost.form),
+                "parameters, M": f"{cost.parameters / 1e6:.2f}",
+                "GFLOP": f"{cost.gflop:.1f}",
+                "latency, ms": _spread(cost.latency_ms, 1),
+                "× faster than plain": EMPTY if cost.form == "plain" else _spread(cost.speedup, 2),
+                "× slower than A folded": f"{cost.latency_ms.median / reference:.2f}",
+                "images/s": _spread(cost.throughput_img_s, 1),
+                "memory, MB": _spread(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
+            }
+        )
+    return Table(
+        "What inference costs, side by side",
+        pd.DataFrame(rows),
+        (
+            f"{_where(made.environment)}, float32, 256×256: median [quartiles]; all in turns in "
+            "one process. Of a peer, × faster than plain is against plain Scenario A.",
+            "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
+            "ONNX Runtime's GFLOP are counted on the folded network.",
+            *(f"{EMPTY} {reason}." for reason in made.missing),
+        ),
+    )
+
+
+def bench_timings(made: Bench) -> Table:
+    """Inference against image size and batch, a training step, and the metrics."""
+    rows = [
+        {
+            "work": timing.work,
+            "by": timing.how,
+            "seconds": _spread(timing.seconds, 3),
+            "× faster": _spread(timing.speedup, 2),
+            "memory, GB": EMPTY if timing.memory_gb is None else f"{timing.memory_gb:.1f}",
+            "repetitions": str(timing.repetitions),
+        }
+        for timing in made.timings
+    ]
+    return Table(
+        "What work costs",
+        pd.DataFrame(rows),
+        (
+            f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "
+            "faster than the first way of the same work (metrics: than the last). Memory: beyond "
+            "the inputs.",
+        ),
+    )
+
+
+def _where(environment: dict[str, Any]) -> str:
+    return f"Measured on {device_name(environment)}, PyTorch {environment['torch']}"
 
 
 SYNTHESIS = (  # row of the slides' table, what stands for it here, and their adjectives

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ssn_lib import efficiency
-from ssn_lib.efficiency import Spread
+from ssn_lib.efficiency import Spread, both_forms
 
 
 @pytest.fixture
@@ -21,13 +21,15 @@ def test_spread_is_median_and_quartiles():
 
 def test_works_take_turns_and_the_warm_up_is_not_counted():
     calls = []
-    seconds = efficiency._times([lambda: calls.append("a"), lambda: calls.append("b")], 2)
+    seconds = efficiency.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], 2)
     assert calls == ["a", "b", "b", "a", "a", "b"]  # nothing always follows the same
     assert [len(taken) for taken in seconds] == [2, 2]
 
 
 def test_measured_once_and_kept(small, tmp_path, monkeypatch):
-    first = efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1)
+    first = efficiency.measure_all(
+        both_forms(["scenario_a", "scenario_b"]), tmp_path, repetitions=1
+    )
     kinds = [(cost.preset, cost.form) for cost in first]
     assert kinds == [
         (name, f) for name in ("scenario_a", "scenario_b") for f in ("plain", "folded")
@@ -38,18 +40,23 @@ def test_measured_once_and_kept(small, tmp_path, monkeypatch):
     assert all(fast.gflop < 0.6 * slow.gflop for slow, fast in zip(plain, folded, strict=True))
     assert all(cost.speedup == Spread(1.0, 1.0, 1.0) for cost in plain)
     monkeypatch.setattr(efficiency, "measure", lambda *_: pytest.fail("measured again"))
-    assert efficiency.measure_all(["scenario_a", "scenario_b"], tmp_path, repetitions=1) == first
+    assert (
+        efficiency.measure_all(both_forms(["scenario_a", "scenario_b"]), tmp_path, repetitions=1)
+        == first
+    )
 
 
 def test_the_most_repeated_measurement_is_committed(small, tmp_path):
     for repetitions in (2, 1):
-        efficiency.measure_all(["scenario_a"], tmp_path / "runs", repetitions=repetitions)
+        efficiency.measure_all(
+            both_forms(["scenario_a"]), tmp_path / "runs", repetitions=repetitions
+        )
     efficiency.keep_best(tmp_path / "runs", tmp_path / "results")
-    kept = efficiency.kept(["baseline", "scenario_a"], tmp_path / "results")
+    kept = efficiency.kept(both_forms(["baseline", "scenario_a"]), tmp_path / "results")
     assert [(cost.preset, cost.repetitions) for cost in kept] == [("scenario_a", 2)] * 2
-    efficiency.measure_all(["scenario_a"], tmp_path / "fewer", repetitions=1)
+    efficiency.measure_all(both_forms(["scenario_a"]), tmp_path / "fewer", repetitions=1)
     efficiency.keep_best(tmp_path / "fewer", tmp_path / "results")
-    assert efficiency.kept(["baseline", "scenario_a"], tmp_path / "results") == kept
+    assert efficiency.kept(both_forms(["baseline", "scenario_a"]), tmp_path / "results") == kept
 
 
 def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeypatch):

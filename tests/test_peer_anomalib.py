@@ -1,10 +1,7 @@
 """The same weights in anomalib's SuperSimpleNet give the same map and score.
 
-anomalib is heavy, so a separate folder or environment is advised:
-`pip install --target peer --no-deps anomalib timm lightning lightning-utilities torchmetrics kornia
-kornia_rs omegaconf antlr4-python3-runtime==4.9.3 FrEIA opencv-python-headless einops jsonargparse
-docstring-parser rich-argparse rich huggingface_hub httpx2 httpcore2 safetensors scikit-learn`, then
-`PYTHONPATH=peer pytest tests/test_peer_anomalib.py`. Last run with anomalib 2.7.0.
+anomalib is heavy: `make peer` puts it into a folder of its own, then
+`PYTHONPATH=.peer .venv/bin/python -m pytest tests/test_peer_anomalib.py`. Last run with 2.7.0.
 """
 
 import pytest

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ssn_lib import SuperSimpleNet, bench, cli, efficiency, peers, preset, tables
+from ssn_lib.bench import Timing
+from ssn_lib.errors import InputError
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Everything at a size that takes seconds."""
+    monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
+    monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
+    monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda *_: 7.0)
+    monkeypatch.setattr(bench, "PRESETS", ("scenario_a",))
+    monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))
+    monkeypatch.setattr(bench, "BATCHES", (1, 2))
+    monkeypatch.setattr(bench, "TRAINED_ON", 2)
+    spread = efficiency.Spread.of([2.0])
+    monkeypatch.setattr(bench, "metrics", lambda: [Timing("metrics", "here", 1, spread, spread, 1)])
+
+
+def test_everything_is_measured_kept_and_shown(small, tmp_path, monkeypatch, capsys):
+    def absent(name):
+        raise InputError(f"{name} not measured: no anomalib")
+
+    monkeypatch.setattr(efficiency, "Peer", absent)
+    assert cli.main(["bench", "--runs-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    made = bench.read(tmp_path)
+    assert [cost.name for cost in made.costs] == [
+        "scenario_a-plain",
+        "scenario_a-folded",
+        "scenario_a-onnx",
+    ]
+    assert len(made.missing) == len(peers.PEERS)
+    assert "anomalib_padim not measured: no anomalib" in printed
+    assert made.costs[2].parameters == made.costs[1].parameters
+    works = list(dict.fromkeys(timing.work for timing in made.timings))
+    assert works == [
+        "inference, Scenario A, batch 1, 32×32",
+        "inference, Scenario A, batch 1, 32×48",
+        "inference, Scenario A, batch 2, 32×32",
+        "training step, Scenario A, batch 32",
+        "metrics",
+    ]
+    for first, second in zip(made.timings[:-1:2], made.timings[1:-1:2], strict=True):
+        assert first.speedup.median == 1
+        assert second.speedup.median > 0
+    assert tables.bench_timings(made).to_markdown() in printed
+    assert bench.read(tmp_path / "nowhere") is None
+
+
+def test_a_peer_that_is_not_installed_says_so(monkeypatch):
+    monkeypatch.setitem(peers._BUILDERS, "anomalib_padim", lambda: __import__("not_there"))
+    with pytest.raises(InputError, match="PaDiM .* not measured: No module named 'not_there'"):
+        peers.Peer("anomalib_padim")
+
+
+def test_the_published_step_learns_as_published():
+    torch.manual_seed(0)
+    model = SuperSimpleNet(preset("scenario_a").model, weights=None)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    weights = [w for part in model.trained_parts() for w in part.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=1e-3)
+    losses = [
+        bench.published_step(model, torch.randn(4, 3, 32, 32), optimiser).item() for _ in range(3)
+    ]
+    assert np.isfinite(losses).all()
+    moved = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved
+    assert not any(name.startswith("backbone.") for name in moved)
+
+
+def test_metrics_are_measured_in_a_process_of_their_own(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "KSDD2_TEST", (4, 700, 232))
+    for how in bench.METRICS:
+        bench._metrics_child(how)
+        seconds, gigabytes = map(float, capsys.readouterr().out.split())
+        assert seconds > 0
+        assert 0 <= gigabytes < 10
