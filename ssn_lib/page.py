@@ -30,7 +30,7 @@ pre { background: #f2f2f2; padding: .6rem; overflow-x: auto; }
   body { max-width: none; padding: 0; font-size: 9pt; }
   .wide { overflow: visible; }
   table { font-size: 6pt; width: 100%; }
-  td { min-width: 0; overflow-wrap: anywhere; }
+  td { min-width: 0; overflow-wrap: break-word; }
   figure, tr { break-inside: avoid; }
   h1, h2, h3 { break-after: avoid; }
 }
