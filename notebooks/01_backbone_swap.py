@@ -94,6 +94,9 @@ costs = study.efficiency(tables.SWAP_PRESETS)
 study.save("efficiency", tables.efficiency(costs))
 
 # %%
+study.save("roofline", figures.roofline(costs))
+
+# %%
 study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
 # %% [markdown]
 # ## How the published runs went

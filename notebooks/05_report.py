@@ -104,6 +104,9 @@ report.save("bench_costs")
 report.save("bench_timings")
 
 # %%
+report.save("roofline")
+
+# %%
 report.save("tradeoff")
 
 # %% [markdown]

@@ -38,6 +38,7 @@ from ssn_lib.peers import PEERS, Peer
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
+PEAK_SIDE = 2048
 SCENARIO_A = "scenario_a"
 SCHEMA = 2  # of what is kept: how it is measured and written
 PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
@@ -79,6 +80,8 @@ class Efficiency:
             resident memory of a fresh process minus what it held before the network was built (None
             outside Linux). CUDA: peak reserved by PyTorch, as the published code counts.
         memory_allocated_mb: CUDA only: peak allocated.
+        peak_gflop_s: what this device makes of a large float32 matrix product, measured in the same
+            process; None in records of before it was measured.
     """
 
     preset: str
@@ -92,6 +95,7 @@ class Efficiency:
     memory_mb: Spread | None
     memory_allocated_mb: float | None
     environment: dict[str, Any]
+    peak_gflop_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -224,6 +228,7 @@ class _Sample(NamedTuple):
     throughput_img_s: list[float]
     memory_mb: list[float]
     memory_allocated_mb: float | None
+    peak_gflop_s: float
 
 
 def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) -> list[_Sample]:
@@ -248,7 +253,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
         for _ in range(memories):
             for kind, memory in zip(kinds, memory_mb, strict=True):
                 memory.append(_cpu_memory_mb(*kind))
-    samples = []
+    peak, samples = _peak_gflop_s(device), []
     for index, (name, form) in enumerate(kinds):
         # Within ONNX Runtime nothing can be counted; its arithmetic is the folded network's.
         counted = build(name, "folded").to(device) if form == "onnx" else models[index]
@@ -262,6 +267,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                 [THROUGHPUT_BATCH / value for value in batch_s[index]],
                 memory_mb[index],
                 allocated[index],
+                peak,
             )
         )
     return samples
@@ -282,6 +288,7 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
         memory_mb=Spread.of(sample.memory_mb) if sample.memory_mb else None,
         memory_allocated_mb=sample.memory_allocated_mb,
         environment=env.describe(env.device()),
+        peak_gflop_s=sample.peak_gflop_s,
     )
 
 
@@ -329,6 +336,13 @@ def in_turns(works: Sequence[Callable[[], None]], repetitions: int) -> list[list
             if repetition >= WARM_UP:
                 taken.append(time.perf_counter() - started)
     return seconds
+
+
+def _peak_gflop_s(device: torch.device) -> float:
+    """The rate of a float32 matrix product that is large enough to reach it."""
+    matrix = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device)
+    (seconds,) = in_turns([lambda: (matrix @ matrix)[0, 0].item()], 5)
+    return 2 * PEAK_SIDE**3 / min(seconds) / 1e9
 
 
 def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from ssn_lib import tables
 from ssn_lib.config import preset
 from ssn_lib.efficiency import Efficiency
+from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
+from ssn_lib.peers import PEERS
 from ssn_lib.runs import Outcome
 
 PALETTE = sns.color_palette("colorblind")
@@ -149,6 +151,48 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     figure.suptitle(
         f"Efficiency against robustness (bubble area: memory)\n{wrapped(caption, 130)}", fontsize=9
     )
+    return figure
+
+
+def roofline(costs: Sequence[Efficiency]) -> Figure:
+    """Measured latency against counted arithmetic, and the floor: that arithmetic at the rate of a
+    large matrix product on this device."""
+    costs = [cost for cost in costs if cost.peak_gflop_s]
+    if not costs:
+        return empty("No costs with this device's peak rate: `make bench` measures both.")
+    figure, axes = plt.subplots(figsize=(10, 4.6), layout="constrained")
+    peak = max(cost.peak_gflop_s for cost in costs)
+    span = np.array([0.5 * min(c.gflop for c in costs), 2 * max(c.gflop for c in costs)])
+    axes.plot(span, 1e3 * span / peak, color="0.3", ls="--", label=f"floor: {peak:.0f} GFLOP/s")
+    names = list(dict.fromkeys(cost.preset for cost in costs))
+    forms = list(dict.fromkeys(cost.form for cost in costs))
+    for cost in costs:
+        latency, floor = cost.latency_ms, 1e3 * cost.gflop / peak
+        title = PEERS.get(cost.preset) or preset(cost.preset).title
+        axes.errorbar(
+            cost.gflop,
+            latency.median,
+            [[latency.median - latency.low], [latency.high - latency.median]],
+            color=PALETTE[names.index(cost.preset) % len(PALETTE)],
+            marker=MARKERS[forms.index(cost.form)],
+            mfc="none" if cost.form == "plain" else None,
+            ms=8,
+            capsize=3,
+            ls="none",
+            label=f"{title}, {cost.form}: {latency.median / floor:.1f} × floor",
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="arithmetic of one 256×256 image, GFLOP (log scale)",
+        ylabel="latency, ms (log scale)",
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_numbers(axis)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8)
+    device = ", ".join(dict.fromkeys(device_name(cost.environment) for cost in costs))
+    figure.suptitle(f"Latency and arithmetic\n{wrapped(device, 130)}, float32", fontsize=9)
     return figure
 
 

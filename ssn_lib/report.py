@@ -133,6 +133,10 @@ class Report:
         """What training and metrics cost."""
         return tables.bench_timings(self.bench) if self.bench else _unmeasured("make bench")
 
+    def roofline(self) -> Figure:
+        """Latency against arithmetic."""
+        return figures.roofline(self.bench.costs if self.bench else self.costs)
+
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
         swap = self._of(*tables.SWAP_PRESETS)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from ssn_lib import figures, tables
+from ssn_lib.efficiency import Efficiency, Spread
 from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome
+
+CPU = {"device": "cpu", "threads": 2, "processor": "chip"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +51,15 @@ def test_published_courses_of_one_category_leave_the_others_out():
     figure = figures.published_courses(tables.LEARNED_COURSES)  # beside A on screw only
     assert [axes.get_title() for axes in figure.axes] == ["screw"] * 3
     assert set(tables.LEARNED_COURSES.values()) <= set(lines(figure.axes[0]))
+
+
+def test_the_roofline_says_how_far_above_the_floor_each_network_is():
+    spread = Spread(20.0, 19.0, 22.0)
+    old = Efficiency("scenario_a", "plain", 6, 1, 10.0, spread, spread, spread, None, None, CPU)
+    made = [replace(old, peak_gflop_s=1000.0), replace(old, form="folded", peak_gflop_s=1000.0)]
+    (axes,) = figures.roofline(made).axes
+    assert "floor: 1000 GFLOP/s" in lines(axes)
+    labels = axes.get_legend_handles_labels()[1]
+    assert sum(label.endswith(": 2.0 × floor") for label in labels) == 2  # 20 of 10 ms
+    (without,) = figures.roofline([old]).axes
+    assert not without.lines
