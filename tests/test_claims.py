@@ -127,10 +127,10 @@ def test_the_margin_narrows_with_seeds():
     assert claims.margin("I-AUROC", 4, 4) == pytest.approx(claims.margin("I-AUROC", 1, 1) / 2)
 
 
-def sweep(record, values, name="learned_noise_v2"):
+def sweep(record, values, name="learned_noise_v2", epochs=300):
     outcomes = []
     for beta, value in values.items():
-        made = record(name, "screw", **{"I-AUROC": value})
+        made = record(name, "screw", epochs=epochs, **{"I-AUROC": value})
         made = replace(made, config=override(made.config, [f"{tables.BETA}={beta}"]))
         outcomes.append(Outcome.of(replace(made, run_id=made.config.run_id)))
     return outcomes
@@ -154,6 +154,14 @@ def test_the_best_beta_leads_by_the_margin(stated, published, verdict, record):
         ]
     )
     assert judged("beta-detection", made)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"), [(80.0, "reproduced"), (70.0, "not measurable here")]
+)
+def test_a_short_sweep_can_confirm_but_not_refute(found, verdict, record):
+    swept = sweep(record, dict.fromkeys(tables.BETAS, 70.0) | {0.05: found}, epochs=10)
+    assert judged("beta-detection", Evidence(swept))["verdict"] == verdict
 
 
 def test_a_sweep_with_a_gap_is_shown_but_not_judged(record):

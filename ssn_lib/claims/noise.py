@@ -15,6 +15,7 @@ from ssn_lib.claims.rules import (
     MissingError,
     margin,
     mean,
+    whole_trainings,
 )
 from ssn_lib.efficiency import Spread
 
@@ -130,6 +131,7 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
             raise MissingError(f"no whole sweep on real images; {log}", measured or tables.EMPTY)
         if leads["as stated"] == best:
             return Finding(measured, "reproduced", f"β = {best:g} leads as stated; but {log}")
+        whole_trainings(evidence, measured, "02")
         if leads.get("as published") == best:
             why = f"β = {best:g} leads only in the published form"
             return Finding(measured, "explained otherwise", f"{why}; {log}")

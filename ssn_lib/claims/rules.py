@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from ssn_lib import tables
+from ssn_lib.config import preset
 from ssn_lib.efficiency import Comparison, Efficiency
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
@@ -208,6 +209,19 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
             "below 1 % of it; collapsed: diverged, or ended above its start.",
         ),
     )
+
+
+def whole_trainings(evidence: Evidence, told: str, notebook: str) -> None:
+    """Too short a training refutes nothing.
+
+    Raises:
+        MissingError: a run that was looked at is shorter than the published ones.
+    """
+    for record in evidence.used:
+        published = preset(record.config.preset).training.epochs
+        if record.epochs_done < published:
+            why = f"after {record.epochs_done} epochs of {published}; {FULL.format(notebook)}"
+            raise MissingError(why, told)
 
 
 def margin(metric: str, first: int, second: int, strips: bool = False) -> float:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssn_lib import tables
-from ssn_lib.claims.rules import FULL, SCREW, Claim, Evidence, Finding, MissingError, margin
+from ssn_lib.claims.rules import (
+    SCREW,
+    Claim,
+    Evidence,
+    Finding,
+    MissingError,
+    margin,
+    whole_trainings,
+)
 from ssn_lib.config import preset
 
 BOTTLE = "bottle"
@@ -21,18 +29,8 @@ def _kept(evidence: Evidence) -> Finding:
     seeds = len(evidence.values("scenario_a", "I-AUROC", category=BOTTLE))
     if found >= published - margin("I-AUROC", seeds, 1):
         return Finding(told, "reproduced", "within the deviation between seeds, or above")
-    _enough_epochs(evidence, told)
+    whole_trainings(evidence, told, "01")
     return Finding(told, "not reproduced", f"{published - found:.1f} points below")
-
-
-def _enough_epochs(evidence: Evidence, told: str) -> None:
-    """Raises MissingError where what was measured was trained shorter than published."""
-    for record in evidence.used:
-        published = preset(record.config.preset).training.epochs
-        if record.epochs_done < published:
-            raise MissingError(
-                f"after {record.epochs_done} epochs of {published}; {FULL.format('01')}", told
-            )
 
 
 def _drops(evidence: Evidence) -> Finding:
@@ -40,7 +38,7 @@ def _drops(evidence: Evidence) -> Finding:
         evidence.mean(name, "I-AUROC", "carpet") for name in ("baseline", "scenario_a")
     )
     told = f"carpet, I-AUROC: WRN50 {before:.1f}, ResNet18 {after:.1f}"
-    _enough_epochs(evidence, told)
+    whole_trainings(evidence, told, "01")
     if before - after > margin("I-AUROC", 1, 1):
         return Finding(told, "reproduced", f"{before - after:.1f} points less")
     return Finding(told, "not reproduced", "no loss beyond the deviation between seeds")
