@@ -59,7 +59,7 @@ class Report:
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
         self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        folder = Path(study.records_dir or study.runs_dir)
+        folder = study.records_folder
         self.costs = kept(both_forms(tables.SWAP_PRESETS), folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
         self.bench = bench.read(folder)

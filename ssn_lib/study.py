@@ -243,7 +243,7 @@ class Study:
     def records(self) -> tuple[list[Record], list[str]]:
         """All records, whatever their profile, and why others that are there are not read."""
         records, refused = [], []
-        for path in sorted(self._records_dir.glob("*/record.json")):
+        for path in sorted(self.records_folder.glob("*/record.json")):
             try:
                 record = runs.read_record(path.parent)
             except InputError as error:
@@ -257,7 +257,8 @@ class Study:
         return records, refused
 
     @property
-    def _records_dir(self) -> Path:
+    def records_folder(self) -> Path:
+        """Where the records are that tables and figures are made of."""
         return Path(self.records_dir or self.runs_dir)
 
     def first_seeds(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
@@ -272,7 +273,7 @@ class Study:
     def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
         """Each run that left a table of that name, such as history.csv, with it."""
         paths = [
-            (outcome, self._records_dir / outcome.record.run_id / name)
+            (outcome, self.records_folder / outcome.record.run_id / name)
             for outcome in outcomes
             if outcome.record is not None
         ]

@@ -77,13 +77,12 @@ def _blind(evidence: Evidence) -> Finding:
 
 def _batchnorm(evidence: Evidence) -> Finding:
     """Scenario B with noise as large, against its features' spread, as Scenario A's."""
-    category = BOTTLE
     plain, relative, reference = (
-        evidence.mean(name, "I-AUROC", category)
+        evidence.mean(name, "I-AUROC", BOTTLE)
         for name in ("scenario_b", "scenario_b_relative", "scenario_a_relative")
     )
     told = (
-        f"{category}, I-AUROC: B {plain:.1f}; with noise of the same relative size B "
+        f"{BOTTLE}, I-AUROC: B {plain:.1f}; with noise of the same relative size B "
         f"{relative:.1f}, A {reference:.1f}"
     )
     wide = margin("I-AUROC", 1, 1)
