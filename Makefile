@@ -31,7 +31,7 @@ peer: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --target $(PEER) --no-deps anomalib timm lightning \
 		lightning-utilities pytorch-lightning torchmetrics kornia kornia_rs omegaconf \
 		antlr4-python3-runtime==4.9.3 FrEIA opencv-python-headless einops jsonargparse \
-		docstring-parser rich-argparse rich huggingface_hub httpx2 httpcore2 truststore safetensors
+		docstring-parser rich-argparse rich huggingface_hub httpx2 httpcore2 h11 truststore safetensors
 
 # After editing a notebook's .py: bring its .ipynb up to date.
 notebooks: $(VENV)/.ready

@@ -62,7 +62,8 @@ study.save("published_decay", supervision_figures.published_decay())
 # averaging over mirrored images; a segmentation head taught by the confident part of these maps
 # (`cam_refined`, one step of self-refinement); and the published label-only SuperSimpleNet
 # (`weak_ssn`), whose segmentation head learns from synthetic anomalies and from the score's
-# gradient through the map.
+# gradient through the map, and the same with noise that is large enough to be seen
+# (`weak_ssn_relative`).
 
 # %%
 runs = study.run_all(supervision_tables.WEAK_PRESETS, [study.strips])
@@ -75,8 +76,8 @@ study.save("saturation", supervision_tables.saturation(runs, study.strips))
 # ## The blob beside the refined map
 
 # %%
-shown = ("gap_cam", "cam_mixed", "cam_refined", "weak_ssn", "full_ssn")
-study.save("blob", study.strip_maps([run for run in runs if run.preset in shown]))
+shown = ("gap_cam", "cam_mixed", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
+study.save("blob", study.strip_maps([run for run in runs if run.preset in shown], study.strips))
 
 # %% [markdown]
 # ## Detection
@@ -85,7 +86,8 @@ study.save("blob", study.strip_maps([run for run in runs if run.preset in shown]
 
 # %%
 first = study.first_seeds(runs, study.strips)
-drawn = [run for run in first if run.preset in ("gap_cam", "cam_mixed", "weak_ssn")]
+shown = ("gap_cam", "cam_mixed", "weak_ssn", "weak_ssn_relative")
+drawn = [run for run in first if run.preset in shown]
 study.save("roc", supervision_figures.roc(study.files(drawn, "scores.csv"), study.caption(drawn)))
 
 # %% [markdown]
@@ -113,7 +115,8 @@ study.save(
 # ## Localisation, pixel by pixel
 
 # %%
-drawn = [run for run in first if run.preset in ("gap_cam", "cam_refined", "weak_ssn", "full_ssn")]
+shown = ("gap_cam", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
+drawn = [run for run in first if run.preset in shown]
 study.save(
     "pixel_pr",
     supervision_figures.pixel_curves(study.files(drawn, "pixel_pr.csv"), study.caption(drawn)),

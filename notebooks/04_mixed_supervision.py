@@ -67,7 +67,7 @@ study.save(
 # ## The maps
 
 # %%
-study.save("masks_maps", study.strip_maps(runs))
+study.save("masks_maps", study.strip_maps(runs, study.strips))
 
 # %%
 study.save(

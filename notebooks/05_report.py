@@ -112,7 +112,11 @@ report.save("tradeoff")
 # %% [markdown]
 # ### Maps
 #
-# Photographs of the data sets are shown only where they and the trained networks are at hand.
+# On a rendered screw of the project's own; on photographs of the data sets only where these and the
+# runs are at hand.
+
+# %%
+report.save("panels_rendered")
 
 # %%
 report.save("panels_bottle")
@@ -176,6 +180,9 @@ report.save("score_distributions")
 
 # %%
 report.save("pixel_pr")
+
+# %%
+report.save("cam_maps_rendered")
 
 # %%
 report.save("cam_maps")

@@ -329,6 +329,11 @@ PRESETS: dict[str, Preset] = {
         _supervised(0, teacher="cam_mixed", dilation=1),
     ),
     "weak_ssn": Preset("SSN, weak supervision (labels)", _THROUGH_THE_MAP, _supervised(0, 0.2)),
+    "weak_ssn_relative": Preset(
+        "SSN, weak supervision, σ relative to its features' spread (labels)",
+        _THROUGH_THE_MAP,
+        replace(_supervised(0), noise=replace(_RELATIVE_NOISE, perlin_threshold=0.2)),
+    ),
     "mixed_ssn": Preset(
         "SSN, mixed supervision (labels, some masks)", _THROUGH_THE_MAP, _supervised(0.1)
     ),

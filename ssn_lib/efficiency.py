@@ -368,7 +368,7 @@ def _cpu_memory_mb(name: str, form: str) -> float:
         raise InputError(
             f"memory of {name}, {form}, not measured: {child.stderr.strip().splitlines()[-1]}"
         )
-    return float(child.stdout)
+    return float(child.stdout.split()[-1])  # a library may have said something before
 
 
 def _memory_child(name: str, form: str, file: str | None = None) -> None:

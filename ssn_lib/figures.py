@@ -457,7 +457,7 @@ def panels(
         bar.ax.tick_params(labelsize=7)
         decision = "defective" if answer.score > answer.score_threshold else "good"
         row[0].set_ylabel(
-            f"{answer.title}\n\nscore {answer.score:.2f}\n"
+            f"{wrapped(answer.title, 24)}\n\nscore {answer.score:.2f}\n"
             f"limit {answer.score_threshold:.2f}\n→ {decision}",
             fontsize=8.5,
             rotation=0,

@@ -17,8 +17,8 @@ from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import both_forms, keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.runs import KEPT_FILES, Outcome, read_record
-from ssn_lib.study import REPORT, REPOSITORY, STRIPS, Study, execute
+from ssn_lib.runs import KEPT_FILES, MAPS, Outcome, read_record
+from ssn_lib.study import PROFILES, REPORT, REPOSITORY, STRIPS, Study, execute
 from ssn_lib.tables import Table
 
 # The README's part between these two lines is written by `publish`: these tables.
@@ -162,6 +162,10 @@ class Report:
         """Maps on screw."""
         return self._panels("screw")
 
+    def panels_rendered(self) -> Figure:
+        """Maps on the project's own rendered screw."""
+        return self._drawn(lambda: self.study.panels(self._rendered, "screw"))
+
     # --- Modification 2 -----------------------------------------------------------------------
 
     def learned_noise(self) -> Table:
@@ -221,7 +225,7 @@ class Report:
 
     def roc(self) -> Figure:
         """ROC curves of score and map maximum."""
-        runs = self._first("gap_cam", "cam_mixed", "weak_ssn")
+        runs = self._first("gap_cam", "cam_mixed", "weak_ssn", "weak_ssn_relative")
         return self._from_files(supervision_figures.roc, runs, "scores.csv")
 
     def score_distributions(self) -> Figure:
@@ -235,7 +239,7 @@ class Report:
 
     def pixel_pr(self) -> Figure:
         """Precision against recall of the pixels."""
-        runs = self._first("gap_cam", "cam_refined", "weak_ssn", "full_ssn")
+        runs = self._first("gap_cam", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
         return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
 
     def published_decay(self) -> Figure:
@@ -244,8 +248,12 @@ class Report:
 
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
-        names = ("gap_cam", "cam_fine", "cam_refined", "weak_ssn", "full_ssn")
-        return self._drawn(lambda: self.study.strip_maps(self._first(*names)))
+        names = ("gap_cam", "cam_fine", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
+        return self._drawn(lambda: self.study.strip_maps(self._first(*names), self._strips))
+
+    def cam_maps_rendered(self) -> Figure:
+        """As `cam_maps`, on the project's own rendered strips."""
+        return self._drawn(lambda: self.study.strip_maps(self._rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -263,6 +271,20 @@ class Report:
         """The outcomes of those presets on the categories, in their order, nothing changed."""
         chosen = [o for o in self._plates if o.preset in presets and not o.changes]
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
+
+    @cached_property
+    def _rendered(self) -> list[Outcome]:
+        """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
+        sizes = (self.study.profile.image_size, self.study.profile.strip_size)
+        order = list(PRESETS)
+        found = [
+            Outcome.of(record)
+            for record in self.records
+            if record.config.data.dataset == "demo"
+            and record.config.data.image_size in sizes
+            and record.config.weights == "imagenet"
+        ]
+        return sorted(found, key=lambda o: (order.index(o.preset), o.seed))
 
     @cached_property
     def _plates(self) -> list[Outcome]:
@@ -370,7 +392,8 @@ def publish(
     are at hand it also shows maps on photographs, which are not published.
 
     Args:
-        add_runs: a folder of runs; its finished records on public data go to `results/` first.
+        add_runs: a folder of runs; its finished records on public data, and those on the rendered
+            data in the report's sizes, go to `results/` first.
         data_root, weights_dir, runs_dir: for the maps.
 
     Returns:
@@ -415,14 +438,18 @@ def with_results(readme: str, folder: Path) -> str:
 
 
 def _add(runs: Path, results: Path) -> None:
-    """Copy finished records on public data, and the measured costs."""
+    """Copy the finished records worth keeping, and the measured costs."""
+    sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
     for path in sorted(runs.glob("*/record.json")):
         record = read_record(path.parent)
-        if record.config.data.dataset in ("mvtec_ad", "ksdd2"):
+        data = record.config.data
+        rendered = data.dataset == "demo" and data.image_size in sizes
+        if rendered or data.dataset in ("mvtec_ad", "ksdd2"):
             target = results / record.run_id
             target.mkdir(parents=True, exist_ok=True)
             for name in KEPT_FILES:
-                if (path.parent / name).exists():
+                # Maps of images that are not published stay with the runs.
+                if (path.parent / name).exists() and (rendered or name != MAPS):
                     shutil.copy(path.parent / name, target / name)
     keep_best(runs, results)
     if (runs / bench.FILE).exists():

@@ -2,7 +2,8 @@
 
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
 status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
-`noise.csv` (noise and features by channel) and `weights.pt`; `generator.pt` where the noise was
+`maps.csv` (small maps of a few test images), `noise.csv` (noise and features by channel) and
+`weights.pt`; `generator.pt` where the noise was
 learned, `held_out.csv` where a fold of the training images was left out, with their scores; while
 it trains, `checkpoint.pt`.
 """
@@ -22,6 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from ssn_lib import cam, env
 from ssn_lib.config import (
@@ -48,6 +51,9 @@ from ssn_lib.training import Epoch, History, fit, kept_and_left
 SCHEMA = 1
 NOISE_IMAGES = 8
 PR_POINTS = 400
+MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
+MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
+MAPS = "maps.csv"
 # What is kept of a run, beside its weights.
 KEPT_FILES = (
     "record.json",
@@ -55,6 +61,7 @@ KEPT_FILES = (
     "scores.csv",
     "held_out.csv",
     "pixel_pr.csv",
+    MAPS,
     "noise.csv",
 )
 _NOISE_SEED = -3  # beside those of `training`
@@ -376,6 +383,7 @@ def _finish(
         if metrics["AP-loc"] is not None:
             curves = _pixel_curves(config, prediction, dataset.test)
             write_text(folder / "pixel_pr.csv", curves.to_csv(index=False))
+        write_text(folder / MAPS, _small_maps(prediction, dataset.test))
         if config.training.supervision.fold is not None:
             fold = config.training.supervision.fold
             _, left = kept_and_left(dataset.train, fold, config.seed)
@@ -455,6 +463,26 @@ def _pixel_curves(config: RunConfig, prediction: Prediction, test: ImageSet) -> 
         part = pd.DataFrame({"recall": recall[some], "precision": precision[some]}).round(5)
         parts.append(part.assign(map=name))
     return pd.concat(parts)
+
+
+def _small_maps(prediction: Prediction, test: ImageSet) -> str:
+    """The maps of the first defective test images at the features' resolution, as CSV: a line for
+    each row of a map, with the image's place in the test set."""
+    parts = []
+    for index in test.labels.nonzero()[:MAP_IMAGES, 0].tolist():
+        small = F.avg_pool2d(prediction.anomaly_map[index], MAP_CELL)[0]
+        parts.append(pd.DataFrame(small.numpy()).assign(image=index))
+    return pd.concat(parts).to_csv(index=False, float_format="%.4g") if parts else "image\n"
+
+
+def read_maps(kept: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDArray]:
+    """The maps in a run's `maps.csv`, (H, W) each, by the image's place in the test set."""
+    maps = {}
+    for index, rows in kept.groupby("image"):
+        small = torch.from_numpy(rows.drop(columns="image").to_numpy(np.float32))
+        large = F.interpolate(small[None, None], image_size, mode="bilinear", align_corners=False)
+        maps[int(index)] = large[0, 0].numpy()
+    return maps
 
 
 def _noise_by_channel(

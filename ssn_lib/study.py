@@ -21,12 +21,11 @@ from matplotlib.figure import Figure
 from ssn_lib import env, figures, grid, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
 from ssn_lib.config import assignment, nearest, preset
-from ssn_lib.data import Dataset, normalise
+from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.inference import predict
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.page import page
 from ssn_lib.parameters import listed, refuse_unknown
@@ -272,41 +271,28 @@ class Study:
 
     def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
         """Each run that left a table of that name, such as history.csv, with it."""
-        paths = [
-            (outcome, self.records_folder / outcome.record.run_id / name)
-            for outcome in outcomes
-            if outcome.record is not None
-        ]
-        return [(outcome, pd.read_csv(path)) for outcome, path in paths if path.exists()]
+        found = []
+        for outcome in outcomes:
+            if outcome.record is not None:
+                # Not everything that is in a run's folder is kept with its record.
+                for folder in (self.records_folder, Path(self.runs_dir)):
+                    path = folder / outcome.record.run_id / name
+                    if path.exists():
+                        found.append((outcome, pd.read_csv(path)))
+                        break
+        return found
 
-    def strip_maps(self, outcomes: Sequence[Outcome], count: int = 3) -> Figure:
+    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """The first defective strips under every configuration that was run, side by side."""
-        chosen = self.first_seeds(outcomes, self.strips)
-        if not chosen:
-            return figures.empty(
-                f"{self.strips}: no run to draw the maps of, see the tables above."
-            )
-        test = self.dataset(self.strips).test
-        sample = test.subset(test.labels.nonzero()[:count, 0].tolist())
-        answers: list[list[figures.Panel]] = [[] for _ in range(len(sample))]
-        for outcome in chosen:
-            record, model = self._load(outcome)
-            prediction = predict(model, sample)
-            for i, panels in enumerate(answers):
-                panels.append(
-                    figures.Panel(
-                        supervision_tables.named(outcome),
-                        prediction.anomaly_map[i, 0].numpy(),
-                        record.thresholds.map,
-                        prediction.score[i].item(),
-                        record.thresholds.score,
-                    )
-                )
+        chosen = self.first_seeds(outcomes, category)
+        sample, answers = self._answers(chosen)
+        if not answers:
+            return figures.empty(f"{category}: no run with maps to draw, see the tables above.")
         return supervision_figures.strips(
             list(sample.images.permute(0, 2, 3, 1).numpy()),
             list(sample.masks[:, 0].numpy()),
             answers,
-            f"{self.strips}: first defective test images; raw maps, each with its own range; line: "
+            f"{category}: first defective test images; raw maps, each with its own range; line: "
             f"99.9th percentile of sound training pixels. {self.caption(chosen)}",
         )
 
@@ -354,33 +340,52 @@ class Study:
     def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
         """The category's first defective test image under every configuration that was run."""
         chosen = self.first_seeds(outcomes, category)
-        if not chosen:
-            return figures.empty(f"{category}: no run to draw the maps of, see the tables above.")
-        test = self.dataset(category).test
-        index = int(test.labels.argmax())
-        sample = test.subset([index])
-        answers = []
-        for outcome in chosen:
-            record, model = self._load(outcome)
-            prediction = predict(model, sample)
-            answers.append(
-                figures.Panel(
-                    record.config.preset,
-                    prediction.anomaly_map[0, 0].numpy(),
-                    record.thresholds.map,
-                    prediction.score.item(),
-                    record.thresholds.score,
-                )
-            )
+        sample, answers = self._answers(chosen)
+        if not answers:
+            return figures.empty(f"{category}: no run with maps to draw, see the tables above.")
         name = sample.samples[0]
         return figures.panels(
             sample.images[0].permute(1, 2, 0).numpy(),
             sample.masks[0, 0].numpy(),
-            answers,
+            answers[0],
             f"{category}: first defective test image, {name.defect}/{name.image.name}",
             f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
             "of the scores, on defect-free training images",
         )
+
+    def _answers(
+        self, outcomes: Sequence[Outcome]
+    ) -> tuple[ImageSet | None, list[list[figures.Panel]]]:
+        """The images whose maps were kept, and of each of them every run's answer.
+
+        Raises:
+            InputError: the images are not there, or are not those of the runs.
+        """
+        kept = [(outcome, rows) for outcome, rows in self.files(outcomes, runs.MAPS) if len(rows)]
+        if not kept:
+            return None, []
+        data = kept[0][0].record.config.data
+        category = STRIPS if data.dataset == STRIPS else data.category
+        dataset = grid.dataset(data.dataset, self._root(data.dataset), category, data.image_size)
+        places = sorted(runs.read_maps(kept[0][1], data.image_size))
+        sample = dataset.test.subset(places)
+        answers: list[list[figures.Panel]] = [[] for _ in places]
+        for outcome, rows in kept:
+            record, maps = outcome.record, runs.read_maps(rows, data.image_size)
+            ((_, scores),) = self.files([outcome], "scores.csv")
+            for place, image, panels in zip(places, sample.samples, answers, strict=True):
+                if scores["image"].get(place) != image.image.relative_to(dataset.root).as_posix():
+                    raise InputError(f"{dataset.root}: not the images of {record.run_id}")
+                panels.append(
+                    figures.Panel(
+                        supervision_tables.named(outcome),
+                        maps[place],
+                        record.thresholds.map,
+                        scores["score"][place],
+                        record.thresholds.score,
+                    )
+                )
+        return sample, answers
 
     def save(self, name: str, made: Any) -> Any:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`, and give it back."""

@@ -602,7 +602,8 @@ def all_runs(records: Sequence[Record]) -> Table:
         config, data = record.config, record.config.data
         command = run_command(config, config.preset, data.category)
         command += "".join(f" --set {setting}" for setting in changes(config))
-        row = {"run": f"`{command}`", "images": data.category}
+        images = f"rendered {data.category}" if data.dataset == "demo" else data.category
+        row = {"run": f"`{command}`", "images": images}
         row |= {
             name: _percent(record.metrics.get(name))
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -51,6 +52,7 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
         "history.csv",
         "scores.csv",
         "pixel_pr.csv",
+        "maps.csv",
         "noise.csv",
         "weights.pt",
     }
@@ -75,6 +77,23 @@ def test_the_noise_by_channel_is_that_of_the_source(finished):
     assert noise["noise_rms"].between(0.01, 0.02).all()  # σ = 0.015
     assert noise["noise_mean"].abs().max() < 0.003
     assert (noise["feature_std"] > 0).all()
+
+
+def test_small_maps_are_kept_of_the_first_defective_images(finished, dataset):
+    folder, _ = finished
+    kept = runs.read_maps(pd.read_csv(folder / "maps.csv"), dataset.test.image_size)
+    assert list(kept) == [2, 3, 4]  # behind two good ones
+    _, model = runs.load_run(folder, weights=None)
+    maps = predict(model, dataset.test).anomaly_map[:, 0]
+    spread = (maps.max() - maps.min()).item()
+    for place, small in kept.items():
+        assert small.shape == dataset.test.image_size
+        assert abs(small - maps[place].numpy()).max() < 0.2 * spread
+        assert small.mean() == pytest.approx(maps[place].mean().item(), rel=0.02)
+
+
+def test_without_defective_images_no_map_is_kept():
+    assert runs.read_maps(pd.read_csv(io.StringIO("image\n")), (32, 32)) == {}
 
 
 def test_a_learned_source_is_kept_beside_the_network(dataset, tmp_path):

@@ -68,6 +68,21 @@ def test_noise_is_drawn_from_every_kind_of_source(small):
     assert "screw: no run" in text.get_text()
 
 
+def test_panels_are_drawn_from_records_and_images_alone(small, mvtec_root):
+    outcomes = small.run_all(["simplenet", "scenario_a"], ["widget"])
+    for path in small.runs_dir.glob("*/weights.pt"):
+        path.unlink()
+    figure = small.panels(outcomes, "widget")
+    rows = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert ["SimpleNet" in rows[0], "Scenario A" in rows[1]] == [True, True]
+    (text,) = small.panels(outcomes, "screw").axes[0].texts
+    assert "screw: no run with maps" in text.get_text()
+    for path in small.runs_dir.glob("*/scores.csv"):
+        path.write_text(path.read_text().replace("scratch", "dent"))
+    with pytest.raises(InputError, match="not the images of simplenet"):
+        small.panels(outcomes, "widget")
+
+
 def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: None)
     runs = small.run_all(["learned_noise_v1"], ["widget"])
@@ -137,7 +152,7 @@ def test_strips_are_asked_for_by_the_name_of_what_they_are(ksdd2_root, monkeypat
     assert [bool(run.record) for run in runs] == [True, True, True, False]
     assert "9 masks asked for" in runs[-1].reason
     assert all(profile.made(run.record) for run in runs[:3])
-    figure = strips.strip_maps(runs)
+    figure = strips.strip_maps(runs, strips.strips)
     titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[:5]]
     assert titles[:3] == ["image", "ground truth", "GAP + CAM (labels)"]
     assert "2 masks" in titles[4]

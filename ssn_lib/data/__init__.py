@@ -59,15 +59,16 @@ def load_dataset(
         category: of MVTec AD or of the demo data ("ksdd2" for its strips); a folder is its own
             category, KolektorSDD2 is "ksdd2".
         image_size: (height, width) the images are resized to; None: as published, 640×232 for
-            KolektorSDD2, else 256×256.
+            strips, else 256×256.
 
     Raises:
         InputError: in one line, what is wrong and what to do.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
+    of_strips = name == "ksdd2" or (name, category) == ("demo", "ksdd2")
     if image_size is None:
-        image_size = KSDD2_SIZE if name == "ksdd2" else (256, 256)
+        image_size = KSDD2_SIZE if of_strips else (256, 256)
     root = Path(root) if root is not None else None
     splits: dict[int, Path] = {}
     if name == "folder":
@@ -76,7 +77,7 @@ def load_dataset(
             raise InputError("data set 'folder': give --data-root, the folder of your images")
         train, test = read_folder(folder)
         category = category or folder.resolve().name
-    elif name == "ksdd2" or (name, category) == ("demo", "ksdd2"):
+    elif of_strips:
         folder = demo_root(root) / "ksdd2" if name == "demo" else _find(root, "KolektorSDD2")
         train, test, splits = read_ksdd2(folder)
         if name == "ksdd2":
