@@ -166,6 +166,8 @@ class TrainingConfig:
             anomalies are scored after every epoch.
         select_epoch: keep the "last" epoch's weights (published) or those of the epoch with the
             lowest "validation" loss. Never the test set.
+        precision: of the matrix products; "mixed" is float16 or bfloat16, what the device is fast
+            in. Weights, statistics and losses stay float32.
     """
 
     epochs: int = 300
@@ -180,6 +182,7 @@ class TrainingConfig:
     clip_norm: float | None = None
     validation_fraction: float = 0.0
     select_epoch: Literal["last", "validation"] = "last"
+    precision: Literal["float32", "mixed"] = "float32"
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
 
@@ -504,6 +507,13 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             training.head_weight_decay,
             0 <= training.head_weight_decay < math.inf,
             from_0,
+        ),
+        (
+            "training.precision",
+            training.precision,
+            # Two objectives would each want a scale of their own for float16's gradients.
+            (training.precision, noise.source) != ("mixed", "generator"),
+            "must be float32 where the noise comes from a generator",
         ),
         ("training.noise.std", noise.std, 0 <= noise.std < math.inf, from_0),
         (

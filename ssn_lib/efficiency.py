@@ -322,26 +322,32 @@ def infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
         part.cpu()
 
 
-def in_turns(works: Sequence[Callable[[], None]], repetitions: int) -> list[list[float]]:
+def in_turns(works: Sequence[Callable[[], float | None]], repetitions: int) -> list[list[float]]:
     """Seconds of every repetition of each work, taken in turns after a warm-up.
 
-    Every other turn goes backwards, so that no work always follows the same one.
+    Every other turn goes backwards, so that no work always follows the same one. A work of which
+    only a part is meant gives back that part's seconds.
     """
     seconds: list[list[float]] = [[] for _ in works]
     for repetition in range(WARM_UP + repetitions):
         turn = list(zip(works, seconds, strict=True))
         for work, taken in reversed(turn) if repetition % 2 else turn:
             started = time.perf_counter()
-            work()
+            own = work()
+            whole = time.perf_counter() - started
             if repetition >= WARM_UP:
-                taken.append(time.perf_counter() - started)
+                taken.append(whole if own is None else own)
     return seconds
 
 
 def _peak_gflop_s(device: torch.device) -> float:
     """The rate of a float32 matrix product that is large enough to reach it."""
     matrix = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device)
-    (seconds,) = in_turns([lambda: (matrix @ matrix)[0, 0].item()], 5)
+
+    def work() -> None:
+        (matrix @ matrix)[0, 0].item()  # which waits for the device
+
+    (seconds,) = in_turns([work], 5)
     return 2 * PEAK_SIDE**3 / min(seconds) / 1e9
 
 

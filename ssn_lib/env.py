@@ -29,6 +29,13 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def low_precision(on: torch.device) -> torch.dtype:
+    """The dtype of half the size that a device is fast in, if in any: float16 on older GPUs."""
+    if on.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16
+
+
 def check_gpus() -> list[str]:
     """What every GPU is, after one real operation on each; empty without any.
 

@@ -51,16 +51,23 @@ class Affine(NamedTuple):
 
 
 class Dense(NamedTuple):
-    """Features that had to be built, (B, h, w, C)."""
+    """Features that had to be built.
+
+    Attributes:
+        features: (B, h, w, C).
+        products: as of `Upscaled`.
+    """
 
     features: Tensor
+    products: torch.dtype
 
     def conv(self, weight: Tensor) -> tuple[Tensor, float]:
         """As `Affine.conv`."""
         if weight.shape[-1] == 1:
-            return F.linear(self.features, weight[:, :, 0, 0]), 0.0
-        images = self.features.permute(0, 3, 1, 2)
-        return F.conv2d(images, weight, padding=weight.shape[-1] // 2).permute(0, 2, 3, 1), 0.0
+            return _times(self.features, weight[:, :, 0, 0].T, self.products), 0.0
+        images = self.features.to(self.products).permute(0, 3, 1, 2)
+        out = F.conv2d(images, weight.to(self.products), padding=weight.shape[-1] // 2)
+        return out.to(weight.dtype).permute(0, 2, 3, 1), 0.0
 
     def values(self) -> Tensor:
         """As `Affine.values`."""
@@ -73,7 +80,7 @@ def adapt(adaptor: nn.Module, features: Upscaled) -> Affine | Dense:
         return Affine(features, adaptor.weight[:, :, 0, 0], adaptor.bias)
     conv, normalise, activate = adaptor
     hidden = (features.conv(conv.weight) + conv.bias).permute(0, 3, 1, 2)
-    return Dense(activate(normalise(hidden)).permute(0, 2, 3, 1))
+    return Dense(activate(normalise(hidden)).permute(0, 2, 3, 1), features.products)
 
 
 def heads(
@@ -94,21 +101,25 @@ def heads(
         activation map, too.
     """
     if isinstance(model.cls_head, CamHead):
-        hidden = _hidden(model.cls_head.conv, adapted, pixels, noise)
+        hidden = _hidden(model.cls_head.conv, adapted, pixels, noise, features.products)
         cam = model.cls_head.activation(hidden)
         return cam, model.cls_head.score(cam)
-    map_logits = _segment(model.seg_head, adapted, pixels, noise)
+    map_logits = _segment(model.seg_head, adapted, pixels, noise, features.products)
     map_logits = map_logits.view(2 * len(features), 1, *features.size)
     if model.cls_head is None:
         return map_logits, map_logits.amax((1, 2, 3))
     seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
     shown = Affine(features) if model.config.score == "plain" else adapted
-    hidden = _hidden(model.cls_head.conv, shown, pixels, noise, seen)
+    hidden = _hidden(model.cls_head.conv, shown, pixels, noise, features.products, seen)
     return map_logits, model.cls_head.score(hidden, map_logits=seen)
 
 
 def _segment(
-    head: SegmentationHead, adapted: Affine | Dense, noisy_pixels: Tensor, noise: Tensor
+    head: SegmentationHead,
+    adapted: Affine | Dense,
+    noisy_pixels: Tensor,
+    noise: Tensor,
+    products: torch.dtype,
 ) -> Tensor:
     """Map logits of every pixel of the duplicated batch, (2B·h·w,)."""
     first, normalise, activate, last = head
@@ -119,7 +130,7 @@ def _segment(
     copies = shared.new_full((pixels,), 2.0)
     where = noisy_pixels % pixels
     copies.index_add_(0, where, copies.new_full((len(where),), -1.0))
-    added = F.linear(noise, first.weight[:, :, 0, 0])
+    added = _times(noise, first.weight[:, :, 0, 0].T, products)
     bias, out = first.bias + constant, last.weight[0, :, 0, 0]
     if head.training:
         clean, noisy, mean, variance = _SegmentationTail.apply(
@@ -142,6 +153,7 @@ def _hidden(
     features: Affine | Dense,
     pixels: Tensor,
     noise: Tensor,
+    products: torch.dtype,
     map_logits: Tensor | None = None,
 ) -> Tensor:
     """Convolution, BatchNorm and ReLU of the duplicated batch's features and, behind them, its map
@@ -157,11 +169,19 @@ def _hidden(
     targets = _targets(pixels, (2 * count, height, width), weight.shape[-1])
     taps = weight.permute(2, 1, 3, 0).flatten(2)  # (dy, C, dx·K)
     for tap, target in zip(taps.unbind(), targets, strict=True):
-        hidden.index_add_(0, target, (noise @ tap).view(-1, kernels))
-    hidden = hidden[:-1].view(2 * count, height, width, kernels).permute(0, 3, 1, 2)
-    if map_logits is not None:
-        hidden = hidden + F.conv2d(map_logits, on_map, padding=on_map.shape[-1] // 2)
+        hidden.index_add_(0, target, _times(noise, tap, products).view(-1, kernels))
+    hidden = hidden[:-1]
+    if map_logits is not None:  # a single channel: a product is several times faster than conv2d
+        side = on_map.shape[-1]
+        patches = F.unfold(map_logits, side, padding=side // 2).transpose(1, 2)
+        hidden = torch.addmm(hidden, patches.reshape(-1, side**2), on_map.flatten(1).T)
+    hidden = hidden.view(2 * count, height, width, kernels).permute(0, 3, 1, 2)
     return activate(normalise(hidden))
+
+
+def _times(rows: Tensor, matrix: Tensor, products: torch.dtype) -> Tensor:
+    """The product, computed in that dtype."""
+    return (rows.to(products) @ matrix.to(products)).to(rows.dtype)
 
 
 def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> Tensor:
@@ -205,12 +225,16 @@ class _SegmentationTail(torch.autograd.Function):
         noisy = shared.index_select(0, where).add_(added)
         ones = copies.new_ones(len(noisy))
         total = copies.sum() + len(noisy)
-        mean = (copies @ shared + ones @ noisy) / total
-        squares = torch.zeros_like(mean)
+        # Mean and variance in one pass, about a value near the mean, so that nothing cancels.
+        near = shared[:CHUNK].mean(0)
+        sums, squares = torch.zeros_like(near), torch.zeros_like(near)
         for rows, counted in ((shared, copies), (noisy, ones)):
             for part, count in _pieces(rows, counted):
-                squares += count @ (part - mean).square_()
-        variance = squares / total
+                away = part - near
+                sums += count @ away
+                squares += count @ away.square_()
+        away = sums / total
+        mean, variance = near + away, squares / total - away.square()
         scale = weight * torch.rsqrt(variance + eps)
         offset = shift - mean * scale
         logits = []
@@ -239,31 +263,30 @@ class _SegmentationTail(torch.autograd.Function):
             (noisy, on_noisy.contiguous(), copies.new_ones(len(noisy))),
         )
 
-        # Two sums over all pixels suffice: of g · slope(z) and of g · slope(z) · x̂.
+        # Two sums over all pixels suffice: of g · slope(z) and of g · slope(z) · x̂. The summands
+        # are made again below: to keep them would take as much memory as the hidden values.
         slopes, moments = torch.zeros_like(last), torch.zeros_like(last)
-        results = []
-        for rows, gradient, counted in both:
-            steep = torch.empty_like(rows)  # g · slope(z)
-            for part, g, one, piece in _pieces(rows, gradient, torch.ones_like(counted), steep):
-                z = torch.addcmul(offset, part, scale)
-                torch.ops.aten.leaky_relu_backward.grad_input(
-                    g[:, None].expand_as(z), z, LEAKY_SLOPE, False, grad_input=piece
-                )
-                slopes += one @ piece
-                moments += one @ torch.mul(piece, part, out=z)
-            results.append(steep)
+        for rows, gradient, _ in both:
+            for part, g in _pieces(rows, gradient):
+                steep = _through_activation(part, g, scale, offset)
+                slopes += steep.sum(0)
+                moments += steep.mul_(part).sum(0)
         moments = (moments - mean * slopes) * inverse
         on_weight, on_shift = last * moments, last * slopes
         on_last = weight * moments + shift * slopes
 
         # ∂L/∂h = scale · (∂L/∂z − copies / total · (Σ ∂L/∂z + x̂ Σ ∂L/∂z x̂))
-        per_pixel = scale * on_weight * inverse / ctx.total
-        constant = scale * on_shift / ctx.total - mean * per_pixel
+        per_pixel = -scale * on_weight * inverse / ctx.total
+        constant = -scale * on_shift / ctx.total - mean * per_pixel
         outer = last * scale
-        for (rows, _, counted), steep in zip(both, results, strict=True):
-            for part, count, piece in _pieces(rows, counted, steep):
-                share = torch.addcmul(constant, part, per_pixel)
-                piece.mul_(outer).addcmul_(share, count[:, None], value=-1)
+        results = []
+        for rows, gradient, counted in both:
+            result = torch.empty_like(rows)
+            for part, g, count, piece in _pieces(rows, gradient, counted, result):
+                steep = _through_activation(part, g, scale, offset)
+                share = torch.addcmul(constant, part, per_pixel).mul_(count[:, None])
+                torch.addcmul(share, steep, outer, out=piece)
+            results.append(result)
         on_rows, on_added = results
         on_rows.index_add_(0, where, on_added)
         return (
@@ -277,6 +300,12 @@ class _SegmentationTail(torch.autograd.Function):
             on_last,
             None,
         )
+
+
+def _through_activation(hidden: Tensor, gradient: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """g · slope(z) of some pixels, (P, K), with z = scale · hidden + offset and g (P,)."""
+    z = torch.addcmul(offset, hidden, scale)
+    return torch.ops.aten.leaky_relu_backward(gradient[:, None].expand_as(z), z, LEAKY_SLOPE, False)
 
 
 def _pieces(*tensors: Tensor) -> zip:

@@ -297,6 +297,11 @@ class _Trainer:
         self.generator_optimiser = (
             torch.optim.AdamW(learned, lr=config.noise.generator.lr) if learned else None
         )
+        self.products = env.low_precision(device) if config.precision == "mixed" else torch.float32
+        # float16 has no room for small gradients. A scale that is too large costs the first steps.
+        self.scaler = torch.amp.GradScaler(
+            device.type, init_scale=256.0, enabled=self.products == torch.float16
+        )
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(
             self.optimiser,
             milestones=[round(share * config.epochs) for share in config.milestones],
@@ -348,7 +353,9 @@ class _Trainer:
     def forward(self, data: _Features, indices: Tensor, generator: torch.Generator) -> _Step:
         """The loss of one batch, duplicated and perturbed."""
         model, batch = self.model, data.batch(indices, self.device)
-        features = Upscaled(batch.layers, model.config.upscale, model.config.align_corners)
+        features = Upscaled(
+            batch.layers, model.config.upscale, model.config.align_corners, self.products
+        )
         adapted = split.adapt(model.adaptor, features)
         pixels, masks, labels = place(batch.masks, batch.labels, self.config.noise, generator)
         noise = self.source(adapted, pixels, generator)
@@ -372,7 +379,7 @@ class _Trainer:
         """
         self.optimiser.zero_grad(set_to_none=True)
         if self.generator_optimiser is None:
-            step.loss.backward()
+            self.scaler.scale(step.loss).backward()
             self._step()
             return
         self.generator_optimiser.zero_grad(set_to_none=True)
@@ -401,9 +408,11 @@ class _Trainer:
     def _step(self) -> None:
         """Move the detector's weights, its gradient clipped first."""
         if self.config.clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
             weights = [w for group in self.optimiser.param_groups for w in group["params"]]
             torch.nn.utils.clip_grad_norm_(weights, self.config.clip_norm)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
 
     @torch.no_grad()
     def validation_loss(self, held_out: _Features) -> float:
@@ -425,6 +434,7 @@ class _Trainer:
             "best": best if self.config.select_epoch == "validation" else None,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "source": self.source.state_dict(),
             "generator_optimiser": self.generator_optimiser
             and self.generator_optimiser.state_dict(),
@@ -440,6 +450,7 @@ class _Trainer:
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
         self.source.load_state_dict(state["source"])
         if self.generator_optimiser is not None:
             self.generator_optimiser.load_state_dict(state["generator_optimiser"])

@@ -131,12 +131,21 @@ class Upscaled:
     Args:
         layers: stage outputs (B, C_l, h_l, w_l), the finest first.
         scale, align_corners: see `Grid`.
+        products: what matrix products are computed in; None for the layers' own dtype. What comes
+            out has the weights' dtype either way.
     """
 
-    def __init__(self, layers: Sequence[Tensor], scale: int, align_corners: bool):
-        self.layers = channels_last(layers)
+    def __init__(
+        self,
+        layers: Sequence[Tensor],
+        scale: int,
+        align_corners: bool,
+        products: torch.dtype | None = None,
+    ):
+        self.products = products or layers[0].dtype
+        self.layers = [layer.to(self.products) for layer in channels_last(layers)]
         sides = [(layer.shape[2], layer.shape[3]) for layer in layers]
-        self.grid = Grid(sides, scale, align_corners, layers[0])
+        self.grid = Grid(sides, scale, align_corners, self.layers[0])
         self.size = self.grid.size
 
     def __len__(self) -> int:
@@ -163,20 +172,21 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, features: Upscaled) -> Tensor:
-        weights = pack(weight, features.channels)
-        out = weight.new_empty(len(features), *features.size, len(weight))
+        weights = pack(weight.to(features.products), features.channels)
+        out = weights[0].new_empty(len(features), *features.size, len(weight))
         for images in _chunks(out):
             layers = [layer[images] for layer in features.layers]
             convolve(layers, weights, features.grid, out=out[images])
         ctx.features, ctx.shape = features, weight.shape
-        return out
+        return out.to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         features, kernels, taps = ctx.features, ctx.shape[0], ctx.shape[-1]
-        width, gradient = features.size[1], gradient.contiguous()
+        width, dtype = features.size[1], gradient.dtype
+        gradient = gradient.to(features.products).contiguous()
         down, columns = features.grid.shifted(taps)
-        weights = pack(gradient.new_zeros(ctx.shape), features.channels)
+        weights = pack(gradient.new_zeros(ctx.shape, dtype=dtype), features.channels)
         for images in _chunks(gradient):
             rows = gradient[images].flatten(2)
             half = torch.bmm(down.T.expand(len(rows), -1, -1), rows)
@@ -186,7 +196,7 @@ class _Convolution(torch.autograd.Function):
                 across = across.T.expand(len(rows) * h, -1, -1)
                 for tap in weight:
                     part = half[:, start : start + h].reshape(-1, width, kernels)
-                    tap.addmm_(flat, torch.bmm(across, part).view(-1, taps * kernels))
+                    tap += flat @ torch.bmm(across, part).view(-1, taps * kernels)
                     start += h
         unpacked = [weight.view(taps, -1, taps, kernels).permute(3, 1, 0, 2) for weight in weights]
         return torch.cat(unpacked, dim=1), None

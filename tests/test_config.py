@@ -123,6 +123,7 @@ OTHER = {  # another value for each field whose type alone does not give one
     "training.supervision.teacher": "gap_cam",
     "training.supervision.fold": 1,
     "training.select_epoch": "validation",
+    "training.precision": "mixed",
     "training.noise.std_unit": "feature",
     "training.noise.mask": "half",
     "training.noise.source": "generator",
@@ -227,6 +228,10 @@ def test_presets():
         (
             ["training.noise.source=generator", "training.noise.std_unit=feature"],
             "a generator has no σ",
+        ),
+        (
+            ["training.noise.source=generator", "training.precision=mixed"],
+            "training.precision=mixed is out of range: must be float32 where",
         ),
         (["training.noise.generator.beta=-0.1"], "beta=-0.1 is out of range: must be above 0"),
         (["training.noise.generator.beta=0"], "beta=0.0 is out of range"),

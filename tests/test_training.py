@@ -87,6 +87,40 @@ def test_a_resumed_training_ends_as_the_unbroken(
     assert again.selected == unbroken_history.selected
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "gap_cam"])
+def test_mixed_precision_learns_the_same(name, dtype, train, make_model, monkeypatch):
+    """float16 as on a GPU that has nothing better, its gradients scaled; both on a CPU."""
+    monkeypatch.setattr(env, "low_precision", lambda _: dtype)
+    trained = [
+        fitted(make_model(preset(name).model), train, replace(TINY, precision=precision))
+        for precision in ("float32", "mixed")
+    ]
+    (exact_history, exact), (history, mixed) = trained
+    losses = [[epoch.loss for epoch in h.epochs] for h in (exact_history, history)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    start = make_model(preset(name).model).trained_state()
+    for key in exact:
+        if key.endswith("conv.0.weight") or key.endswith("seg_head.0.weight"):
+            moved = [(weights[key] - start[key]).flatten() for weights in (exact, mixed)]
+            assert F.cosine_similarity(*moved, dim=0) > 0.8, key
+    assert all(value.dtype in (torch.float32, torch.int64) for value in mixed.values())
+
+
+def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(env, "low_precision", lambda _: torch.float16)
+    config = replace(TINY, precision="mixed")
+    first, again = (
+        training._Trainer(make_model(), config, 1, torch.device("cpu"), train) for _ in range(2)
+    )
+    first.scaler.scale(torch.ones(()))  # which sets it up
+    first.scaler.update(8.0)
+    first.save(tmp_path / "c.pt", training.History(), None)
+    again.restore(tmp_path / "c.pt")
+    assert again.scaler.get_scale() == 8.0
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"config": replace(TINY, epochs=4)}])
 def test_a_checkpoint_of_another_training_is_refused(change, train, make_model, tmp_path):
     short = replace(TINY, epochs=1)
