@@ -111,13 +111,19 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
     return described
 
 
-def device_name(environment: dict[str, str | int | None]) -> str:
-    """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"."""
-    if environment["device"] == "cpu":
-        threads = environment["threads"]
-        many = "thread" if threads == 1 else "threads"
-        return f"CPU, {threads} {many} ({environment['processor']})"
-    return str(environment.get("gpu") or environment["device"])
+def device_name(*environments: dict[str, str | int | None]) -> str:
+    """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"; of several
+    environments each device once, a processor with every number of threads."""
+    names, threads = [], {}
+    for environment in environments:
+        if environment["device"] == "cpu":
+            threads.setdefault(environment["processor"], set()).add(environment["threads"])
+        else:
+            names.append(str(environment.get("gpu") or environment["device"]))
+    for processor, numbers in threads.items():
+        many = "thread" if numbers == {1} else "threads"
+        names.append(f"CPU, {' or '.join(map(str, sorted(numbers)))} {many} ({processor})")
+    return ", ".join(dict.fromkeys(names))
 
 
 def _processor() -> str:

@@ -191,7 +191,7 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
         plain_numbers(axis)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8)
-    device = ", ".join(dict.fromkeys(device_name(cost.environment) for cost in costs))
+    device = device_name(*(cost.environment for cost in costs))
     figure.suptitle(f"Latency and arithmetic\n{wrapped(device, 130)}, float32", fontsize=9)
     return figure
 

@@ -122,7 +122,7 @@ def describe(records: Sequence[Record]) -> str:
         f"{joined([record.config.training.epochs for record in records])} epochs in batches of "
         f"{joined([record.config.training.batch_size for record in records])}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {joined(seeds)}, "
-        f"{joined([device_name(record.environment) for record in records])}"
+        f"{device_name(*(record.environment for record in records))}"
     )
     if len(untrained) == len(records):
         return f"UNTRAINED backbone; {text}"
@@ -432,7 +432,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
                 "memory, MB": _spread(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
             }
         )
-    device = ", ".join(dict.fromkeys(device_name(cost.environment) for cost in measurements))
+    device = device_name(*(cost.environment for cost in measurements))
     on_cpu = measurements[0].environment["device"] == "cpu"
     how = (
         "peak resident memory of a fresh process minus what it held before the network was built"
@@ -567,7 +567,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
     names = [name for _, name, *_ in SYNTHESIS]
     own = [o for o in outcomes if o.preset in names]
     records = [o.record for o in own if o.record is not None]
-    device = ", ".join(dict.fromkeys(device_name(cost.environment) for cost in folded.values()))
+    device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
         "Synthesis: the slides' adjectives and what was measured",
         pd.DataFrame(rows),

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from ssn_lib import env
+
+
+def cpu(threads, processor="A"):
+    return {"device": "cpu", "threads": threads, "processor": processor}
+
+
+@pytest.mark.parametrize(
+    ("environments", "name"),
+    [
+        ([cpu(1)], "CPU, 1 thread (A)"),
+        ([cpu(2), cpu(2)], "CPU, 2 threads (A)"),
+        ([cpu(2), cpu(1)], "CPU, 1 or 2 threads (A)"),
+        ([cpu(2), cpu(4, "B")], "CPU, 2 threads (A), CPU, 4 threads (B)"),
+        ([cpu(2), {"device": "cuda", "gpu": "T4"}], "T4, CPU, 2 threads (A)"),
+        ([{"device": "mps"}] * 2, "mps"),
+    ],
+)
+def test_every_device_is_named_once(environments, name):
+    assert env.device_name(*environments) == name
+
+
+def test_mixed_precision_has_the_range_of_float32_where_the_device_allows():
+    assert env.low_precision(torch.device("cpu")) == torch.bfloat16
