@@ -594,6 +594,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
 
 
 def _summary(profile: str, saved: list[str], out_dir: Path) -> None:
+    saved = list(dict.fromkeys(saved))  # the report makes some again
     figures = [Path(path).stem for path in saved if path.endswith(".png")]
     tables = [Path(path).stem for path in saved if path.endswith(".md")]
     print(f"\nStudy, profile {profile}: {len(tables)} tables and {len(figures)} figures")

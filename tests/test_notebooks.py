@@ -92,6 +92,10 @@ class TestExecution:
             "# %%\n"
             "assert (study.category, study.seeds) == ('screw', '1,2')\n"
             "assert (study.scheduler, study.deadline) == ('tcp://somewhere:1', 5.5)\n"
+            "import pandas as pd\n"
+            "from ssn_lib.tables import Table\n"
+            "for _ in range(2):\n"
+            "    study.save('one', Table('title', pd.DataFrame({'a': [1]}), ()))\n"
             "study.finish('01_small')\n"
         )
         chosen = {"category": "screw", "seeds": "1,2"}
@@ -100,7 +104,9 @@ class TestExecution:
         after = study.Study("demo")
         assert (after.scheduler, after.deadline) == (None, None)
         assert (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
-        assert "01_small.ipynb" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "01_small.ipynb" in said
+        assert "1 tables and 0 figures" in said  # each file once
 
     def test_a_notebook_without_completion_record_is_no_success(self, repository, tmp_path):
         repository("")
