@@ -47,7 +47,7 @@ def test_each_evaluation_of_a_map_has_its_own_row(run):
     assert row(table, system=system, map="raw, mean over flips")["AP-loc"] == "35.0"
     assert row(table, system="GAP + CAM, slides")["AP-loc"] == "7.4"
     assert row(table, system="here, SSN, weak supervision (labels)")["AP-loc"] == EMPTY
-    assert any("weak_ssn ksdd2: no record" in note for note in table.notes)
+    assert any("weak_ssn ksdd2" in note and "no record" in note for note in table.notes)
 
 
 def test_other_strips_are_not_called_ksdd2(run):
@@ -171,7 +171,8 @@ def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
     ],
 )
 def test_the_blob(sigmoid, raw, weak, verdict, run):
-    outcomes = [run(name, **{"AP-loc": raw}) for name in st.LABEL_PRESETS[1:-1]]
+    others = [name for name in st.LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")]
+    outcomes = [run(name, **{"AP-loc": raw}) for name in others]
     outcomes += [
         run("gap_cam", **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
         run("weak_ssn", **{"AP-loc": weak}),
