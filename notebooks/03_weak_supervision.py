@@ -76,8 +76,9 @@ study.save("saturation", supervision_tables.saturation(runs, study.strips))
 # ## The blob beside the refined map
 
 # %%
-shown = ("gap_cam", "cam_mixed", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
-study.save("blob", study.strip_maps([run for run in runs if run.preset in shown], study.strips))
+first = study.first_seeds(runs, study.strips)
+drawn = [run for run in first if run.preset in supervision_figures.MAP_PRESETS]
+study.save("blob", study.strip_maps(drawn, study.strips))
 
 # %% [markdown]
 # ## Detection
@@ -85,9 +86,7 @@ study.save("blob", study.strip_maps([run for run in runs if run.preset in shown]
 # The image score and the map's maximum are two detectors; which is better depends on the system.
 
 # %%
-first = study.first_seeds(runs, study.strips)
-shown = ("gap_cam", "cam_mixed", "weak_ssn", "weak_ssn_relative")
-drawn = [run for run in first if run.preset in shown]
+drawn = [run for run in first if run.preset in supervision_figures.ROC_PRESETS]
 study.save("roc", supervision_figures.roc(study.files(drawn, "scores.csv"), study.caption(drawn)))
 
 # %% [markdown]
@@ -115,8 +114,7 @@ study.save(
 # ## Localisation, pixel by pixel
 
 # %%
-shown = ("gap_cam", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
-drawn = [run for run in first if run.preset in shown]
+drawn = [run for run in first if run.preset in supervision_figures.PIXEL_PRESETS]
 study.save(
     "pixel_pr",
     supervision_figures.pixel_curves(study.files(drawn, "pixel_pr.csv"), study.caption(drawn)),

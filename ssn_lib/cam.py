@@ -19,6 +19,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import rank, threshold_otsu
 from torch import Tensor, nn
 
 from ssn_lib.metrics import Metrics, pixel_metrics
@@ -26,6 +28,7 @@ from ssn_lib.metrics import Metrics, pixel_metrics
 CLS_CHANNELS = 128
 MAP_QUANTILE = 0.999  # of defect-free training images' pixels: above it a pixel is suspect
 PEAK_SHARE = 0.5  # a confident pixel lies above this share of the way from there to the peak
+SURROUNDINGS = 5  # a pixel's surroundings are a square of that part of the image's shorter side
 
 
 class CamHead(nn.Module):
@@ -121,3 +124,43 @@ def pseudo_masks(maps: Tensor, labels: Tensor) -> tuple[NDArray[np.uint8], NDArr
     limits = suspect + PEAK_SHARE * (peaks - suspect)
     masks = (values > limits[:, None, None, None]) & confident[:, None, None, None]
     return masks.astype(np.uint8), confident
+
+
+def trace(region: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A suspect region to the pixels that set it apart, followed beyond its border.
+
+    A class activation map says where a defect is, but is as coarse as its features; how wide the
+    defect is, the image says. Otsu's threshold of the contrast inside the region tells the defect
+    from the ground caught with it. From there the mask grows along neighbours, down to half of
+    what that threshold lies above the image's median (hysteresis, as of Canny's edges).
+
+    Defects that do not differ in colour from their surroundings are not traced by this.
+
+    Args:
+        region: (H, W). image: (3, H, W) RGB.
+
+    Returns:
+        (H, W); the region itself where no pixel in it stands out.
+    """
+    contrasts = contrast(image)
+    high = threshold_otsu(contrasts[region])
+    low = (np.median(contrasts) + high) / 2
+    pieces, _ = ndimage.label(contrasts > low, structure=np.ones((3, 3)))
+    seeds = np.unique(pieces[region & (contrasts > high)])
+    return np.isin(pieces, seeds[seeds > 0]) if seeds.any() else region
+
+
+def contrast(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How far the colour of every pixel lies from the median of its surroundings, smoothed.
+
+    Args:
+        image: (3, H, W) RGB.
+
+    Returns:
+        (H, W), in grey levels.
+    """
+    side = max(3, min(image.shape[1:]) // SURROUNDINGS | 1)
+    square = np.ones((side, side), dtype=bool)
+    around = np.stack([rank.median(channel, square) for channel in image])
+    difference = np.linalg.norm(image.astype(np.float64) - around, axis=0)
+    return ndimage.gaussian_filter(difference, sigma=1)

@@ -132,6 +132,8 @@ class SupervisionConfig:
             learns from them, the map does not.
         teacher: name of a preset without masks whose maps are used in the masks' place, where they
             are confident; no mask is read then.
+        pseudo_masks: what is made of the teacher's maps: the "region" where it is confident, or
+            that region "traced" along the image's contrast; see `cam`.
         flips: every defective image counts four times: as it is, mirrored both ways, turned round.
         dilation: side of the square that masks are widened by, in pixels of the image.
         weight, exponent: a defective pixel's loss is weighted by weight · (d / d_max)^exponent, d
@@ -146,6 +148,7 @@ class SupervisionConfig:
     labels: bool = False
     masks: int | float | None = None
     teacher: str | None = None
+    pseudo_masks: Literal["region", "traced"] = "region"
     flips: bool = True
     dilation: int = 7
     weight: float = 3.0
@@ -329,7 +332,12 @@ PRESETS: dict[str, Preset] = {
     "cam_refined": Preset(
         "CAM, refined by a segmentation head (labels)",
         _THROUGH_THE_MAP,
-        _supervised(0, teacher="cam_mixed", dilation=1),
+        _supervised(0, teacher="cam_max", dilation=1),
+    ),
+    "cam_traced": Preset(
+        "CAM, traced along contrast, refined by a segmentation head (labels)",
+        _THROUGH_THE_MAP,
+        _supervised(0, teacher="cam_max", pseudo_masks="traced", dilation=3),
     ),
     "weak_ssn": Preset("SSN, weak supervision (labels)", _THROUGH_THE_MAP, _supervised(0, 0.2)),
     "weak_ssn_relative": Preset(
@@ -596,6 +604,12 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             supervision.fold,
             supervision.fold in (None, *range(FOLDS)),
             f"must be from 0 to {FOLDS - 1}; none leaves nothing out",
+        ),
+        (
+            "training.supervision.pseudo_masks",
+            supervision.pseudo_masks,
+            supervision.pseudo_masks == "region" or supervision.teacher is not None,
+            "nothing is traced without a teacher",
         ),
         (
             "training.noise.source",

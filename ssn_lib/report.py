@@ -225,7 +225,7 @@ class Report:
 
     def roc(self) -> Figure:
         """ROC curves of score and map maximum."""
-        runs = self._first("gap_cam", "cam_mixed", "weak_ssn", "weak_ssn_relative")
+        runs = self._first(*supervision_figures.ROC_PRESETS)
         return self._from_files(supervision_figures.roc, runs, "scores.csv")
 
     def score_distributions(self) -> Figure:
@@ -239,7 +239,7 @@ class Report:
 
     def pixel_pr(self) -> Figure:
         """Precision against recall of the pixels."""
-        runs = self._first("gap_cam", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
+        runs = self._first(*supervision_figures.PIXEL_PRESETS)
         return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
 
     def published_decay(self) -> Figure:
@@ -248,8 +248,8 @@ class Report:
 
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
-        names = ("gap_cam", "cam_fine", "cam_refined", "weak_ssn", "weak_ssn_relative", "full_ssn")
-        return self._drawn(lambda: self.study.strip_maps(self._first(*names), self._strips))
+        runs = self._first(*supervision_figures.MAP_PRESETS)
+        return self._drawn(lambda: self.study.strip_maps(runs, self._strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""

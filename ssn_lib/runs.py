@@ -346,6 +346,10 @@ def _taught(
     _, model = load_run(folder, weights)
     images = dataset.train
     masks, confident = cam.pseudo_masks(predict(model, images).anomaly_map, images.labels)
+    if supervision.pseudo_masks == "traced":
+        for index in np.flatnonzero(confident):
+            region, image = masks[index, 0].astype(bool), images.images[index].numpy()
+            masks[index, 0] = cam.trace(region, image)
     samples = tuple(
         replace(sample, mask=folder if sure else None)  # drawn by that run
         for sample, sure in zip(images.samples, confident, strict=True)

@@ -25,6 +25,19 @@ from ssn_lib.supervision_tables import (
 from ssn_lib.tables import published, published_log, values
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
+# The presets that a figure shows together: more could not be told apart.
+ROC_PRESETS = ("gap_cam", "cam_max", "weak_ssn", "weak_ssn_relative")
+PIXEL_PRESETS = ("gap_cam", "cam_max", "cam_traced", "weak_ssn_relative", "full_ssn")
+MAP_PRESETS = (
+    "gap_cam",
+    "cam_max",
+    "cam_fine",
+    "cam_refined",
+    "cam_traced",
+    "weak_ssn",
+    "weak_ssn_relative",
+    "full_ssn",
+)
 
 
 def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:

@@ -23,7 +23,7 @@ from ssn_lib.tables import (
 
 KSDD2 = "ksdd2"
 CAM_PRESETS = ("gap_cam", "cam_max", "cam_mixed", "cam_fine")
-LABEL_PRESETS = (*CAM_PRESETS, "cam_refined", "weak_ssn", "weak_ssn_relative")
+LABEL_PRESETS = (*CAM_PRESETS, "cam_refined", "cam_traced", "weak_ssn", "weak_ssn_relative")
 WEAK_PRESETS = ("simplenet", "scenario_a", *LABEL_PRESETS, "full_ssn")
 MIXED_PRESETS = ("gap_cam", "weak_ssn", "mixed_ssn", "full_ssn")
 MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
