@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from sklearn.metrics import average_precision_score
 
 from ssn_lib import preset
-from ssn_lib.cam import CamHead, over_flips, pseudo_masks, sigmoid_metrics
+from ssn_lib.cam import CamHead, contrast, over_flips, pseudo_masks, sigmoid_metrics, trace
 from ssn_lib.config import ModelConfig
 
 
@@ -98,6 +99,46 @@ def test_pseudo_masks_mark_what_is_confident():
     assert (masks == expected).all()
 
 
+def cracked(height=60, width=80, noise=4):
+    """A grey plate with a dark line of two pixels across it, and its mask."""
+    rng = np.random.default_rng(5)
+    image = rng.normal(150, noise, (3, height, width))
+    crack = np.zeros((height, width), dtype=bool)
+    crack[28:30, 10:70] = True
+    image[:, crack] -= 60
+    return image.clip(0, 255).astype(np.uint8), crack
+
+
+def test_a_region_is_traced_to_the_line_in_it_and_beyond():
+    image, crack = cracked()
+    region = np.zeros_like(crack)
+    region[20:38, 30:50] = True  # a blob over a third of the line
+    traced = trace(region, image)
+    assert (traced & crack).sum() > 0.9 * crack.sum()
+    near = ndimage.binary_dilation(crack, np.ones((3, 3)), iterations=2)  # it is smoothed
+    assert not (traced & ~near).any()
+    assert (region & ~near).any()
+    # Another line, which the region does not touch, is none of its business.
+    image[:, 50:52, 10:70] = 20
+    assert not trace(region, image)[48:].any()
+
+
+def test_a_region_in_which_nothing_stands_out_stays():
+    region = np.zeros((40, 40), dtype=bool)
+    region[10:20, 10:20] = True
+    flat = np.full((3, 40, 40), 90, dtype=np.uint8)
+    assert (trace(region, flat) == region).all()
+
+
+def test_contrast_is_the_distance_from_the_median_around():
+    image, _ = cracked(noise=0)
+    image[0, 5, 5] += 30
+    found = contrast(image)
+    assert found[28, 40] == pytest.approx(60 * np.sqrt(3) * 0.64, rel=0.05)  # after smoothing
+    assert found[5, 5] == pytest.approx(30 / (2 * np.pi), rel=0.05)
+    assert found[50, 5] == 0
+
+
 def test_an_ascent_and_a_foreign_teacher_are_refused():
     from ssn_lib.config import DataConfig, RunConfig, check, override
     from ssn_lib.errors import InputError
@@ -106,6 +147,8 @@ def test_an_ascent_and_a_foreign_teacher_are_refused():
     config = RunConfig("gap_cam", DataConfig("d", "c"), ModelConfig(score="cam"), chosen.training)
     with pytest.raises(InputError, match="needs a segmentation head"):
         check(override(config, ["training.noise.source=ascent"]))
+    with pytest.raises(InputError, match="without a teacher"):
+        check(override(config, ["training.supervision.pseudo_masks=traced"]))
     for teacher in ("scenario_a", "mixed_ssn", "cam_refined"):
         with pytest.raises(InputError, match="learns from labels alone"):
             check(override(config, [f"training.supervision.teacher={teacher}"]))

@@ -121,6 +121,7 @@ OTHER = {  # another value for each field whose type alone does not give one
     "training.clip_norm": 1.0,
     "training.supervision.masks": 3,
     "training.supervision.teacher": "gap_cam",
+    "training.supervision.pseudo_masks": "traced",
     "training.supervision.fold": 1,
     "training.select_epoch": "validation",
     "training.precision": "mixed",

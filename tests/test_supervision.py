@@ -57,13 +57,16 @@ def test_no_bit_depends_on_a_training_mask(
         assert not same_bits(masked, noisy)
 
 
-def test_nor_does_a_network_taught_by_another_ones_maps(own_ksdd2, load_ksdd2, tmp_path, same_bits):
+@pytest.mark.parametrize("name", ["cam_refined", "cam_traced"])
+def test_nor_does_a_network_taught_by_another_ones_maps(
+    name, own_ksdd2, load_ksdd2, tmp_path, same_bits
+):
     states = []
     for turn in range(2):
         dataset = load_ksdd2(own_ksdd2)
         if turn:
             vars(dataset.train)["masks"] = torch.randint(0, 2, dataset.train.masks.shape).byte()
-        config = runs.configure("cam_refined", dataset, epochs=1, batch_size=8, weights=None)
+        config = runs.configure(name, dataset, epochs=1, batch_size=8, weights=None)
         runs_dir = tmp_path / str(turn)
         record = runs.run(config, dataset, runs_dir, weights=None, progress=False)
         _, model = runs.load_run(runs_dir / record.run_id, None)
