@@ -60,7 +60,8 @@ study.save("published_decay", supervision_figures.published_decay())
 #
 # Beside GAP + CAM: other poolings of the same map (its maximum; the mean of both), a finer layer,
 # averaging over mirrored images; a segmentation head taught by the confident part of these maps
-# (`cam_refined`, one step of self-refinement); and the published label-only SuperSimpleNet
+# (`cam_refined`, one step of self-refinement), or by what the image shows there (`cam_traced`, see
+# below); and the published label-only SuperSimpleNet
 # (`weak_ssn`), whose segmentation head learns from synthetic anomalies and from the score's
 # gradient through the map, and the same with noise that is large enough to be seen
 # (`weak_ssn_relative`).
@@ -73,10 +74,25 @@ study.save("weak_supervision", supervision_tables.weak_supervision(runs, study.s
 study.save("saturation", supervision_tables.saturation(runs, study.strips))
 
 # %% [markdown]
-# ## The blob beside the refined map
+# ## From a blob to a line
+#
+# A class activation map says *where*, and is as coarse as its features. *How wide*, the image says.
+# With $c(i,j)$ the distance of a pixel's colour from the median colour around it, and $t$ Otsu's
+# threshold of $c$ inside the region where the map is confident, `cam_traced` starts from the
+# region's pixels with $c > t$ and follows their neighbours down to half of what $t$ lies above the
+# image's median of $c$. These masks then teach a segmentation head. Drawn masks are only compared
+# with them here.
 
 # %%
 first = study.first_seeds(runs, study.strips)
+taught = [run for run in first if run.preset in ("cam_refined", "cam_traced")]
+files = study.files(taught, "teaching.csv")
+study.save("teaching", supervision_tables.teaching(files, study.caption(taught)))
+
+# %% [markdown]
+# ## The blob beside the refined map
+
+# %%
 drawn = [run for run in first if run.preset in supervision_figures.MAP_PRESETS]
 study.save("blob", study.strip_maps(drawn, study.strips))
 

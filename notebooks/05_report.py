@@ -160,6 +160,14 @@ report.save("inference_free")
 # %%
 report.save("weak_supervision")
 
+# %% [markdown]
+# The region where a map is confident says where a defect is, the image says how wide: its pixels
+# that differ in colour from their surroundings, and what is connected with them, teach a
+# segmentation head better than the region does. No mask is needed for that.
+
+# %%
+report.save("teaching")
+
 # %%
 report.save("methods")
 

@@ -17,7 +17,7 @@ from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import both_forms, keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.runs import KEPT_FILES, MAPS, Outcome, read_record
+from ssn_lib.runs import KEPT_FILES, MAPS, TEACHING, Outcome, read_record
 from ssn_lib.study import PROFILES, REPORT, REPOSITORY, STRIPS, Study, execute
 from ssn_lib.tables import Table
 
@@ -33,6 +33,7 @@ SHOWN = (
     "learned_noise",
     "beta_sweep",
     "weak_supervision",
+    "teaching",
     "operating_points",
     "methods",
     "masks",
@@ -212,6 +213,11 @@ class Report:
     def saturation(self) -> Table:
         """What the published sigmoid does."""
         return supervision_tables.saturation(self._weak, self._strips)
+
+    def teaching(self) -> Table:
+        """How good pseudo-masks are."""
+        runs = self._first("cam_refined", "cam_traced")
+        return supervision_tables.teaching(self._files(runs, TEACHING), self.study.caption(runs))
 
     def methods(self) -> Table:
         """The slides' comparison of methods."""

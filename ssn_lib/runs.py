@@ -3,9 +3,9 @@
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
 status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
 `maps.csv` (small maps of a few test images), `noise.csv` (noise and features by channel) and
-`weights.pt`; `generator.pt` where the noise was
-learned, `held_out.csv` where a fold of the training images was left out, with their scores; while
-it trains, `checkpoint.pt`.
+`weights.pt`; `generator.pt` where the noise was learned, `held_out.csv` where a fold of the
+training images was left out, with their scores, `teaching.csv` where another network's maps stood
+for masks, with how well they agree with drawn ones; while it trains, `checkpoint.pt`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,14 @@ PR_POINTS = 400
 MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
 MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
 MAPS = "maps.csv"
+TEACHING = "teaching.csv"
 # What is kept of a run, beside its weights.
 KEPT_FILES = (
     "record.json",
     "history.csv",
     "scores.csv",
     "held_out.csv",
+    TEACHING,
     "pixel_pr.csv",
     MAPS,
     "noise.csv",
@@ -240,7 +242,7 @@ def _train_and_evaluate(
     device = env.device()
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
-        train, training = _taught(config, dataset, folder.parent, weights, progress, before_epoch)
+        train, training = _taught(config, dataset, folder, weights, progress, before_epoch)
     started = time.perf_counter()
     history = fit(
         model,
@@ -312,13 +314,17 @@ def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
 def _taught(
     config: RunConfig,
     dataset: Dataset,
-    runs_dir: Path,
+    folder: Path,
     weights: str | Path | None,
     progress: bool,
     before_epoch: Callable[[History], None] | None,
 ) -> tuple[ImageSet, TrainingConfig]:
     """The training images with masks from the maps of the teacher's network, and what `fit` is to
-    do with them. The teacher is a run of its own, trained here if it is not there yet."""
+    do with them. The teacher is a run of its own, trained here if it is not there yet.
+
+    Drawn masks teach nothing; where there are any, `folder` gets a file that tells how well the
+    others agree with them.
+    """
     training, supervision = config.training, config.training.supervision
     chosen = preset(supervision.teacher)
     teacher = replace(
@@ -335,27 +341,35 @@ def _taught(
     record = run(
         teacher,
         dataset,
-        runs_dir,
+        folder.parent,
         weights=weights,
         progress=progress,
         before_epoch=before_epoch,
     )
     if record.status != "completed":
         raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
-    folder = runs_dir / record.run_id
-    _, model = load_run(folder, weights)
+    _, model = load_run(folder.parent / record.run_id, weights)
     images = dataset.train
-    masks, confident = cam.pseudo_masks(predict(model, images).anomaly_map, images.labels)
+    regions, confident = cam.pseudo_masks(predict(model, images).anomaly_map, images.labels)
+    kinds = {"region": regions}
     if supervision.pseudo_masks == "traced":
+        kinds["traced"] = traced = regions.copy()
         for index in np.flatnonzero(confident):
-            region, image = masks[index, 0].astype(bool), images.images[index].numpy()
-            masks[index, 0] = cam.trace(region, image)
+            region, image = regions[index, 0].astype(bool), images.images[index].numpy()
+            traced[index, 0] = cam.trace(region, image)
+    drawn = confident & [sample.mask is not None for sample in images.samples]
+    truth = images.masks.numpy()[drawn]
+    if truth.any():
+        agreements = {kind: cam.agreement(found[drawn], truth) for kind, found in kinds.items()}
+        table = pd.DataFrame.from_dict(agreements, orient="index")
+        write_text(folder / TEACHING, table.to_csv(index_label="masks"))
     samples = tuple(
-        replace(sample, mask=folder if sure else None)  # drawn by that run
+        replace(sample, mask=folder if sure else None)  # no file holds it
         for sample, sure in zip(images.samples, confident, strict=True)
     )
     taught = ImageSet(samples, images.image_size)
-    vars(taught).update(images=images.images, masks=torch.from_numpy(masks))
+    masks = torch.from_numpy(kinds[supervision.pseudo_masks])
+    vars(taught).update(images=images.images, masks=masks)
     return taught, replace(training, supervision=replace(supervision, masks=None))
 
 

@@ -110,6 +110,31 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
     )
 
 
+def teaching(files: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Table:
+    """How well the masks that a network was taught by agree with drawn ones, which it never saw.
+
+    Args:
+        files: of each run, columns masks, precision, recall, IoU.
+    """
+    rows = [
+        {"system": preset(outcome.preset).title, "masks from the teacher's maps": row["masks"]}
+        | {name: f"{row[name]:.1f}" for name in ("precision", "recall", "IoU")}
+        for outcome, table in files
+        for _, row in table.iterrows()
+    ]
+    return Table(
+        "Pseudo-masks against drawn masks, which teach nothing here: percent of the pixels of the "
+        "training images' defects",
+        pd.DataFrame(rows or [{"system": EMPTY}]),
+        (
+            f"Here: {caption}." if rows else "No record of a network taught by another's maps.",
+            "Region: above half of the way from the sound images' 99.9th percentile to the map's "
+            "peak. Traced: those of its pixels whose colour differs from their surroundings, and "
+            "what is connected with them. IoU: intersection over union.",
+        ),
+    )
+
+
 def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
     """The slides' comparison of methods on KSDD2, the published tables, and this study."""
     slides = {row["method"]: row for row in published()["slides"]["table_ksdd2_comparison"]}

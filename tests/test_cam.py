@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, jaccard_score, precision_score, recall_score
 
 from ssn_lib import preset
-from ssn_lib.cam import CamHead, contrast, over_flips, pseudo_masks, sigmoid_metrics, trace
+from ssn_lib.cam import (
+    CamHead,
+    agreement,
+    contrast,
+    over_flips,
+    pseudo_masks,
+    sigmoid_metrics,
+    trace,
+)
 from ssn_lib.config import ModelConfig
 
 
@@ -97,6 +105,16 @@ def test_pseudo_masks_mark_what_is_confident():
     expected = np.zeros((4, 1, 10, 10))
     expected[2, 0, 3:5, 3:5] = 1
     assert (masks == expected).all()
+
+
+def test_agreement_is_that_of_all_pixels_together():
+    rng = np.random.default_rng(6)
+    found, truth = rng.integers(0, 2, (2, 3, 1, 9, 8))
+    flat = truth.ravel(), found.ravel()
+    result = agreement(found, truth)
+    assert result["precision"] == pytest.approx(100 * precision_score(*flat))
+    assert result["recall"] == pytest.approx(100 * recall_score(*flat))
+    assert result["IoU"] == pytest.approx(100 * jaccard_score(*flat))
 
 
 def cracked(height=60, width=80, noise=4):

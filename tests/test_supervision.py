@@ -61,7 +61,7 @@ def test_no_bit_depends_on_a_training_mask(
 def test_nor_does_a_network_taught_by_another_ones_maps(
     name, own_ksdd2, load_ksdd2, tmp_path, same_bits
 ):
-    states = []
+    states, files = [], []
     for turn in range(2):
         dataset = load_ksdd2(own_ksdd2)
         if turn:
@@ -72,7 +72,12 @@ def test_nor_does_a_network_taught_by_another_ones_maps(
         _, model = runs.load_run(runs_dir / record.run_id, None)
         states.append(model.trained_state())
         assert len(list(runs_dir.iterdir())) == 2  # the teacher's run and its own
+        files.append((runs_dir / record.run_id / "teaching.csv").read_text())
     assert same_bits(*states)
+    # Masks are compared with what was learned from, and that can tell.
+    kinds = [line.split(",")[0] for line in files[0].splitlines()[1:]]
+    assert kinds == ["region", "traced"][: 1 + (name == "cam_traced")]
+    assert files[0] != files[1]
 
 
 def test_defective_images_are_left_out_unless_asked_for(strips, make_model, same_bits):
