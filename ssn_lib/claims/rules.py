@@ -125,8 +125,9 @@ class Evidence:
             data = [record.config.data for record in records]
             categories = dict.fromkeys(d.category for d in data if d.dataset == "mvtec_ad")
             parts = [*categories, tables.describe(list(records))]
-        costs = [cost for cost in self.used if isinstance(cost, Efficiency)]
-        parts += dict.fromkeys(f"cost: {device_name(cost.environment)}" for cost in costs)
+        costs = [cost.environment for cost in self.used if isinstance(cost, Efficiency)]
+        if costs:
+            parts.append(f"cost: {device_name(*costs)}")
         return ", ".join(parts) or tables.EMPTY
 
 
