@@ -330,13 +330,13 @@ PRESETS: dict[str, Preset] = {
         _supervised(0),
     ),
     "cam_refined": Preset(
-        "CAM, refined by a segmentation head (labels)",
-        _THROUGH_THE_MAP,
+        "CAM, refined by a segmentation head, layers 1 to 3 (labels)",
+        replace(_THROUGH_THE_MAP, layers=(1, 2, 3), upscale=1),
         _supervised(0, teacher="cam_max", dilation=1),
     ),
     "cam_traced": Preset(
-        "CAM, traced along contrast, refined by a segmentation head (labels)",
-        _THROUGH_THE_MAP,
+        "CAM, traced along contrast, refined by a segmentation head, layers 1 to 3 (labels)",
+        replace(_THROUGH_THE_MAP, layers=(1, 2, 3), upscale=1),
         _supervised(0, teacher="cam_max", pseudo_masks="traced", dilation=3),
     ),
     "weak_ssn": Preset("SSN, weak supervision (labels)", _THROUGH_THE_MAP, _supervised(0, 0.2)),

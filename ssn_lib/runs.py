@@ -75,9 +75,9 @@ class Record:
 
     Attributes:
         status: "completed" or "diverged".
-        metrics: percent; None where undefined, with the reason in `undefined`. Of class activation
-            maps also `sigmoid-…` and `saturated` (`cam.sigmoid_metrics`), and `flips-…`, of the
-            mean over mirrored images.
+        metrics: percent; None where undefined, with the reason in `undefined`. Of what learned
+            from labels also `flips-…`, of the mean map over mirrored images; of class activation
+            maps `sigmoid-…` and `saturated` (`cam.sigmoid_metrics`).
         thresholds: on raw logits, None for a diverged run.
         timings: seconds.
         weights_source: what the backbone was loaded from; None for an untrained one.
@@ -393,8 +393,11 @@ def _finish(
     if history.diverged_at is None:
         measured = evaluate(prediction, dataset.test)
         chosen = thresholds(predict(model, dataset.train), dataset.train)
-        if config.model.score == "cam" and dataset.test.has_masks:
-            measured.add(_cam_metrics(model, prediction, dataset.test))
+        if config.training.supervision.labels and dataset.test.has_masks:
+            measured.add(_flips_metrics(model, dataset.test), "flips-")
+            if config.model.score == "cam":
+                maps = prediction.anomaly_map
+                measured.add(cam.sigmoid_metrics(maps, dataset.test.masks))
         metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
         undefined = measured.undefined
         write_text(folder / "scores.csv", _scores(prediction, dataset.test, dataset.root))
@@ -459,13 +462,11 @@ def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:
     ).to_csv(index=False)
 
 
-def _cam_metrics(model: SuperSimpleNet, prediction: Prediction, test: ImageSet) -> Metrics:
-    """Localisation as published, after a sigmoid, and with the mean map over mirrored images."""
-    result = cam.sigmoid_metrics(prediction.anomaly_map, test.masks)
+def _flips_metrics(model: SuperSimpleNet, test: ImageSet) -> Metrics:
+    """Localisation with the mean map over mirrored images."""
     network = fuse(model)
     maps = cam.over_flips(lambda images: predict(network, images).anomaly_map, test.images)
-    result.add(pixel_metrics(maps.numpy(), test.masks.numpy()), "flips-")
-    return result
+    return pixel_metrics(maps.numpy(), test.masks.numpy())
 
 
 def _pixel_curves(config: RunConfig, prediction: Prediction, test: ImageSet) -> pd.DataFrame:

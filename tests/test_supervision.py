@@ -72,6 +72,7 @@ def test_nor_does_a_network_taught_by_another_ones_maps(
         _, model = runs.load_run(runs_dir / record.run_id, None)
         states.append(model.trained_state())
         assert len(list(runs_dir.iterdir())) == 2  # the teacher's run and its own
+        assert record.metrics["flips-AP-loc"] != record.metrics["AP-loc"]
         files.append((runs_dir / record.run_id / "teaching.csv").read_text())
     assert same_bits(*states)
     # Masks are compared with what was learned from, and that can tell.
