@@ -19,10 +19,11 @@
 #
 # Every defective training image teaches the score. Those with a mask also teach the map, by
 #
-# $$L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - m_p)
-#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + m_p) + \overline{\omega\, FL(m)},$$
+# $$L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - M_p)
+#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p) + \overline{\omega\, L_{focal}(M)},$$
 #
-# with $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, $d_p$ the distance to its edge (borders
+# with $M_p$ the map's logit, $N_+$ and $N_-$ the numbers of defective and of other pixels,
+# $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, $d_p$ the distance to its edge (borders
 # are drawn by hand, and least certain), and 1 elsewhere. A defective image without a mask takes no
 # loss on the map at all: where its defect lies is not known. Masks are widened to all pixels within
 # a square of 7, gradients clipped to length 1, defective and sound images shown equally often,

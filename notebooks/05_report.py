@@ -65,8 +65,8 @@ report.save("architecture")
 report.save("backbone_swap")
 
 # %% [markdown]
-# The trainings behind the published figures start slowly: for a hundred epochs and more their loss
-# is that of a network that answers 0 everywhere. A run of ten epochs is compared with the first ten
+# The trainings behind the published figures start slowly: until then their loss is that of a network
+# that answers 0 everywhere (the second table says for how long). A run of ten epochs is compared with the first ten
 # published ones.
 
 # %%
@@ -155,15 +155,16 @@ report.save("inference_free")
 # ## Modification 3: image labels alone
 #
 # A class activation map in place of masks. Its published localisation fell while it trained, at one
-# resolution of the map: a sigmoid in float32 makes its strong pixels tie.
+# resolution of the map, so resolution cannot explain it. A sigmoid in float32 makes strong pixels tie;
+# how much that costs here is in the table of saturation.
 
 # %%
 report.save("weak_supervision")
 
 # %% [markdown]
 # The region where a map is confident says where a defect is, the image says how wide: its pixels
-# that differ in colour from their surroundings, and what is connected with them, teach a
-# segmentation head better than the region does. No mask is needed for that.
+# that differ in colour from their surroundings, and what is connected with them, can teach a
+# segmentation head in the region's place. No mask is needed for that; drawn ones are only compared.
 
 # %%
 report.save("teaching")

@@ -73,12 +73,13 @@ class Report:
 
     def ledger(self) -> Table:
         """Every claim of the slides, and what the records say of it."""
-        noise = self._noise_runs
+        noise, plates = self._noise_runs, self._plates
+        swap = claims.Evidence(plates, self._files(plates, "history.csv"), costs=self.costs)
         histories = self._files(noise, "history.csv")
         by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
         mixed = claims.Evidence(self._mixed, category=self._strips)
         return claims.ledger(
-            claims.judge(claims.BACKBONE_SWAP, claims.Evidence(self.outcomes, costs=self.costs)),
+            claims.judge(claims.BACKBONE_SWAP, swap),
             claims.judge(claims.LEARNED_NOISE, claims.Evidence(noise, histories, self.comparison)),
             claims.judge(claims.WEAK, by_label),
             claims.judge(claims.MIXED, mixed),

@@ -317,7 +317,7 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
         forms = ("scenario_a",) * 2 if beta is None else SWEEP_PRESETS
         for form, title in zip(forms, ("as published", "as stated"), strict=True):
             for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
-                row[f"{title}, {metric}"] = measured(
+                row[f"here, {title}, {metric}"] = measured(
                     outcomes, form, SWEEP_CATEGORY, metric, changed
                 )
         rows.append(row)
@@ -328,7 +328,8 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
     ]
     records = [o.record for o in asked if o.record is not None]
     notes = [
-        "Slides and log: 300 epochs, seed 42; – where there was no such run. The slides give "
+        "Slides and log (the last epoch in the author's public notebook): 300 epochs, seed 42; – "
+        "where there was no such run. The slides give "
         "β = 0.0015 for the run whose log says 0.015; both values are swept here.",
     ]
     if records:
@@ -544,7 +545,8 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
         if cost is not None:
             latency = f"{cost.latency_ms.median:.0f} ms"
             if reference is not None and cost is not reference:
-                latency += f", {reference.latency_ms.median / cost.latency_ms.median:.1f}× faster"
+                ratio = reference.latency_ms.median / cost.latency_ms.median
+                latency += f", {ratio:.1f}× faster than the baseline"
         on_screw, on_strips = (
             " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
             for category, metrics in (
@@ -573,7 +575,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
         pd.DataFrame(rows),
         (
             f"Accuracy, percent: {describe(records) if records else 'nothing was run'}; "
-            f"{EMPTY}: no record, see the tables above.",
+            f"{EMPTY}: no record, see the other tables.",
             f"Latency of one image, folded network: {device or 'not measured'}.",
             "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
             "defective image and no mask.",

@@ -29,7 +29,7 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     if stated == "collapsed":
         return Finding(told, "reproduced", "the rule as stated collapses too")
     if published == "collapsed":
-        why = "published were cancelling gradients: the detector never trained; as stated "
+        why = "as published the gradients cancel and the detector never trains; as stated "
         why += (
             "it wins at once, and the generator is left without a gradient"
             if stated == "saturated"
@@ -44,6 +44,7 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     v2, v2_told = evidence.state("learned_noise_v2")
     told = f"as stated: v1 {v1_told}; v2 {v2_told}"
     if v2 == "collapsed":
+        whole_trainings(evidence, told, "02")
         return Finding(told, "not reproduced", f"v2 as stated collapses; v1 has {v1}")
     if "undecided" in (v1, v2):
         raise MissingError(f"too short; {FULL.format('02')}", told)
@@ -184,6 +185,7 @@ def _key_to_accuracy(evidence: Evidence) -> Finding:
     measured = "; ".join(told)
     if min(gains) > wide:
         return Finding(measured, "reproduced", "learned noise does better on both")
+    whole_trainings(evidence, measured, "02")
     if max(gains) > wide:
         return Finding(measured, "not reproduced", "it does better on one of two categories")
     why = "Gaussian noise of 12 % of the features' spread does as well or better, without a network"

@@ -105,6 +105,22 @@ class Evidence:
             return "learned", told
         return ("collapsed" if last > first else "undecided"), told
 
+    def noise_share(self, name: str, category: str) -> float:
+        """A preset's noise in percent of its features' spread at the end, mean of the seeds.
+
+        Raises:
+            MissingError: no such record on real images.
+        """
+        shares = [
+            100 * history["noise_rms"].iloc[-1] / history["feature_std"].iloc[-1]
+            for outcome, history in self.histories
+            if (outcome.preset, outcome.category, outcome.changes) == (name, category, ())
+            and is_evidence(outcome)
+        ]
+        if not shares:
+            raise MissingError(f"no record of {name}, {category}, on real images")
+        return mean(shares)
+
     def cost(self, name: str) -> Efficiency:
         """What a preset's inference costs, by the published operations.
 
@@ -203,7 +219,9 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
         frame,
         (
             f"{len(frame)} claims: {found}.",
-            "Published: 300 epochs, one seed, Tesla P100.",
+            "Published: 300 epochs, one seed, Tesla P100. After `… --profile full`, the verdicts are "
+            "in `runs/full/report.html`; after `make bench` on a GPU, `python -m ssn_lib report "
+            "--add-runs runs` brings them here.",
             "Two means differ when they are further apart than twice the standard error by the "
             "published deviation between seeds.",
             "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
