@@ -104,8 +104,8 @@ study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
 # The author's public notebook keeps the logs of the runs behind the slides. A network that
 # answers 0 for every pixel and every image has the loss 1.087 (dashed): a training at that line has
 # not learned to see its own anomalies. The table says when the published runs left it. Scenario A
-# needs up to 200 epochs, Scenario B never leaves it. So a short training of Scenario A stands at the
-# line too, whoever trains it.
+# needs up to 200 epochs, Scenario B never leaves it. So a short training of Scenario A stands at
+# the line too, whoever trains it.
 
 # %%
 study.save("published_leaving", tables.published_leaving())

@@ -101,7 +101,7 @@ study.save(
     figures.noise_courses(
         study.files(on_screw, "history.csv"),
         study.files(on_screw, "noise.csv"),
-        study.caption(on_screw),
+        f"{tables.SWEEP_CATEGORY}, {study.caption(on_screw)}",
     ),
 )
 

@@ -20,7 +20,8 @@
 # Every defective training image teaches the score. Those with a mask also teach the map, by
 #
 # $$L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - M_p)
-#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p) + \overline{\omega\, L_{focal}(M)},$$
+#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p)
+#   + \overline{\omega\, L_{focal}(M)},$$
 #
 # with $M_p$ the map's logit, $N_+$ and $N_-$ the numbers of defective and of other pixels,
 # $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, $d_p$ the distance to its edge (borders

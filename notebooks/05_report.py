@@ -65,9 +65,9 @@ report.save("architecture")
 report.save("backbone_swap")
 
 # %% [markdown]
-# The trainings behind the published figures start slowly: until then their loss is that of a network
-# that answers 0 everywhere (the second table says for how long). A run of ten epochs is compared with the first ten
-# published ones.
+# The trainings behind the published figures start slowly: at first their loss is that of a network
+# that answers 0 everywhere (the second table says for how long). A run of ten epochs is compared
+# with the first ten published ones.
 
 # %%
 report.save("published_start")
@@ -155,8 +155,8 @@ report.save("inference_free")
 # ## Modification 3: image labels alone
 #
 # A class activation map in place of masks. Its published localisation fell while it trained, at one
-# resolution of the map, so resolution cannot explain it. A sigmoid in float32 makes strong pixels tie;
-# how much that costs here is in the table of saturation.
+# resolution of the map, so resolution cannot explain it. A sigmoid in float32 makes strong pixels
+# tie; how much that costs here is in the table of saturation.
 
 # %%
 report.save("weak_supervision")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import queue
 import threading
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -152,8 +153,10 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     try:
         _ask_whether_reachable(url)
         hub.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(hub / names[0]), progress=False)
-    except (URLError, OSError, RuntimeError):
+        torch.hub.download_url_to_file(
+            url, str(hub / names[0]), hash_prefix=_hash_prefix(names[0]), progress=False
+        )
+    except (OSError, HTTPException, RuntimeError):  # the last is a hash that differs
         tried = ", ".join(map(str, folders))
         raise InputError(
             f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download "
@@ -165,6 +168,11 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
 def weights_files(name: str) -> tuple[str, str]:
     """What a file of the backbone's weights may be called: torchvision's name, or cut."""
     return _url(name).rsplit("/", 1)[1], f"{name}_layers123.pth"
+
+
+def _hash_prefix(file: str) -> str:
+    """What the file's SHA-256 begins with, as torchvision writes it: `resnet18-f37072fd.pth`."""
+    return file.removesuffix(".pth").rsplit("-", 1)[1]
 
 
 def _url(name: str) -> str:
@@ -182,7 +190,7 @@ def _ask_whether_reachable(url: str) -> None:
         try:
             with urlopen(Request(url, method="HEAD"), timeout=DOWNLOAD_TIMEOUT_S):
                 answered.put(None)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             answered.put(error)
 
     threading.Thread(target=ask, daemon=True).start()

@@ -7,7 +7,7 @@ machine. The costs of inference are `efficiency`'s, with ONNX Runtime and `peers
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Bench:
     """Everything that was measured, and where.
 
     Attributes:
-        missing: kinds that were left out, and why.
+        missing: what was left out, and why.
     """
 
     costs: list[Efficiency]
@@ -78,22 +78,33 @@ class Bench:
 
 def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     """Measure everything here, and keep it in `runs_dir`."""
+    kinds, missing = measurable(env.device())
+    costs = efficiency.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
+    missing += [cost.memory_missing for cost in costs if cost.memory_missing]
+    timings = [*inference(max(3, repetitions // 3)), *training(max(3, repetitions // 5))]
+    of_metrics, failed = metrics()
+    made = Bench(costs, [*timings, *of_metrics], [*missing, *failed], env.describe(env.device()))
+    write_text(runs_dir / FILE, json.dumps(asdict(made), indent=1))
+    return made
+
+
+def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
+    """The kinds whose inference can be measured on a device, and why the others cannot."""
     kinds, missing = both_forms(PRESETS), []
-    others: list[Kind] = [(SCENARIO_A, "onnx"), *((name, "peer") for name in PEERS)]
+    others: list[Kind] = [(name, "peer") for name in PEERS]
+    if device.type == "cpu":
+        others.insert(0, (SCENARIO_A, "onnx"))
+    else:
+        missing.append(
+            f"ONNX Runtime not measured: it runs on the CPU here, the others on {device}"
+        )
     for kind in others:
         try:
             efficiency.build(*kind)
             kinds.append(kind)
         except InputError as error:
             missing.append(str(error))
-    made = Bench(
-        efficiency.measure_all(kinds, runs_dir, repetitions=repetitions, again=True),
-        [*inference(max(3, repetitions // 3)), *training(max(3, repetitions // 5)), *metrics()],
-        missing,
-        env.describe(env.device()),
-    )
-    write_text(runs_dir / FILE, json.dumps(asdict(made), indent=1))
-    return made
+    return kinds, missing
 
 
 def read(folder: Path) -> Bench | None:
@@ -185,25 +196,37 @@ def published_step(
     return loss.detach()
 
 
-def metrics() -> list[Timing]:
-    """All pixel metrics of a test set of KSDD2's size, each way once in a process of its own."""
+def metrics() -> tuple[list[Timing], list[str]]:
+    """All pixel metrics of a test set of KSDD2's size, each way once in a process of its own.
+
+    Returns:
+        What was measured, and why the rest was not.
+    """
+    work = f"pixel metrics, {'×'.join(map(str, KSDD2_TEST))}"
     timings: list[Timing] = []
+    missing: list[str] = []
     for how in METRICS:
-        command = [sys.executable, "-m", "ssn_lib.bench", how]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        seconds, gigabytes = map(float, printed.split())
+        try:
+            seconds, *memory_gb = efficiency.in_fresh_process(
+                f"{work}, {how},", ["ssn_lib.bench", how]
+            )
+        except InputError as error:
+            missing.append(str(error))
+            continue
         timings.append(
             Timing(
-                f"pixel metrics, {'×'.join(map(str, KSDD2_TEST))}",
+                work,
                 "here: P-AUROC, AP-loc, AUPRO" if how == METRICS[0] else f"{how}: two of them",
                 1,
                 Spread.of([seconds]),
                 Spread.of([1.0]),
-                gigabytes,
+                *memory_gb,
             )
         )
-    reference = timings[-1].seconds.median
-    return [replace(t, speedup=Spread.of([reference / t.seconds.median])) for t in timings]
+    return [
+        replace(t, speedup=Spread.of([timings[-1].seconds.median / t.seconds.median]))
+        for t in timings
+    ], missing
 
 
 def _in_turns(
@@ -224,15 +247,17 @@ def _in_turns(
 
 
 def _metrics_child(how: str) -> None:
-    """In the fresh process: print the seconds, and the gigabytes beyond the inputs."""
+    """In the fresh process: print the seconds and, on Linux, the gigabytes beyond the inputs."""
     rng = np.random.default_rng(0)
     masks = np.zeros(KSDD2_TEST, np.uint8)
     for image in masks[:110]:  # as many defective ones as KSDD2 has
         top, left = rng.integers(0, (600, 200))
         image[top : top + 40, left : left + 8] = 1
     maps = rng.standard_normal(KSDD2_TEST, dtype=np.float32) + masks
-    before = efficiency.status_kib("VmRSS")
-    Path(efficiency.PEAK_RESET).write_text("5")
+    counted = os.access(efficiency.PEAK_RESET, os.W_OK)
+    if counted:
+        before = efficiency.status_kib("VmRSS")
+        Path(efficiency.PEAK_RESET).write_text("5")
     started = time.perf_counter()
     if how == METRICS[0]:
         pixel_metrics(maps[:, None], masks[:, None])
@@ -241,7 +266,8 @@ def _metrics_child(how: str) -> None:
         roc_auc_score(*flat)
         average_precision_score(*flat)
     seconds = time.perf_counter() - started
-    print(seconds, (efficiency.status_kib("VmHWM") - before) * 1024 / 1e9)
+    memory_gb = (efficiency.status_kib("VmHWM") - before) * 1024 / 1e9 if counted else ""
+    print(seconds, memory_gb)
 
 
 if __name__ == "__main__":

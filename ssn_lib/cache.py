@@ -87,9 +87,14 @@ def outputs(
     with held(_lock(file)):  # who comes second waits for the first one's file
         if not file.exists():
             unfinished = file.with_suffix(".part")
-            _reserve(unfinished, sum(sizes) * 4)
-            fill(mapped(unfinished))
-            unfinished.replace(file)
+            try:
+                _reserve(unfinished, sum(sizes) * 4)
+                fill(mapped(unfinished))
+                unfinished.replace(file)
+            except BaseException:  # an interruption too: it may be gigabytes
+                with contextlib.suppress(OSError):
+                    unfinished.unlink()
+                raise
         return Outputs(mapped(file), file)
 
 
@@ -107,8 +112,6 @@ def _reserve(path: Path, size: int) -> None:
             else:
                 file.truncate(size)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
         raise InputError(
             f"cannot write {path}: {error.strerror}; the features of all images need "
             f"{size / 1e9:.1f} GB of memory or disk: free space, set TMPDIR to another folder, or "

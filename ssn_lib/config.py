@@ -228,7 +228,7 @@ class RunConfig:
         default that changes nothing, leaves the ids of finished runs alone. Hence: a default is
         never changed.
         """
-        said = json.dumps(_beside_defaults(self), sort_keys=True)
+        said = json.dumps(beside_defaults(self), sort_keys=True)
         digest = hashlib.sha256(said.encode()).hexdigest()
         return (
             f"{self.preset}-{self.data.dataset}-{self.data.category}-s{self.seed}-{digest[:8]}"
@@ -386,6 +386,8 @@ def changes(config: RunConfig) -> tuple[str, ...]:
 
 def assignment(name: str, value: Any) -> str:
     """`name=value` as `override` reads it."""
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
     return f"{name}={'none' if value is None else value}"
 
 
@@ -394,13 +396,16 @@ def to_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def _beside_defaults(config: Any) -> dict[str, Any]:
-    """The fields of a configuration that are not at their defaults, as plain JSON data."""
+def beside_defaults(config: Any) -> dict[str, Any]:
+    """The fields of a configuration that are not at their defaults, as plain JSON data.
+
+    What identifies a run and its checkpoint: a field that is added later changes neither.
+    """
     said: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):
-            part = _beside_defaults(value)
+            part = beside_defaults(value)
             if part:
                 said[item.name] = part
         elif value != item.default:
@@ -580,6 +585,27 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             masks,
             masks is None or (masks >= 0 if isinstance(masks, int) else 0 < masks <= 1),
             "must be a number of masks, 0 or more, or a share such as 0.1; none takes all",
+        ),
+        *(
+            (
+                f"training.supervision.{name}",
+                getattr(supervision, name),
+                supervision.labels or getattr(supervision, name) is None,
+                "needs training.supervision.labels=true",
+            )
+            for name in ("masks", "teacher", "fold")
+        ),
+        (
+            "training.supervision.masks",
+            masks,
+            supervision.teacher is None or masks == 0,
+            "must be 0 where a teacher's maps stand for masks",
+        ),
+        (
+            "training.focal",
+            f"{training.focal} with model.score={model.score}",
+            training.focal or model.score == "map_max",
+            "the score is learned by the focal loss alone; leave it at True",
         ),
         (
             "training.supervision.dilation",

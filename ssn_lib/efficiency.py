@@ -78,10 +78,12 @@ class Efficiency:
             one's, repetition by repetition.
         memory_mb: what inference on one image adds, weights included, in 10^6 bytes. CPU: peak
             resident memory of a fresh process minus what it held before the network was built (None
-            outside Linux). CUDA: peak reserved by PyTorch, as the published code counts.
+            outside Linux, and where that process failed). CUDA: peak reserved by PyTorch, as the
+            published code counts.
         memory_allocated_mb: CUDA only: peak allocated.
         peak_gflop_s: what this device makes of a large float32 matrix product, measured in the same
             process; None in records of before it was measured.
+        memory_missing: why `memory_mb` is None although it was to be measured.
     """
 
     preset: str
@@ -96,6 +98,7 @@ class Efficiency:
     memory_allocated_mb: float | None
     environment: dict[str, Any]
     peak_gflop_s: float | None = None
+    memory_missing: str | None = None
 
     @property
     def name(self) -> str:
@@ -207,13 +210,14 @@ def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -
     if not path.exists():
         half = max(1, repetitions // 2)
         one, two = _sample([(first, "plain"), (second, "plain")], repetitions, half, half)
+        pairs = [
+            (getattr(one, name), getattr(two, name))
+            for name in ("latency_ms", "throughput_img_s", "memory_mb")
+        ]
         made = Comparison(
             _summary(first, "plain", one, one),
             _summary(second, "plain", two, two),
-            *(
-                [b - a for a, b in zip(getattr(one, name), getattr(two, name), strict=True)]
-                for name in ("latency_ms", "throughput_img_s", "memory_mb")
-            ),
+            *([b - a for a, b in zip(*pair, strict=True)] if all(pair) else [] for pair in pairs),
         )
         write_text(path, json.dumps(asdict(made), indent=1))
     return _read_comparison(path)
@@ -229,6 +233,7 @@ class _Sample(NamedTuple):
     memory_mb: list[float]
     memory_allocated_mb: float | None
     peak_gflop_s: float
+    memory_missing: str | None
 
 
 def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) -> list[_Sample]:
@@ -239,6 +244,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
     models = [build(name, form) for name, form in kinds]
     one = torch.randn(1, 3, *IMAGE_SIZE)
     memory_mb: list[list[float]] = [[] for _ in kinds]
+    memory_missing: list[str | None] = [None] * len(kinds)
     allocated: list[float | None] = [None] * len(kinds)
     if device.type == "cuda":
         for index, model in enumerate(models):  # each alone on the device
@@ -251,8 +257,13 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
     batch_s = in_turns([partial(infer, model, batch, device) for model in models], batches)
     if device.type == "cpu" and os.access(PEAK_RESET, os.W_OK):
         for _ in range(memories):
-            for kind, memory in zip(kinds, memory_mb, strict=True):
-                memory.append(_cpu_memory_mb(*kind))
+            for index, kind in enumerate(kinds):
+                if memory_missing[index]:
+                    continue
+                try:
+                    memory_mb[index].append(_cpu_memory_mb(*kind))
+                except InputError as error:
+                    memory_mb[index], memory_missing[index] = [], str(error)
     peak, samples = _peak_gflop_s(device), []
     for index, (name, form) in enumerate(kinds):
         # Within ONNX Runtime nothing can be counted; its arithmetic is the folded network's.
@@ -268,6 +279,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                 memory_mb[index],
                 allocated[index],
                 peak,
+                memory_missing[index],
             )
         )
     return samples
@@ -289,6 +301,7 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
         memory_allocated_mb=sample.memory_allocated_mb,
         environment=env.describe(env.device()),
         peak_gflop_s=sample.peak_gflop_s,
+        memory_missing=sample.memory_missing,
     )
 
 
@@ -365,16 +378,25 @@ def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:
 def _cpu_memory_mb(name: str, form: str) -> float:
     """Peak resident memory that building and running the network adds to a fresh process."""
     file = [str(_onnx_file(name))] if form == "onnx" else []
-    child = subprocess.run(
-        [sys.executable, "-m", "ssn_lib.efficiency", name, form, *file],
-        capture_output=True,
-        text=True,
-    )
-    if child.returncode:
-        raise InputError(
-            f"memory of {name}, {form}, not measured: {child.stderr.strip().splitlines()[-1]}"
-        )
-    return float(child.stdout.split()[-1])  # a library may have said something before
+    command = ["ssn_lib.efficiency", name, form, *file]
+    (megabytes,) = in_fresh_process(f"memory of {name}, {form},", command)
+    return megabytes
+
+
+def in_fresh_process(what: str, command: Sequence[str]) -> list[float]:
+    """The numbers that `python -m command` prints.
+
+    Raises:
+        InputError: it failed; says that `what` was not measured, and why.
+    """
+    child = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    code, said = child.returncode, child.stderr if child.returncode else child.stdout
+    last = said.strip().rpartition("\n")[2]  # a library may have said something before
+    if code < 0:  # as where the memory is short
+        raise InputError(f"{what} not measured: its process was killed by signal {-code}")
+    if code or not last:
+        raise InputError(f"{what} not measured: {last or f'its process ended with status {code}'}")
+    return [float(number) for number in last.split()]
 
 
 def _memory_child(name: str, form: str, file: str | None = None) -> None:

@@ -100,7 +100,7 @@ def export(
 
 
 class Exported(nn.Module):
-    """An exported file in ONNX Runtime, on the CPU: images (B, 3, H, W) to `Prediction`.
+    """An exported file in ONNX Runtime: images (B, 3, H, W) to `Prediction`, on the CPU.
 
     Args:
         file: its path, or its content.
@@ -121,7 +121,7 @@ class Exported(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""
-        made = self.session.run(list(OUTPUTS), {INPUT: images.numpy()})
+        made = self.session.run(list(OUTPUTS), {INPUT: images.cpu().numpy()})
         return Prediction(*map(torch.from_numpy, made))
 
 

@@ -7,7 +7,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import torch
 
 from ssn_lib.errors import InputError
 
@@ -15,6 +17,19 @@ try:
     import fcntl
 except ImportError:  # Windows has none: there nothing is held
     fcntl = None
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote there: plain data and tensors.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds where a file is damaged
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise InputError(f"{path} cannot be read, remove it and run again: {reason}") from None
 
 
 @contextlib.contextmanager
@@ -69,7 +84,8 @@ def held(path: Path) -> Iterator[None]:
             ) from None
         with file:
             if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):  # the one before removed it while this one waited
                 continue
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,16 @@ def inspect(
 
 
 def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) -> NDArray[np.uint8]:
-    """The map over the image: nothing below the threshold's half-way mark, opaque well above it.
+    """The map over the image, coloured by sigmoid(map − threshold), so images compare.
+
+    Nothing is laid over it where that is below 1/4; the opacity is half of `OVERLAY_OPACITY` at
+    the threshold, and all of it from 3/4 on.
 
     Args:
         image: (H, W, 3). anomaly_map: (H, W), raw logits. threshold: on it, in logits.
 
     Returns:
-        (H, W, 3). The colour is sigmoid(map − threshold), so images compare with each other.
+        (H, W, 3).
     """
     strength = torch.sigmoid(torch.from_numpy(anomaly_map - threshold)).numpy()
     colour = colormaps["inferno"](strength)[..., :3] * 255
@@ -86,9 +90,9 @@ def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) ->
 
 def _overlay_names(files: list[Path]) -> list[str]:
     """A name for each overlay; images of one name in several folders keep apart."""
-    seen: dict[str, int] = {}
-    names = []
+    names: dict[str, None] = {}
     for path in files:
-        count = seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append(f"{path.stem}{'' if count == 1 else f'_{count}'}_overlay.png")
-    return names
+        stems = (path.stem if number == 1 else f"{path.stem}_{number}" for number in count(1))
+        tried = (f"{stem}_overlay.png" for stem in stems)
+        names[next(name for name in tried if name not in names)] = None
+    return list(names)

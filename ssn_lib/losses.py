@@ -79,12 +79,10 @@ def detection_loss(
     return loss
 
 
-def ignorance_loss(with_focal: bool, with_map: bool = True) -> float:
+def ignorance_loss(with_focal: bool) -> float:
     """`detection_loss` of a network that answers 0 everywhere: 1, and with focal losses 1.087.
 
-    Of a score alone 0.043. A training that stays near it has not learned to see its anomalies.
+    A training that stays near it has not learned to see its anomalies.
     """
     focal_loss = 0.5**FOCAL_GAMMA * math.log(2)
-    if not with_map:
-        return focal_loss
     return 2 * MARGIN + (2 * focal_loss if with_focal else 0.0)

@@ -87,7 +87,8 @@ class Report:
 
     def synthesis(self) -> Table:
         """The slides' closing table with figures beside its adjectives."""
-        return tables.synthesis(self.outcomes, self.costs, self._strips)
+        costs = kept(both_forms(bench.PRESETS), self.study.records_folder)
+        return tables.synthesis(self.outcomes, costs, self._strips)
 
     def all_runs(self) -> Table:
         """Every run with its command."""
@@ -188,7 +189,7 @@ class Report:
         if not runs:
             return self._nothing(tables.LEARNED_PRESETS[0])
         parts = [self._files(runs, name) for name in ("history.csv", "noise.csv")]
-        return figures.noise_courses(*parts, self.study.caption(runs))
+        return figures.noise_courses(*parts, f"{tables.SWEEP_CATEGORY}, {self.study.caption(runs)}")
 
     def published_courses_noise(self) -> Figure:
         """How the published runs of Modification 2 went."""
@@ -295,8 +296,9 @@ class Report:
 
     @cached_property
     def _plates(self) -> list[Outcome]:
-        """Everything but strips."""
-        return [o for o in self.outcomes if o.category != self._strips]
+        """Everything but strips, those of other sets among them."""
+        strips = self.study.profile.strip_size
+        return [o for o in self.outcomes if o.record.config.data.image_size != strips]
 
     @cached_property
     def _strips(self) -> str:
@@ -334,7 +336,8 @@ class Report:
     def _numbers(self) -> list[float]:
         """Numbers of masks that were tried, beside the preset's own."""
         changed = [o for o in self._mixed if o.preset == "mixed_ssn" and o.changes]
-        return sorted({o.record.config.training.supervision.masks for o in changed})
+        numbers = {o.record.config.training.supervision.masks for o in changed}
+        return sorted(numbers - {None})
 
     @cached_property
     def _points(self) -> list[supervision_tables.Chosen]:
@@ -429,7 +432,7 @@ def publish(
             shutil.copy(path, target / path.name)
             written.append(target / path.name)
     for path in target.iterdir():  # of an earlier version of the report
-        if path not in written:
+        if path not in written and path.suffix in (".png", ".csv", ".md"):
             path.unlink()
     readme = REPOSITORY / "README.md"
     write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
@@ -437,9 +440,15 @@ def publish(
 
 
 def with_results(readme: str, folder: Path) -> str:
-    """The README with its results made of the tables in a folder."""
-    before, _, rest = readme.partition(RESULTS_BEGIN)
-    after = rest.partition(RESULTS_END)[2]
+    """The README with its results made of the tables in a folder.
+
+    Raises:
+        InputError: it does not say where they go.
+    """
+    before, begin, rest = readme.partition(RESULTS_BEGIN)
+    _, end, after = rest.partition(RESULTS_END)
+    if not (begin and end):
+        raise InputError(f"README.md: no {RESULTS_BEGIN} … {RESULTS_END} to write the results to")
     shown = "\n".join((folder / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
     return f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}"
 
@@ -448,7 +457,11 @@ def _add(runs: Path, results: Path) -> None:
     """Copy the finished records worth keeping, and the measured costs."""
     sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
     for path in sorted(runs.glob("*/record.json")):
-        record = read_record(path.parent)
+        try:
+            record = read_record(path.parent)
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
         data = record.config.data
         rendered = data.dataset == "demo" and data.image_size in sizes
         if rendered or data.dataset in ("mvtec_ad", "ksdd2"):

@@ -40,7 +40,7 @@ from ssn_lib.config import (
 )
 from ssn_lib.data import Dataset, ImageSet, load_dataset, normalise
 from ssn_lib.errors import InputError
-from ssn_lib.files import held, write_text, written_whole
+from ssn_lib.files import held, read_tensors, write_text, written_whole
 from ssn_lib.folding import fuse
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
@@ -55,9 +55,8 @@ MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
 MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
 MAPS = "maps.csv"
 TEACHING = "teaching.csv"
-# What is kept of a run, beside its weights.
+# What is kept of a run, beside its weights; the record last, so that it vouches for the others.
 KEPT_FILES = (
-    "record.json",
     "history.csv",
     "scores.csv",
     "held_out.csv",
@@ -65,6 +64,7 @@ KEPT_FILES = (
     "pixel_pr.csv",
     MAPS,
     "noise.csv",
+    "record.json",
 )
 _NOISE_SEED = -3  # beside those of `training`
 
@@ -139,8 +139,8 @@ def read_record(folder: Path) -> Record:
     path = folder / "record.json"
     try:
         content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{folder}: no record.json; not a finished run") from None
+    except OSError:
+        raise InputError(f"{folder}: no record.json; not the folder of a finished run") from None
     except ValueError:
         raise InputError(f"{path}: not JSON; remove the folder and run again") from None
     written, schema = content.pop("content_hash", None), content.get("schema")
@@ -273,7 +273,7 @@ def load_run(
     path = folder / "weights.pt"
     if not path.is_file():
         raise InputError(f"{path}: missing; run {record.run_id} again")
-    model.load_trained_state(torch.load(path, map_location="cpu", weights_only=True))
+    model.load_trained_state(read_tensors(path))
     return record, model.to(env.device()).eval()
 
 
@@ -288,7 +288,7 @@ def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
         path = folder / "generator.pt"
         if not path.is_file():
             raise InputError(f"{path}: missing; run {record.run_id} again")
-        source.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        source.load_state_dict(read_tensors(path))
     return source.to(next(model.parameters()).device)
 
 

@@ -25,7 +25,7 @@ from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text
+from ssn_lib.files import write_text, written_whole
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.page import page
 from ssn_lib.parameters import listed, refuse_unknown
@@ -245,6 +245,7 @@ class Study:
         for path in sorted(self.records_folder.glob("*/record.json")):
             try:
                 record = runs.read_record(path.parent)
+                preset(record.config.preset)
             except InputError as error:
                 refused.append(str(error))
                 continue
@@ -292,8 +293,9 @@ class Study:
             list(sample.images.permute(0, 2, 3, 1).numpy()),
             list(sample.masks[:, 0].numpy()),
             answers,
-            f"{category}: first defective test images; raw maps, each with its own range; line: "
-            f"99.9th percentile of sound training pixels. {self.caption(chosen)}",
+            f"{supervision_tables.data_name(chosen, category)}: first defective test images; raw "
+            "maps, each with its own range; line: 99.9th percentile of sound training pixels. "
+            f"{self.caption(chosen)}",
         )
 
     def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
@@ -370,15 +372,19 @@ class Study:
         places = sorted(runs.read_maps(kept[0][1], data.image_size))
         sample = dataset.test.subset(places)
         answers: list[list[figures.Panel]] = [[] for _ in places]
+        differ = len({outcome.record.epochs_done for outcome, _ in kept}) > 1
         for outcome, rows in kept:
             record, maps = outcome.record, runs.read_maps(rows, data.image_size)
             ((_, scores),) = self.files([outcome], "scores.csv")
+            title = supervision_tables.named(outcome)
+            if differ:
+                title += f", {record.epochs_done} epochs"
             for place, image, panels in zip(places, sample.samples, answers, strict=True):
                 if scores["image"].get(place) != image.image.relative_to(dataset.root).as_posix():
                     raise InputError(f"{dataset.root}: not the images of {record.run_id}")
                 panels.append(
                     figures.Panel(
-                        supervision_tables.named(outcome),
+                        title,
                         maps[place],
                         record.thresholds.map,
                         scores["score"][place],
@@ -455,7 +461,8 @@ def save(folder: Path, name: str, made: Any) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(made, Figure):
         path = folder / f"{name}.png"
-        made.savefig(path, dpi=150, bbox_inches="tight")
+        with written_whole(path) as file:
+            made.savefig(file, format="png", dpi=150, bbox_inches="tight")
         return [path]
     csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
     write_text(csv, made.frame.to_csv(index=False))

@@ -98,12 +98,16 @@ def score_distributions(
             label=f"{title} ({len(part)})",
         )
     for style, one in zip(LINES[1:], chosen, strict=False):
-        axes.axvline(one.point.threshold, color="black", ls=style, lw=1.4, label=one.how)
+        logit = one.point.threshold
+        label = (
+            f"Youden's threshold {one.how}: {logit:.2f} (sigmoid {1 / (1 + np.exp(-logit)):.3f})"
+        )
+        axes.axvline(logit, color="black", ls=style, lw=1.4, label=label)
     axes.set(xlabel="image score (logit)", ylabel="test images (log scale)", yscale="log")
     axes.set_ylim(bottom=0.7)
     plain_numbers(axes.yaxis)
     legend(figure, [axes])
-    figure.suptitle(f"Scores by class\n{wrapped(caption, 110)}", fontsize=9)
+    figure.suptitle(f"Scores of GAP + CAM by class\n{wrapped(caption, 110)}", fontsize=9)
     return figure
 
 

@@ -72,8 +72,8 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
             "Over flips: the mean map of an image, its two mirror images and itself turned round, "
             "four passes.",
             "Sigmoid, as published: the metrics of the float32 sigmoid of the raw map, in which "
-            "strong pixels tie. The image score is the same in all rows of a system; seg-I-AUROC is of "
-            "the raw map's maximum.",
+            "strong pixels tie. The image score is the same in all rows of a system; seg-I-AUROC "
+            "is of the raw map's maximum.",
         ),
     )
 
@@ -168,9 +168,9 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
         (
             *notes(outcomes, ("simplenet", "scenario_a", "full_ssn", "gap_cam"), [category]),
             "Here: of raw maps. Slides and papers: KSDD2, WideResNet50-2, 300 epochs; papers: JIMS "
-            "2025 / ICPR 2024. The slides' AP-loc of SimpleNet (89.6) and of SuperSimpleNet (93.0) occur in no "
-            "published table of KSDD2; the papers' AP-loc with all masks is 81 to 82. The slides "
-            "print 7.3 for GAP + CAM in this table and 7.4 elsewhere, of the map's sigmoid.",
+            "2025 / ICPR 2024. The slides' AP-loc of SimpleNet (89.6) and of SuperSimpleNet (93.0) "
+            "occur in no published table of KSDD2; the papers' AP-loc with all masks is 81 to 82. "
+            "The slides print 7.3 for GAP + CAM in this table and 7.4 elsewhere, of the sigmoid.",
         ),
     )
 
@@ -303,7 +303,7 @@ def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     """Whose strips they are: KSDD2 only where they are."""
     datasets = {o.record.config.data.dataset for o in outcomes if o.record is not None}
     if "demo" in datasets:
-        return "demo strips"
+        return "rendered strips"
     return "KSDD2" if category == KSDD2 else category
 
 

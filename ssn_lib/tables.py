@@ -24,6 +24,7 @@ from ssn_lib.config import (
     changes,
     preset,
 )
+from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import SCENARIO_A, Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
@@ -35,7 +36,9 @@ EMPTY = "–"
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
 LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
 REAL_TIME_MS = 10  # the slides' bound for real-time inspection
+FORM_TITLES = {"onnx": "folded, ONNX Runtime", "peer": EMPTY}
 PUBLISHED_BATCH = TrainingConfig().batch_size
+PUBLISHED_SIZE = DataConfig("", "").image_size
 SWAP_PRESETS = ("baseline", "scenario_a", "scenario_b")
 SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
 ABLATION_PRESETS = ("simplenet", "simplenet_upscaled", "simplenet_perlin", "scenario_a")
@@ -170,6 +173,7 @@ def published_start(records: Sequence[Record]) -> Table:
         config = record.config
         log = published_log(config.preset, config.data.category)
         asked = config.training.batch_size == PUBLISHED_BATCH and not changes(config)
+        asked &= config.data.image_size == PUBLISHED_SIZE
         if not asked or record.status != "completed" or log.empty:
             continue
         if config.data.dataset != "mvtec_ad" or config.weights != "imagenet":
@@ -469,7 +473,7 @@ def bench_costs(made: Bench) -> Table:
         rows.append(
             {
                 "network": title,
-                "form": {"onnx": "folded, ONNX Runtime", "peer": EMPTY}.get(cost.form, cost.form),
+                "form": FORM_TITLES.get(cost.form, cost.form),
                 "parameters, M": f"{cost.parameters / 1e6:.2f}",
                 "GFLOP": f"{cost.gflop:.1f}",
                 "latency, ms": _spread(cost.latency_ms, 1),
@@ -617,7 +621,7 @@ def all_runs(records: Sequence[Record]) -> Table:
     return Table(
         "Every run: percent",
         pd.DataFrame(rows),
-        ("Each on the images and in the size that the preset's tables name; add `--data-root`.",),
+        ("Add `--data-root`, except with `--dataset demo`.",),
     )
 
 
@@ -630,6 +634,10 @@ def run_command(like: RunConfig | None, name: str, category: str) -> str:
     if like is not None:
         command += f" --epochs {like.training.epochs} --seed {like.seed}"
         command += f" --set training.batch_size={like.training.batch_size}"
+        if like.data.image_size not in (PUBLISHED_SIZE, KSDD2_SIZE):
+            command += " --image-size {} {}".format(*like.data.image_size)
+        if like.weights == "untrained":
+            command += " --untrained"
     return command
 
 

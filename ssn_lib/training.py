@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,11 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssn_lib import cache, env, split
-from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig
+from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
-from ssn_lib.files import written_whole
+from ssn_lib.files import read_tensors, written_whole
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.noise import place
@@ -62,8 +63,8 @@ class History:
 
     Attributes:
         epochs: one entry per finished epoch.
-        diverged_at: the epoch in which a loss was not finite; None if none was. The model then
-            has the weights of the step before.
+        diverged_at: the epoch in which a loss was not finite; None if none was. The model's
+            weights are then of no use.
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
         per_epoch: images trained on in an epoch.
@@ -185,17 +186,18 @@ class _Features:
         def pixels(some: slice) -> Tensor:
             return torch.stack([images.images[index].flip(axes) for index, axes in views[some]])
 
+        # Before the outputs: a mask that is refused must not leave their file behind.
+        known = {
+            index: torch.stack(_pixel_labels(images, index, supervision))
+            for index in labels.nonzero()[:, 0].tolist()
+            if images.samples[index].mask is not None
+        }
         folder = Path(tempfile.gettempdir())
         self.outputs = cache.outputs(model.backbone, len(views), pixels, folder)
         self.layers = self.outputs.layers
         size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])
         self.masks = torch.zeros((len(views), 1, *size), dtype=torch.uint8)
         self.weights = torch.ones((len(views), 1, *size)) if labels.any() else None
-        known = {
-            index: torch.stack(_pixel_labels(images, index, supervision))
-            for index in labels.nonzero()[:, 0].tolist()
-            if images.samples[index].mask is not None
-        }
         for row, (index, axes) in enumerate(views):
             if not labels[index]:
                 continue
@@ -286,10 +288,10 @@ class _Trainer:
             ]
         )
         self.identity = {
-            "training": asdict(config),
-            "model": asdict(model.config),
+            "training": beside_defaults(config),
+            "model": beside_defaults(model.config),
             "seed": seed,
-            "images": ["/".join(sample.image.parts[-4:]) for sample in images.samples],
+            "images": _names([sample.image for sample in images.samples]),
         }
         self.source = make_source(config.noise, model, seed).to(device)
         learned = list(self.source.parameters())
@@ -444,7 +446,7 @@ class _Trainer:
 
     def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
         """Take the state over from a checkpoint of the same training."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        state: dict[str, Any] = read_tensors(path, self.device)
         if state["training"] != self.identity:
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
         self.model.load_trained_state(state["trained"])
@@ -464,6 +466,13 @@ def epochs_in(checkpoint: Path) -> int:
         return len(torch.load(checkpoint, map_location="cpu", weights_only=True)["history"])
     except Exception:  # whatever torch finds wrong with it
         return 0
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The images' names below the folder that holds them all, wherever that is."""
+    paths = [path.absolute() for path in paths]
+    root = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -1,5 +1,7 @@
 import contextlib
+import hashlib
 import time
+from http.client import BadStatusLine, IncompleteRead
 from urllib.error import URLError
 
 import pytest
@@ -174,8 +176,9 @@ def test_a_silent_host_is_not_waited_for(no_hub, monkeypatch):
 
 
 def test_a_download_is_kept_in_the_hub_cache(no_hub, resnet18, monkeypatch):
-    def download(url, path, **_):
+    def download(url, path, hash_prefix, **_):
         assert url.endswith(FILE)
+        assert hash_prefix == "f37072fd"
         torch.save(resnet18.state_dict(), path)
 
     monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
@@ -183,3 +186,31 @@ def test_a_download_is_kept_in_the_hub_cache(no_hub, resnet18, monkeypatch):
     assert find_weights("resnet18") == no_hub / FILE
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     assert find_weights("resnet18") == no_hub / FILE
+
+
+def test_a_short_download_is_refused_and_not_kept(no_hub, tmp_path, monkeypatch):
+    whole = b"all of it"
+    origin = tmp_path / f"resnet18-{hashlib.sha256(whole).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(backbone, "_url", lambda _: origin.as_uri())
+    monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
+    origin.write_bytes(whole[:3])
+    with pytest.raises(InputError, match="the download failed"):
+        find_weights("resnet18")
+    assert not list(no_hub.iterdir())
+    origin.write_bytes(whole)
+    assert find_weights("resnet18").read_bytes() == whole
+
+
+@pytest.mark.parametrize("during", ["question", "download"])
+def test_a_broken_answer_is_a_failed_download(during, no_hub, monkeypatch):
+    def broken(*_, **__):
+        raise BadStatusLine("?") if during == "question" else IncompleteRead(b"")
+
+    if during == "download":
+        monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(torch.hub, "download_url_to_file", broken)
+    else:
+        monkeypatch.setattr(backbone, "urlopen", broken)
+    with pytest.raises(InputError, match="the download failed") as raised:
+        find_weights("resnet18")
+    assert "\n" not in str(raised.value)

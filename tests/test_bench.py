@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,9 @@ def small(monkeypatch):
     monkeypatch.setattr(bench, "BATCHES", (1, 2))
     monkeypatch.setattr(bench, "TRAINED_ON", 2)
     spread = efficiency.Spread.of([2.0])
-    monkeypatch.setattr(bench, "metrics", lambda: [Timing("metrics", "here", 1, spread, spread, 1)])
+    monkeypatch.setattr(
+        bench, "metrics", lambda: ([Timing("metrics", "here", 1, spread, spread, 1)], [])
+    )
 
 
 def test_everything_is_measured_kept_and_shown(small, tmp_path, monkeypatch, capsys):
@@ -54,6 +58,51 @@ def test_everything_is_measured_kept_and_shown(small, tmp_path, monkeypatch, cap
     assert bench.read(tmp_path / "nowhere") is None
 
 
+def test_what_fails_in_a_process_of_its_own_is_listed_and_the_rest_kept(
+    small, tmp_path, monkeypatch
+):
+    def fails(*_):
+        raise InputError("memory not measured: killed")
+
+    monkeypatch.setattr(efficiency, "_cpu_memory_mb", fails)
+    monkeypatch.setattr(efficiency, "PEAK_RESET", os.devnull)  # as where it is writable
+    monkeypatch.setattr(bench, "metrics", lambda: ([], ["metrics not measured: killed"]))
+    monkeypatch.setattr(bench, "PEERS", {})
+    bench.measure(tmp_path, repetitions=1)
+    made = bench.read(tmp_path)
+    assert [cost.memory_mb for cost in made.costs] == [None] * 3
+    assert made.missing == ["memory not measured: killed"] * 3 + ["metrics not measured: killed"]
+
+
+@pytest.mark.parametrize("failing", [(), bench.METRICS[:1], bench.METRICS[1:], bench.METRICS])
+def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatch):
+    def measured(what, command):
+        if command[1] in failing:
+            raise InputError(f"{what} not measured: killed")
+        return {"ours": [2.0, 0.5], "scikit-learn": [6.0]}[command[1]]
+
+    monkeypatch.setattr(efficiency, "in_fresh_process", measured)
+    timings, missing = bench.metrics()
+    rows = [(t.seconds.median, t.speedup.median, t.memory_gb) for t in timings]
+    alone = {"ours": (2, 1, 0.5), "scikit-learn": (6, 1, None)}
+    expected = [alone[how] for how in bench.METRICS if how not in failing]
+    assert rows == (expected if failing else [(2, 3, 0.5), (6, 1, None)])
+    assert missing == [
+        f"pixel metrics, 1004×640×232, {how}, not measured: killed" for how in failing
+    ]
+
+
+def test_onnx_runtime_is_measured_on_a_cpu_only(monkeypatch):
+    monkeypatch.setattr(efficiency, "build", lambda *_: None)
+    kind = ("scenario_a", "onnx")
+    kinds, missing = bench.measurable(torch.device("cpu"))
+    assert kind in kinds
+    assert not missing
+    others, (reason,) = bench.measurable(torch.device("cuda"))
+    assert [other for other in kinds if other != kind] == others
+    assert "ONNX Runtime not measured" in reason
+
+
 def test_a_peer_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setitem(peers._BUILDERS, "anomalib_padim", lambda: __import__("not_there"))
     with pytest.raises(InputError, match="PaDiM .* not measured: No module named 'not_there'"):
@@ -82,3 +131,11 @@ def test_metrics_are_measured_in_a_process_of_their_own(monkeypatch, capsys):
         seconds, gigabytes = map(float, capsys.readouterr().out.split())
         assert seconds > 0
         assert 0 <= gigabytes < 10
+
+
+def test_without_linux_the_metrics_seconds_are_measured_alone(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "KSDD2_TEST", (4, 700, 232))
+    monkeypatch.setattr(efficiency, "PEAK_RESET", "/nowhere/clear_refs")
+    bench._metrics_child("ours")
+    (seconds,) = map(float, capsys.readouterr().out.split())
+    assert seconds > 0

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
-from ssn_lib import cache, env, training
+from ssn_lib import cache, env, preset, training
 from ssn_lib.config import TrainingConfig
 from ssn_lib.errors import InputError
 from ssn_lib.training import fit
@@ -64,7 +65,7 @@ def test_a_whole_file_is_taken_and_a_stale_one_never(
     assert len({first.file, brighter.file, other_weights.file}) == 3
 
 
-def test_a_file_that_was_not_finished_is_made_again(
+def test_an_interruption_leaves_no_unfinished_file(
     pictures, count, make_model, tmp_path, no_memory, monkeypatch
 ):
     monkeypatch.setattr(cache, "BATCH", 2)
@@ -78,11 +79,20 @@ def test_a_file_that_was_not_finished_is_made_again(
 
     with pytest.raises(KeyboardInterrupt):
         cache.outputs(backbone, count, cut, tmp_path)
-    (left,) = tmp_path.iterdir()
-    assert left.suffix == ".part"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_a_killed_process_left_unfinished_is_made_again(
+    pictures, count, make_model, tmp_path, no_memory
+):
+    backbone = make_model().backbone
+    first = cache.outputs(backbone, count, pictures, tmp_path)
+    expected = [layer.clone() for layer in first.layers]
+    first.remove()
+    first.file.with_suffix(".part").write_bytes(b"some")
     whole = cache.outputs(backbone, count, pictures, tmp_path)
     assert list(tmp_path.iterdir()) == [whole.file]
-    assert whole.layers[0].abs().amax((1, 2, 3)).min() > 0
+    assert all(torch.equal(a, b) for a, b in zip(whole.layers, expected, strict=True))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
@@ -125,6 +135,20 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
         assert same_bits(in_memory.trained_state(), mapped.trained_state())
     assert seen[0] == 2  # of the training and of the held-out images
     assert not list(tmp_path.glob("features-*"))
+
+
+def test_a_mask_that_is_refused_leaves_no_file(
+    own_ksdd2, load_ksdd2, make_model, tmp_path, no_memory, monkeypatch
+):
+    train = load_ksdd2(own_ksdd2).train
+    Image.new("L", (40, 80)).save(own_ksdd2 / "train" / "10009_GT.png")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    chosen = preset("full_ssn")
+    with pytest.raises(InputError, match="marks nothing"):
+        fit(make_model(chosen.model), train, chosen.training, 1, progress=None)
+    assert not list(temporary.iterdir())
 
 
 def test_the_available_memory_is_between_nothing_and_all():

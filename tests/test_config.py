@@ -13,6 +13,7 @@ from ssn_lib.config import (
     Preset,
     RunConfig,
     TrainingConfig,
+    changes,
     check,
     from_dict,
     override,
@@ -59,6 +60,12 @@ def test_an_override_sets_what_it_names_and_nothing_else(assignment, read, value
     assert {name.rsplit(".", 1)[-1] for name in before if before[name] != after[name]} <= {
         assignment.partition("=")[0].strip().rsplit(".", 1)[-1]
     }
+
+
+def test_what_a_run_has_changed_makes_it_again():
+    asked = ["model.layers=1,2,3", "training.supervision.masks=none", "training.milestones=0.5,0.7"]
+    config = override(make("mixed_ssn"), asked)
+    assert override(make("mixed_ssn"), changes(config)) == config
 
 
 def test_the_last_override_of_a_name_holds():
@@ -248,6 +255,18 @@ def test_presets():
         (["model.layers=3,2"], "model.layers=(3, 2)"),
         (["model.layers=2,5"], "model.layers=(2, 5)"),
         (["seed=-1"], "seed=-1"),
+        (["training.supervision.fold=0"], "fold=0 is out of range: needs"),
+        (["training.supervision.masks=4"], "masks=4 is out of range: needs"),
+        (["training.supervision.teacher=gap_cam"], "teacher=gap_cam is out of range: needs"),
+        (
+            [
+                "training.supervision.labels=true",
+                "training.supervision.teacher=gap_cam",
+                "training.supervision.masks=16",
+            ],
+            "masks=16 is out of range: must be 0",
+        ),
+        (["training.focal=false"], "the score is learned by the focal loss alone"),
         (["training.select_epoch=validation"], "needs training.validation_fraction above 0"),
     ],
 )

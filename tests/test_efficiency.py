@@ -6,6 +6,7 @@ import pytest
 
 from ssn_lib import efficiency
 from ssn_lib.efficiency import Spread, both_forms
+from ssn_lib.errors import InputError
 
 
 @pytest.fixture
@@ -70,6 +71,61 @@ def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeyp
     assert efficiency.kept_comparison("scenario_a", "scenario_b", tmp_path / "results") == made
     monkeypatch.setattr(efficiency, "_sample", lambda *_: pytest.fail("measured again"))
     assert efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=3) == made
+
+
+@pytest.fixture
+def failing_memory(small, monkeypatch):
+    """Of plain Scenario A alone the memory cannot be measured."""
+
+    def measured(name, form):
+        if (name, form) == ("scenario_a", "plain"):
+            raise InputError("memory not measured: killed")
+        return 7.0
+
+    monkeypatch.setattr(efficiency, "_cpu_memory_mb", measured)
+    monkeypatch.setattr(efficiency, "PEAK_RESET", os.devnull)  # as where it is writable
+
+
+def test_memory_that_cannot_be_measured_is_none_with_the_reason(failing_memory, tmp_path):
+    plain, folded = efficiency.measure_all(both_forms(["scenario_a"]), tmp_path, repetitions=1)
+    assert plain.memory_mb is None
+    assert plain.memory_missing == "memory not measured: killed"
+    assert folded.memory_mb == Spread.of([7.0])
+    assert folded.memory_missing is None
+    compared = efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=2)
+    assert compared.memory_mb == []
+    assert compared.second.memory_mb == Spread.of([7.0])
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """module(code): its name, for `python -m`."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def make(code):
+        (tmp_path / "a_child.py").write_text(code)
+        return "a_child"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os; print(1); os.kill(os.getpid(), 9)", "its process was killed by signal 9"),
+        ("import sys; sys.exit(3)", "its process ended with status 3"),
+        ("open('/nowhere/at/all')", "FileNotFoundError: .* '/nowhere/at/all'"),
+        ("", "its process ended with status 0"),
+    ],
+)
+def test_a_process_that_fails_says_why_in_one_line(code, why, module):
+    with pytest.raises(InputError, match=f"^it not measured: {why}$"):
+        efficiency.in_fresh_process("it", [module(code)])
+
+
+def test_what_a_library_says_before_the_numbers_is_not_read(module):
+    code = "import sys; print('a word'); print(*map(float, sys.argv[1:]))"
+    assert efficiency.in_fresh_process("it", [module(code), "1", "2.5"]) == [1, 2.5]
 
 
 @pytest.mark.skipif(not os.access(efficiency.PEAK_RESET, os.W_OK), reason="Linux only")

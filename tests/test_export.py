@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -15,7 +16,7 @@ import torch
 from ssn_lib import SuperSimpleNet, cli, fuse, predict, preset, runs
 from ssn_lib.data.images import normalise, read_image
 from ssn_lib.errors import InputError
-from ssn_lib.export import export
+from ssn_lib.export import Exported, export
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -53,6 +54,14 @@ def exported(tiny_run, tmp_path_factory):
     arguments = ["export", str(tiny_run[0]), str(folder / "detector.onnx")]
     assert cli.main(arguments) == 0
     return folder
+
+
+def test_images_on_another_device_are_taken_to_the_cpu(exported, dataset):
+    images = normalise(dataset.test.images[:2])
+    network = Exported(exported / "detector.onnx")
+    elsewhere = SimpleNamespace(cpu=lambda: images)  # whose numpy() would fail, as on a GPU
+    for ours, theirs in zip(network(elsewhere), network(images), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_the_file_knows_all_that_its_user_must(exported, tiny_run, dataset):

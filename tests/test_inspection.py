@@ -19,9 +19,19 @@ def test_heatmap_leaves_quiet_pixels_alone_and_colours_loud_ones():
     assert (shown[0, 0] != 100).any()
 
 
+def test_heatmaps_opacity_is_as_told():
+    image = np.zeros((1, 3, 3), np.uint8)
+    strength = np.array([[0.24, 0.5, 0.76]], np.float32)
+    shown = inspection.heatmap(image, np.log(strength / (1 - strength)) + 2, threshold=2.0)
+    colour = inspection.colormaps["inferno"](strength)[..., :3] * 255
+    opacity = inspection.OVERLAY_OPACITY * np.array([0, 0.5, 1])[:, None]
+    np.testing.assert_allclose(shown, opacity * colour, atol=0.51)
+
+
 def test_images_of_one_name_keep_apart(tmp_path):
-    names = inspection._overlay_names([tmp_path / "a/1.png", tmp_path / "b/1.png"])
-    assert len(set(names)) == 2
+    for files in (["a/x.png", "b/x.png", "c/x_2.png"], ["c/x_2.png", "a/x.png", "b/x.png"]):
+        names = inspection._overlay_names([tmp_path / file for file in files])
+        assert len(set(names)) == len(files)
 
 
 def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):

@@ -48,6 +48,8 @@ def test_what_is_committed_is_what_the_records_say(committed):
     assert figures | set(tables) | {*PHOTOGRAPHS} == set(shown_in_the_notebook())
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert with_results(readme, FIGURES) == readme
+    with pytest.raises(InputError, match="to write the results to"):
+        with_results(readme.replace("<!-- results: end -->", ""), FIGURES)
 
 
 @pytest.fixture

@@ -144,8 +144,16 @@ def test_a_folder_without_a_whole_record_is_refused(own_run):
     with pytest.raises(InputError, match="not JSON"):
         runs.read_record(own_run)
     (own_run / "record.json").unlink()
-    with pytest.raises(InputError, match="not a finished run"):
-        runs.read_record(own_run)
+    for folder in (own_run, own_run / "scores.csv"):
+        with pytest.raises(InputError, match="not the folder of a finished run"):
+            runs.read_record(folder)
+
+
+def test_damaged_weights_are_one_line(own_run):
+    (own_run / "weights.pt").write_bytes(b"half of it")
+    with pytest.raises(InputError, match="weights.pt cannot be read, remove it") as raised:
+        runs.load_run(own_run, None)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_second_run_answers_from_the_record(finished, dataset, monkeypatch):

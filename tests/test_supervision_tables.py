@@ -155,9 +155,18 @@ def judged(identity, outcomes, category="ksdd2", **more):
     return claims.judge([RULES[identity]], evidence).iloc[0]
 
 
-@pytest.mark.parametrize(("found", "verdict"), [(98.4, "reproduced"), (90.0, "not reproduced")])
-def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
-    assert judged("labels-detect", [run("gap_cam", **{"I-AUROC": found})])["verdict"] == verdict
+@pytest.mark.parametrize(
+    ("found", "epochs", "verdict"),
+    [
+        (98.4, 10, "reproduced"),
+        (90.0, 300, "not reproduced"),
+        (90.0, 10, "not measurable here"),
+    ],
+)
+def test_detection_is_held_against_ksdd2_alone(found, epochs, verdict, run):
+    row = judged("labels-detect", [run("gap_cam", epochs=epochs, **{"I-AUROC": found})])
+    assert row["verdict"] == verdict
+    assert ("--only 03` decides it" in row["why"]) == (verdict == "not measurable here")
     other = [run("gap_cam", "kolektor_sdd1", **{"I-AUROC": found})]
     row = judged("labels-detect", other, "kolektor_sdd1")
     assert row["verdict"] == "not measurable here"
@@ -165,19 +174,19 @@ def test_detection_is_held_against_ksdd2_alone(found, verdict, run):
 
 
 @pytest.mark.parametrize(
-    ("sigmoid", "raw", "weak", "verdict"),
+    ("sigmoid", "raw", "weak", "epochs", "verdict"),
     [
-        (7.0, 30.0, 8.0, "explained otherwise"),
-        (7.0, 8.0, 40.0, "explained otherwise"),
-        (7.0, 8.0, 9.0, "reproduced"),
+        (7.0, 30.0, 8.0, 10, "explained otherwise"),
+        (7.0, 8.0, 40.0, 10, "explained otherwise"),
+        (7.0, 8.0, 9.0, 300, "reproduced"),
     ],
 )
-def test_the_blob(sigmoid, raw, weak, verdict, run):
+def test_the_blob(sigmoid, raw, weak, epochs, verdict, run):
     others = [name for name in st.LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")]
-    outcomes = [run(name, **{"AP-loc": raw}) for name in others]
+    outcomes = [run(name, epochs=epochs, **{"AP-loc": raw}) for name in others]
     outcomes += [
-        run("gap_cam", **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
-        run("weak_ssn", **{"AP-loc": weak}),
+        run("gap_cam", epochs=epochs, **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
+        run("weak_ssn", epochs=epochs, **{"AP-loc": weak}),
     ]
     row = judged("blob", outcomes)
     assert row["verdict"] == verdict
@@ -190,18 +199,33 @@ def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
     assert "weak_ssn" in row["why"]
 
 
+def test_the_blob_is_not_confirmed_by_short_trainings(run):
+    made = [run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}) for name in st.LABEL_PRESETS]
+    row = judged("blob", made)
+    assert row["verdict"] == "not measurable here"
+    assert "after 10 epochs of 300" in row["why"]
+
+
 @pytest.mark.parametrize(
     ("cam", "weak", "mixed", "verdict"),
     [
         (7, 20, 40, "reproduced"),
         (7, 39, 40, "explained otherwise"),
         (39, 39, 40, "not reproduced"),
+        (7, 13, 19, "not measurable here"),  # 12 points in all, 6 in each step: 7.0 would do
+        (20, 20, 40, "reproduced"),
     ],
 )
 def test_the_cure(cam, weak, mixed, verdict, run):
     values = {"gap_cam": cam, "weak_ssn": weak, "mixed_ssn": mixed}
-    outcomes = [run(name, **{"AP-loc": float(value)}) for name, value in values.items()]
+    outcomes = [run(name, epochs=300, **{"AP-loc": float(v)}) for name, v in values.items()]
     assert judged("mixed-cures", outcomes)["verdict"] == verdict
+
+
+def test_short_trainings_refute_no_cure(run):
+    row = judged("mixed-cures", [run(name) for name in ("gap_cam", "weak_ssn", "mixed_ssn")])
+    assert row["verdict"] == "not measurable here"
+    assert "--only 04` decides it" in row["why"]
 
 
 def test_the_slides_rows_match_no_table():
@@ -212,8 +236,24 @@ def test_the_slides_rows_match_no_table():
 
 @pytest.mark.parametrize(("weak", "verdict"), [(92.0, "reproduced"), (80.0, "not reproduced")])
 def test_what_labels_cost(weak, verdict, run):
-    outcomes = [run("gap_cam", **{"AP-det": weak}), run("full_ssn", **{"AP-det": 95.0})]
-    assert judged("labels-cost", outcomes)["verdict"] == verdict
+    for epochs in (10, 300):
+        outcomes = [
+            run(name, epochs=epochs, **{"AP-det": value})
+            for name, value in (("gap_cam", weak), ("full_ssn", 95.0))
+        ]
+        row = judged("labels-cost", outcomes)
+        assert row["verdict"] == (verdict if epochs == 300 else "not measurable here")
+
+
+@pytest.mark.parametrize("identity", ["labels-detect", "labels-ap", "labels-cost", "youden"])
+def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
+    names, category = ("gap_cam", "full_ssn"), "kolektor_sdd1"
+    made = [run(name, category, epochs=300) for name in names]
+    points = st.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
+    row = judged(identity, made, category, points=points)
+    assert row["verdict"] == "not measurable here"
+    assert row["why"].startswith("other images than KSDD2's")
+    assert row["measured here"] != EMPTY
 
 
 def test_the_threshold_needs_real_scores_and_all_folds(run, scores):

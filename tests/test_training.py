@@ -1,6 +1,7 @@
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from ssn_lib import env, preset, training
 from ssn_lib.config import TrainingConfig
-from ssn_lib.data import normalise
+from ssn_lib.data import ImageSet, normalise
 from ssn_lib.errors import InputError
 from ssn_lib.noise import place
 from ssn_lib.training import fit
@@ -137,6 +138,20 @@ def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_
     other = make_model(preset("scenario_a_icpr").model)
     with pytest.raises(InputError, match="of another training"):
         fitted(other, train, short, checkpoint=tmp_path / "c.pt")
+
+
+def test_a_checkpoint_goes_on_wherever_its_images_have_moved(train, make_model, tmp_path):
+    fitted(make_model(), train, replace(TINY, epochs=3), checkpoint=tmp_path / "c.pt")
+    moved = ImageSet(
+        tuple(
+            replace(sample, image=Path("/elsewhere", *sample.image.parts[-3:]))
+            for sample in train.samples
+        ),
+        train.image_size,
+    )
+    vars(moved).update(images=train.images, masks=train.masks)
+    history, _ = fitted(make_model(), moved, replace(TINY, epochs=3), checkpoint=tmp_path / "c.pt")
+    assert len(history.epochs) == 3
 
 
 @pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "simplenet"])
