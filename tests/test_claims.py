@@ -217,6 +217,15 @@ def test_nothing_is_judged_without_evidence(identity):
     assert row["why"]
 
 
+def test_other_images_in_mvtecs_layout_are_no_evidence(evidence):
+    def of_24(made):
+        return replace(made, counts={"train": 24})
+
+    row = judged("v1-collapses", evidence(of_24, learned_noise_v1=RISES))
+    assert row["verdict"] == "not measurable here"
+    assert "on real images" in row["why"]
+
+
 def test_demo_images_are_no_evidence(evidence):
     self_made = evidence(
         change=lambda made: replace(

@@ -25,6 +25,7 @@ import pandas as pd
 
 from ssn_lib import tables
 from ssn_lib.config import preset
+from ssn_lib.data.layouts import MVTEC_COUNTS
 from ssn_lib.efficiency import Comparison, Efficiency
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
@@ -283,13 +284,15 @@ def margin(metric: str, first: int, second: int, strips: bool = False) -> float:
 
 
 def is_evidence(outcome: Outcome) -> bool:
-    """Whether a run was made on real images with trained backbone weights."""
+    """Whether a run was made on real images, of MVTec AD on all of a category's, with trained
+    backbone weights."""
     record: Record | None = outcome.record
-    return (
-        record is not None
-        and record.config.data.dataset != "demo"
-        and record.config.weights == "imagenet"
-    )
+    if record is None or record.config.weights != "imagenet":
+        return False
+    data = record.config.data
+    if data.dataset == "mvtec_ad":  # other images in that layout are not its
+        return record.counts["train"] == MVTEC_COUNTS.get(data.category, (0, 0))[0]
+    return data.dataset != "demo"
 
 
 def mean(values: Sequence[float]) -> float:
