@@ -181,8 +181,11 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
     forms = list(dict.fromkeys(cost.form for cost in costs))
     for cost in costs:
         latency, floor = cost.latency_ms, 1e3 * cost.gflop / peak
-        title = PEERS.get(cost.preset) or preset(cost.preset).title
-        form = tables.FORM_TITLES.get(cost.form, cost.form)
+        if cost.form == "peer":
+            title = PEERS[cost.preset]
+        else:
+            form = tables.FORM_TITLES.get(cost.form, cost.form)
+            title = f"{preset(cost.preset).title}, {form}"
         axes.errorbar(
             cost.gflop,
             latency.median,
@@ -193,7 +196,7 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
             ms=12 if cost.form == "onnx" else 8,
             capsize=3,
             ls="none",
-            label=f"{title}, {form}: {latency.median / floor:.1f} × floor",
+            label=f"{title}: {latency.median / floor:.1f} × floor",
         )
     axes.set(
         xscale="log",

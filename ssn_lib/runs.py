@@ -140,7 +140,7 @@ def read_record(folder: Path) -> Record:
     try:
         content = json.loads(path.read_text())
     except OSError:
-        raise InputError(f"{folder}: no record.json; not the folder of a finished run") from None
+        raise InputError(f"{folder}: no record.json; not a finished run") from None
     except ValueError:
         raise InputError(f"{path}: not JSON; remove the folder and run again") from None
     written, schema = content.pop("content_hash", None), content.get("schema")

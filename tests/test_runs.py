@@ -145,7 +145,7 @@ def test_a_folder_without_a_whole_record_is_refused(own_run):
         runs.read_record(own_run)
     (own_run / "record.json").unlink()
     for folder in (own_run, own_run / "scores.csv"):
-        with pytest.raises(InputError, match="not the folder of a finished run"):
+        with pytest.raises(InputError, match="not a finished run"):
             runs.read_record(folder)
 
 
