@@ -245,7 +245,11 @@ def strips(
             axes.imshow(panel.anomaly_map, cmap="inferno")
             if panel.anomaly_map.min() < panel.threshold < panel.anomaly_map.max():
                 axes.contour(
-                    panel.anomaly_map, levels=[panel.threshold], colors="white", linewidths=0.8
+                    panel.anomaly_map,
+                    levels=[panel.threshold],
+                    colors="white",
+                    linewidths=0.8,
+                    linestyles="solid",
                 )
         for axes in row:
             axes.set(xticks=[], yticks=[])
