@@ -85,7 +85,7 @@ study.save("saturation", supervision_tables.saturation(runs, study.strips))
 
 # %%
 first = study.first_seeds(runs, study.strips)
-taught = [run for run in first if run.preset in ("cam_refined", "cam_traced")]
+taught = [run for run in first if run.preset in supervision_tables.TAUGHT_PRESETS]
 files = study.files(taught, "teaching.csv")
 study.save("teaching", supervision_tables.teaching(files, study.caption(taught)))
 

@@ -73,14 +73,14 @@ class Report:
 
     def ledger(self) -> Table:
         """Every claim of the slides, and what the records say of it."""
-        noise, plates = self._noise_runs, self._plates
-        swap = claims.Evidence(plates, self._files(plates, "history.csv"), costs=self.costs)
-        histories = self._files(noise, "history.csv")
+        histories = self._files(self._plates, "history.csv")
+        swap = claims.Evidence(self._plates, histories, costs=self.costs)
+        noise = claims.Evidence(self._noise_runs, histories, self.comparison)
         by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
         mixed = claims.Evidence(self._mixed, category=self._strips)
         return claims.ledger(
             claims.judge(claims.BACKBONE_SWAP, swap),
-            claims.judge(claims.LEARNED_NOISE, claims.Evidence(noise, histories, self.comparison)),
+            claims.judge(claims.LEARNED_NOISE, noise),
             claims.judge(claims.WEAK, by_label),
             claims.judge(claims.MIXED, mixed),
         )
@@ -218,7 +218,7 @@ class Report:
 
     def teaching(self) -> Table:
         """How good pseudo-masks are."""
-        runs = self._first("cam_refined", "cam_traced")
+        runs = self._first(*supervision_tables.TAUGHT_PRESETS)
         return supervision_tables.teaching(self._files(runs, TEACHING), self.study.caption(runs))
 
     def methods(self) -> Table:

@@ -99,9 +99,7 @@ def score_distributions(
         )
     for style, one in zip(LINES[1:], chosen, strict=False):
         logit = one.point.threshold
-        label = (
-            f"Youden's threshold {one.how}: {logit:.2f} (sigmoid {1 / (1 + np.exp(-logit)):.3f})"
-        )
+        label = f"Youden's threshold {one.how}: {logit:.2f} (sigmoid {one.sigmoid:.3f})"
         axes.axvline(logit, color="black", ls=style, lw=1.4, label=label)
     axes.set(xlabel="image score (logit)", ylabel="test images (log scale)", yscale="log")
     axes.set_ylim(bottom=0.7)

@@ -23,7 +23,8 @@ from ssn_lib.tables import (
 
 KSDD2 = "ksdd2"
 CAM_PRESETS = ("gap_cam", "cam_max", "cam_mixed", "cam_fine")
-LABEL_PRESETS = (*CAM_PRESETS, "cam_refined", "cam_traced", "weak_ssn", "weak_ssn_relative")
+TAUGHT_PRESETS = ("cam_refined", "cam_traced")  # by another network's maps
+LABEL_PRESETS = (*CAM_PRESETS, *TAUGHT_PRESETS, "weak_ssn", "weak_ssn_relative")
 WEAK_PRESETS = ("simplenet", "scenario_a", *LABEL_PRESETS, "full_ssn")
 MIXED_PRESETS = ("gap_cam", "weak_ssn", "mixed_ssn", "full_ssn")
 MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
@@ -182,6 +183,11 @@ class Chosen:
     how: str
     point: OperatingPoint
 
+    @property
+    def sigmoid(self) -> float:
+        """The threshold on the sigmoid of the score, as the slides give theirs."""
+        return 1 / (1 + math.exp(-self.point.threshold))
+
 
 def chosen_thresholds(
     scores: Sequence[tuple[Outcome, pd.DataFrame]],
@@ -224,7 +230,7 @@ def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
         rows.append(
             {
                 "threshold chosen": f"here: {one.how}",
-                "threshold": f"{1 / (1 + math.exp(-one.point.threshold)):.4f}",
+                "threshold": f"{one.sigmoid:.4f}",
                 "TPR": _interval(one.point.tpr),
                 "FPR": _interval(one.point.fpr),
                 "precision": _interval(one.point.precision),
