@@ -330,7 +330,8 @@ class Report:
     @cached_property
     def _mixed(self) -> list[Outcome]:
         names = supervision_tables.MIXED_PRESETS
-        return [o for o in self._on_strips if o.preset in names and o not in self._folds]
+        own = [o for o in self._on_strips if not o.changes or o.preset == "mixed_ssn"]
+        return [o for o in own if o.preset in names]
 
     @cached_property
     def _numbers(self) -> list[float]:

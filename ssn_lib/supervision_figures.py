@@ -39,6 +39,9 @@ MAP_PRESETS = (
     "full_ssn",
 )
 
+# Without a mask, and not the curve's own system: single marks beside it.
+ALONE = {"gap_cam": "GAP + CAM, raw map", "cam_traced": "CAM, traced along contrast"}
+
 
 def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
     """ROC curves on the test images: the image score and the maximum of the map, and the published
@@ -188,7 +191,7 @@ def masks_curve(
         points = []
         for name, changed, _ in masks_runs(outcomes, category, numbers):
             known = values(outcomes, name, category, metric, changed)
-            if known and name != "gap_cam":
+            if known and name not in ALONE:
                 record = next(
                     o.record
                     for o in outcomes
@@ -204,10 +207,11 @@ def masks_curve(
                 marker="o",
                 label=f"here: {data_name(outcomes, category)}",
             )
-        known = values(outcomes, "gap_cam", category, metric)
-        if known:
-            axes.plot(0, np.mean(known), color="black", marker="x", ms=9, mew=2, ls="none",
-                      label="here: GAP + CAM, raw map")  # fmt: skip
+        for (name, title), marker in zip(ALONE.items(), ("x", "*"), strict=True):
+            known = values(outcomes, name, category, metric)
+            if known:
+                axes.plot(0, np.mean(known), color="black", marker=marker, ms=9, mew=1.5,
+                          mfc="none", ls="none", clip_on=False, label=f"here: {title}")  # fmt: skip
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.3)

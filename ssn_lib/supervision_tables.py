@@ -26,7 +26,8 @@ CAM_PRESETS = ("gap_cam", "cam_max", "cam_mixed", "cam_fine")
 TAUGHT_PRESETS = ("cam_refined", "cam_traced")  # by another network's maps
 LABEL_PRESETS = (*CAM_PRESETS, *TAUGHT_PRESETS, "weak_ssn", "weak_ssn_relative")
 WEAK_PRESETS = ("simplenet", "scenario_a", *LABEL_PRESETS, "full_ssn")
-MIXED_PRESETS = ("gap_cam", "weak_ssn", "mixed_ssn", "full_ssn")
+UNMASKED_PRESETS = ("gap_cam", "weak_ssn", "cam_traced")  # what masks are held against
+MIXED_PRESETS = (*UNMASKED_PRESETS, "mixed_ssn", "full_ssn")
 MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
 SHOWN = ("I-AUROC", "AP-det", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 PIXEL = ("P-AUROC", "AUPRO", "AP-loc")
@@ -296,8 +297,7 @@ def masks_runs(
     of = f" of {total}" if total else ""
     share = preset("mixed_ssn").training.supervision.masks
     points: list[tuple[float, str, tuple[str, ...], str]] = [
-        (-1, "gap_cam", (), f"0{of}"),
-        (0, "weak_ssn", (), f"0{of}"),
+        *((-1, name, (), f"0{of}") for name in UNMASKED_PRESETS),
         (share * (total or 0), "mixed_ssn", (), f"{100 * share:g} %{of}"),
         (math.inf, "full_ssn", (), f"all{of}"),
     ]

@@ -66,6 +66,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     assert [masks for _, _, masks in points] == [
         "0 of 246",
         "0 of 246",
+        "0 of 246",
         "16 of 246",
         "10 % of 246",
         "126 of 246",
@@ -76,7 +77,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     ]
     table = st.masks_curve(outcomes, "ksdd2", [16, 126])
     here = table.frame[table.frame["data"] == "KSDD2"]
-    assert len(here) == 5 + 6
+    assert len(here) == 5 + 7
     figure = supervision_figures.masks_curve(outcomes, "ksdd2", [16, 126], "caption")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["here: KSDD2"].get_xdata()) == pytest.approx(
@@ -207,23 +208,25 @@ def test_the_blob_is_not_confirmed_by_short_trainings(run):
 
 
 @pytest.mark.parametrize(
-    ("cam", "weak", "mixed", "verdict"),
+    ("cam", "weak", "traced", "mixed", "verdict"),
     [
-        (7, 20, 40, "reproduced"),
-        (7, 39, 40, "explained otherwise"),
-        (39, 39, 40, "not reproduced"),
-        (7, 13, 19, "not measurable here"),  # 12 points in all, 6 in each step: 7.0 would do
-        (20, 20, 40, "reproduced"),
+        (7, 20, 10, 40, "reproduced"),
+        (7, 10, 20, 40, "reproduced"),
+        (7, 39, 10, 40, "explained otherwise"),
+        (7, 10, 39, 40, "explained otherwise"),
+        (39, 39, 39, 40, "not reproduced"),
+        (7, 13, 10, 19, "not measurable here"),  # 12 points in all, 6 in each step: 7.0 would do
+        (20, 20, 20, 40, "reproduced"),
     ],
 )
-def test_the_cure(cam, weak, mixed, verdict, run):
-    values = {"gap_cam": cam, "weak_ssn": weak, "mixed_ssn": mixed}
+def test_the_cure(cam, weak, traced, mixed, verdict, run):
+    values = {"gap_cam": cam, "weak_ssn": weak, "cam_traced": traced, "mixed_ssn": mixed}
     outcomes = [run(name, epochs=300, **{"AP-loc": float(v)}) for name, v in values.items()]
     assert judged("mixed-cures", outcomes)["verdict"] == verdict
 
 
 def test_short_trainings_refute_no_cure(run):
-    row = judged("mixed-cures", [run(name) for name in ("gap_cam", "weak_ssn", "mixed_ssn")])
+    row = judged("mixed-cures", [run(name) for name in st.MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
     assert "--only 04` decides it" in row["why"]
 
