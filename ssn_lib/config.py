@@ -35,11 +35,14 @@ class ModelConfig:
             (Scenario B).
         score: what makes the image score: the classification head on the "plain" features (JIMS
             2025), on the "adapted" features (ICPR 2024), the maximum of the map without such a
-            head ("map_max", SimpleNet), or the pooled class activation map ("cam", `cam`), which
-            then stands in the segmentation head's place.
+            head ("map_max", SimpleNet), the pooled class activation map ("cam", `cam`), which then
+            stands in the segmentation head's place, or the maximum of the map of what a decoder
+            cannot give back ("distillation", `distillation`), which stands in the place of adaptor
+            and heads.
         stop_map_gradient: keep the score's gradient out of the segmentation head.
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
+        decoder_width: hidden channels of that decoder at the coarsest layer.
     """
 
     backbone: str = "resnet18"
@@ -47,9 +50,10 @@ class ModelConfig:
     upscale: int = 2
     align_corners: bool = True
     adaptor: Literal["linear", "nonlinear"] = "linear"
-    score: Literal["plain", "adapted", "map_max", "cam"] = "plain"
+    score: Literal["plain", "adapted", "map_max", "cam", "distillation"] = "plain"
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
+    decoder_width: int = 184
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class NoiseConfig:
     """Synthetic anomalies (training only).
 
     Attributes:
-        source: "gaussian" (published), "generator" (learned) or "ascent".
+        source: "gaussian" (published), "generator" (learned), "ascent", or "none" where nothing is
+            learned from synthetic anomalies.
         std: standard deviation of the Gaussian noise, which an ascent starts from.
         std_unit: "absolute" as published, or "feature": `std` counts in standard deviations of the
             adapted features of the batch, all channels together.
@@ -112,7 +117,7 @@ class NoiseConfig:
         perlin_threshold: a pixel is anomalous where the Perlin noise exceeds it.
     """
 
-    source: Literal["gaussian", "generator", "ascent"] = "gaussian"
+    source: Literal["gaussian", "generator", "ascent", "none"] = "gaussian"
     std: float = 0.015
     std_unit: Literal["absolute", "feature"] = "absolute"
     mask: Literal["perlin", "half"] = "perlin"
@@ -315,6 +320,11 @@ PRESETS: dict[str, Preset] = {
         ModelConfig(),
         TrainingConfig(noise=NoiseConfig(source="ascent")),
     ),
+    "evolved": Preset(
+        "Evolved: reverse distillation (ResNet18)",
+        ModelConfig(upscale=1, score="distillation"),
+        TrainingConfig(epochs=100, batch_size=8, head_lr=4e-3, noise=NoiseConfig(source="none")),
+    ),
     "gap_cam": Preset("GAP + CAM (labels)", ModelConfig(score="cam"), _supervised(0)),
     "cam_max": Preset(
         "CAM, map maximum (labels)", ModelConfig(score="cam", cam_pooling="max"), _supervised(0)
@@ -484,6 +494,7 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
     generator, ascent = noise.generator, noise.ascent
     supervision, masks = training.supervision, training.supervision.masks
     milestones, layers = list(training.milestones), list(model.layers)
+    distilled = model.score == "distillation"
     above_0, from_0 = "must be above 0, finite", "must be 0 or more, finite"
     from_1 = "must be at least 1"
     period = generator.period
@@ -643,7 +654,31 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
             not (noise.source == "ascent" and model.score == "cam"),
             "an ascent needs a segmentation head",
         ),
+        (
+            "training.noise.source",
+            f"{noise.source} with model.score={model.score}",
+            (noise.source == "none") == distilled,
+            "model.score=distillation goes with none, and nothing else does",
+        ),
+        (
+            "training.supervision.labels",
+            f"{supervision.labels} with model.score={model.score}",
+            not (supervision.labels and distilled),
+            "a decoder learns from sound images alone",
+        ),
+        (
+            "model.upscale",
+            f"{model.upscale} with model.score={model.score}",
+            model.upscale == 1 or not distilled,
+            "the decoder gives the layers back as they are; set it to 1",
+        ),
         ("model.upscale", model.upscale, model.upscale >= 1, from_1),
+        (
+            "model.decoder_width",
+            model.decoder_width,
+            model.decoder_width >= 8,
+            "must be at least 8",
+        ),
         (
             "model.layers",
             model.layers,

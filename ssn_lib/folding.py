@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssn_lib.cam import pool
+from ssn_lib.distillation import discrepancy
 from ssn_lib.model import BLUR_SIGMA, LEAKY_SLOPE, Prediction, SuperSimpleNet, blur
 from ssn_lib.upscaled import Grid, channels_last, convolve, halves, pack
 
@@ -29,7 +30,8 @@ def fuse(model: SuperSimpleNet) -> FusedNet:
     """A network for inference with the same outputs as `model` in eval mode.
 
     It is a copy: the model is left as it is, and training it on does not change the copy. Scenario
-    B's adaptor is not linear, so only what precedes and what follows it is folded.
+    B's adaptor is not linear, so only what precedes and what follows it is folded; of a decoder,
+    its BatchNorm.
     """
     fused = FusedNet(model).requires_grad_(False).eval()
     return fused.to(memory_format=torch.channels_last)
@@ -43,6 +45,11 @@ class FusedNet(nn.Module):
         self.config = model.config
         channels = list(model.backbone.channels)
         self.backbone = _without_batchnorm(copy.deepcopy(model.backbone))
+        self._geometries: dict[tuple, _Geometry] = {}
+        self.decoder = None
+        if model.decoder is not None:
+            self.decoder = _without_batchnorm(copy.deepcopy(model.decoder))
+            return
 
         linear = isinstance(model.adaptor, nn.Conv2d)
         if linear:
@@ -82,13 +89,17 @@ class FusedNet(nn.Module):
                 self.cls.weight, self.cls.bias = nn.Parameter(weight.clone()), conv.bias
             self.beside = nn.Parameter(beside.detach().clone())
             self.score = copy.deepcopy(model.cls_head.fc)
-        self._geometries: dict[tuple, _Geometry] = {}
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""
         images = images.contiguous(memory_format=torch.channels_last)
-        layers = channels_last(self.backbone(images))
+        outputs = self.backbone(images)
+        layers = channels_last(outputs)
         geometry = self._geometry(images, layers)
+        if self.decoder is not None:
+            angles = discrepancy(outputs, self.decoder(outputs))
+            final = geometry.rows @ angles @ geometry.columns.T
+            return Prediction(final, final.amax((1, 2, 3)))
         if images.device.type != "cpu" or torch.compiler.is_exporting():
             return Prediction(*self._heads(layers, geometry))
         # One image at a time: what lies between the products stays in the processor's cache.

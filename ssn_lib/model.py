@@ -3,7 +3,8 @@
 Sources: Rolih et al., SuperSimpleNet, ICPR 2024 (classification on adapted features) and its JIMS
 2025 extension (on plain features, the default); Liu et al., SimpleNet, CVPR 2023. Scenario A and B
 replace the WideResNet50-2 by a ResNet18 and, in B, the adaptor by a non-linear one; GAP + CAM
-(`cam`) replaces both heads by one that learns from image labels.
+(`cam`) replaces both heads by one that learns from image labels; reverse distillation
+(`distillation`) replaces adaptor and heads by a decoder that gives the features back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from ssn_lib.backbone import Backbone, load_weights
 from ssn_lib.cam import CLS_CHANNELS, CamHead
 from ssn_lib.config import ModelConfig
+from ssn_lib.distillation import Decoder, discrepancy
 from ssn_lib.errors import InputError
 from ssn_lib.upscaled import POOL
 
@@ -96,19 +98,26 @@ class SuperSimpleNet(nn.Module):
         self.backbone = Backbone(config.backbone, config.layers)
         self.weights_source = load_weights(self.backbone, config.backbone, weights)
         channels = sum(self.backbone.channels)
-        self.adaptor = _adaptor(config.adaptor, channels)
-        self.seg_head = None if config.score == "cam" else SegmentationHead(channels)
+        self.adaptor: nn.Module | None = None
+        self.seg_head: SegmentationHead | None = None
         self.cls_head: ClassificationHead | CamHead | None = None
-        if config.score == "cam":
-            self.cls_head = CamHead(channels, config.cam_pooling)
-        elif config.score != "map_max":
-            self.cls_head = ClassificationHead(channels)
+        self.decoder: Decoder | None = None
+        if config.score == "distillation":
+            self.decoder = Decoder(self.backbone.channels, config.decoder_width)
+        else:
+            self.adaptor = _adaptor(config.adaptor, channels)
+            if config.score != "cam":
+                self.seg_head = SegmentationHead(channels)
+            if config.score == "cam":
+                self.cls_head = CamHead(channels, config.cam_pooling)
+            elif config.score != "map_max":
+                self.cls_head = ClassificationHead(channels)
         for part in self.trained_parts():
             part.apply(_initialise)
 
     def trained_parts(self) -> list[nn.Module]:
         """Everything but the backbone."""
-        parts = [self.adaptor, self.seg_head, self.cls_head]
+        parts = [self.adaptor, self.seg_head, self.cls_head, self.decoder]
         return [part for part in parts if part is not None]
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -169,8 +178,13 @@ class SuperSimpleNet(nn.Module):
 
         Without a classification head the score is the maximum of the final, blurred map.
         """
-        plain = self.features(images)
-        map_logits, score = self.heads(plain, self.adaptor(plain))
+        layers = self.backbone(images)
+        score = None
+        if self.decoder is not None:
+            map_logits = discrepancy(layers, self.decoder(layers))
+        else:
+            plain = self.upscale(layers)
+            map_logits, score = self.heads(plain, self.adaptor(plain))
         anomaly_map = F.interpolate(
             map_logits, size=images.shape[-2:], mode="bilinear", align_corners=False
         )

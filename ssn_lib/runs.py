@@ -409,8 +409,9 @@ def _finish(
             fold = config.training.supervision.fold
             _, left = kept_and_left(dataset.train, fold, config.seed)
             write_text(folder / "held_out.csv", _scores(predict(model, left), left, dataset.root))
-        noise = _noise_by_channel(model, history.source, dataset, config.seed)
-        write_text(folder / "noise.csv", noise.to_csv(index=False))
+        if config.training.noise.source != "none":
+            noise = _noise_by_channel(model, history.source, dataset, config.seed)
+            write_text(folder / "noise.csv", noise.to_csv(index=False))
     columns = [item.name for item in fields(Epoch)]  # also where no epoch was finished
     rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs], columns=columns)
     write_text(folder / "history.csv", rows.to_csv(index=False))

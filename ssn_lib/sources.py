@@ -30,7 +30,8 @@ class Noise(NamedTuple):
 
 
 class Source(nn.Module):
-    """Adapted features in, noise out; a source that learns is trained by `training`.
+    """Adapted features in, noise out; a source that learns is trained by `training`. This class
+    itself, for trainings without noise, gives none.
 
     Args:
         config: which noise.
@@ -149,6 +150,8 @@ def make_source(config: NoiseConfig, model: SuperSimpleNet, seed: int) -> Source
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return Generator(config, channels)
+    if config.source == "none":
+        return Source(config, channels)
     if config.source == "ascent":
         return Ascent(config, channels, model.seg_head)
     return Gaussian(config, channels)

@@ -24,6 +24,7 @@ from ssn_lib import cache, env, split
 from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
+from ssn_lib.distillation import distillation_loss
 from ssn_lib.errors import InputError
 from ssn_lib.files import read_tensors, written_whole
 from ssn_lib.losses import detection_loss
@@ -44,7 +45,8 @@ class Epoch:
         loss: mean of the batches' losses, weighted by batch size.
         validation_loss: of fixed synthetic anomalies on held-out images; NaN without any.
         noise_rms: root of the noise's mean square over the epoch; see `sources.Noise.power`.
-        feature_std: of the adapted features of the epoch's first batch, all channels together.
+        feature_std: of the adapted features of the epoch's first batch, all channels together; for
+            a decoder, of the coarsest layer's.
         seconds: wall time.
     """
 
@@ -253,11 +255,12 @@ class _Batch(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What the forward pass of a batch gives: its loss, the noise's mean square, its features."""
+    """What the forward pass of a batch gives: its loss, the noise's mean square, and the features
+    that the noise is added to, or that are rebuilt without any."""
 
     loss: Tensor
     power: Tensor
-    adapted: split.Affine | split.Dense
+    features: Callable[[], Tensor]
 
 
 class _Trainer:
@@ -272,11 +275,13 @@ class _Trainer:
         images: ImageSet,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
-        heads = [w for part in model.trained_parts()[1:] for w in part.parameters()]
+        adaptor = [] if model.adaptor is None else list(model.adaptor.parameters())
+        parts = [part for part in model.trained_parts() if part is not model.adaptor]
+        heads = [w for part in parts for w in part.parameters()]
         self.optimiser = torch.optim.AdamW(
             [
                 {
-                    "params": list(model.adaptor.parameters()),
+                    "params": adaptor,
                     "lr": config.adaptor_lr,
                     "weight_decay": config.adaptor_weight_decay,
                 },
@@ -328,7 +333,7 @@ class _Trainer:
                 return None
             if batch == 1:
                 with torch.no_grad():
-                    spread = step.adapted.values().std().item()
+                    spread = step.features().std().item()
             self.update(step, batch, batch + (number - 1) * len(batches))
             total += value * len(indices)
             power += step.power.item() * len(indices)
@@ -353,8 +358,15 @@ class _Trainer:
         )
 
     def forward(self, data: _Features, indices: Tensor, generator: torch.Generator) -> _Step:
-        """The loss of one batch, duplicated and perturbed."""
+        """The loss of one batch, duplicated and perturbed; for a decoder, as it is."""
         model, batch = self.model, data.batch(indices, self.device)
+        if model.decoder is not None:
+            with torch.autocast(
+                self.device.type, self.products, enabled=self.products != torch.float32
+            ):
+                rebuilt = model.decoder(batch.layers)
+            loss = distillation_loss(batch.layers, [layer.float() for layer in rebuilt])
+            return _Step(loss, loss.new_zeros(()), lambda: batch.layers[-1])
         features = Upscaled(
             batch.layers, model.config.upscale, model.config.align_corners, self.products
         )
@@ -366,7 +378,7 @@ class _Trainer:
         if model.seg_head is None:
             map_logits = None
         loss = detection_loss(map_logits, score, masks, labels, self.config.focal, weights)
-        return _Step(loss, noise.power, adapted)
+        return _Step(loss, noise.power, adapted.values)
 
     def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
         """Move the weights after a batch, numbered from 1 in its epoch and in the training.
