@@ -36,9 +36,9 @@ class ModelConfig:
         score: what makes the image score: the classification head on the "plain" features (JIMS
             2025), on the "adapted" features (ICPR 2024), the maximum of the map without such a
             head ("map_max", SimpleNet), the pooled class activation map ("cam", `cam`), which then
-            stands in the segmentation head's place, or the maximum of the map of what a decoder
-            cannot give back ("distillation", `distillation`), which stands in the place of adaptor
-            and heads.
+            stands in the segmentation head's place, or the highest pixels of the map of what a
+            decoder cannot give back ("reconstruction", `reconstruction`), which stands in the place
+            of adaptor and heads.
         stop_map_gradient: keep the score's gradient out of the segmentation head.
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
@@ -50,7 +50,7 @@ class ModelConfig:
     upscale: int = 2
     align_corners: bool = True
     adaptor: Literal["linear", "nonlinear"] = "linear"
-    score: Literal["plain", "adapted", "map_max", "cam", "distillation"] = "plain"
+    score: Literal["plain", "adapted", "map_max", "cam", "reconstruction"] = "plain"
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
     decoder_width: int = 184
@@ -170,8 +170,9 @@ class TrainingConfig:
         milestones: shares of the epochs after which the learning rates are multiplied by `gamma`.
         focal: add the focal losses on map and score (SSN); SimpleNet trains on the truncated L1.
         clip_norm: longest gradient of a step, all trained weights together; None for any.
-        validation_fraction: share of the training images held out, on which fixed synthetic
-            anomalies are scored after every epoch.
+        validation_fraction: share of the training images held out. Their loss, with fixed synthetic
+            anomalies, is taken after every epoch; the finished network is tried on defects imitated
+            in them (`data.imitated`), and they give its thresholds.
         select_epoch: keep the "last" epoch's weights (published) or those of the epoch with the
             lowest "validation" loss. Never the test set.
         precision: of the matrix products; "mixed" is float16 or bfloat16, what the device is fast
@@ -321,8 +322,8 @@ PRESETS: dict[str, Preset] = {
         TrainingConfig(noise=NoiseConfig(source="ascent")),
     ),
     "evolved": Preset(
-        "Evolved: reverse distillation (ResNet18)",
-        ModelConfig(upscale=1, score="distillation"),
+        "Evolved: feature reconstruction (ResNet18)",
+        ModelConfig(upscale=1, score="reconstruction"),
         TrainingConfig(epochs=100, batch_size=8, head_lr=4e-3, noise=NoiseConfig(source="none")),
     ),
     "gap_cam": Preset("GAP + CAM (labels)", ModelConfig(score="cam"), _supervised(0)),
@@ -494,7 +495,7 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
     generator, ascent = noise.generator, noise.ascent
     supervision, masks = training.supervision, training.supervision.masks
     milestones, layers = list(training.milestones), list(model.layers)
-    distilled = model.score == "distillation"
+    rebuilt = model.score == "reconstruction"
     above_0, from_0 = "must be above 0, finite", "must be 0 or more, finite"
     from_1 = "must be at least 1"
     period = generator.period
@@ -657,19 +658,19 @@ def _checks(config: RunConfig) -> list[tuple[str, object, bool, str]]:
         (
             "training.noise.source",
             f"{noise.source} with model.score={model.score}",
-            (noise.source == "none") == distilled,
-            "model.score=distillation goes with none, and nothing else does",
+            (noise.source == "none") == rebuilt,
+            "model.score=reconstruction goes with none, and nothing else does",
         ),
         (
             "training.supervision.labels",
             f"{supervision.labels} with model.score={model.score}",
-            not (supervision.labels and distilled),
+            not (supervision.labels and rebuilt),
             "a decoder learns from sound images alone",
         ),
         (
             "model.upscale",
             f"{model.upscale} with model.score={model.score}",
-            model.upscale == 1 or not distilled,
+            model.upscale == 1 or not rebuilt,
             "the decoder gives the layers back as they are; set it to 1",
         ),
         ("model.upscale", model.upscale, model.upscale >= 1, from_1),

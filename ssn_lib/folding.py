@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssn_lib.cam import pool
-from ssn_lib.distillation import discrepancy
 from ssn_lib.model import BLUR_SIGMA, LEAKY_SLOPE, Prediction, SuperSimpleNet, blur
+from ssn_lib.reconstruction import top_mean
 from ssn_lib.upscaled import Grid, channels_last, convolve, halves, pack
 
 FORMS = ("plain", "folded")  # of a network: the published operations one by one, or `fuse`d
@@ -97,9 +97,8 @@ class FusedNet(nn.Module):
         layers = channels_last(outputs)
         geometry = self._geometry(images, layers)
         if self.decoder is not None:
-            angles = discrepancy(outputs, self.decoder(outputs))
-            final = geometry.rows @ angles @ geometry.columns.T
-            return Prediction(final, final.amax((1, 2, 3)))
+            final = geometry.rows @ self.decoder(outputs) @ geometry.columns.T
+            return Prediction(final, top_mean(final))
         if images.device.type != "cpu" or torch.compiler.is_exporting():
             return Prediction(*self._heads(layers, geometry))
         # One image at a time: what lies between the products stays in the processor's cache.

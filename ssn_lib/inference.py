@@ -20,7 +20,8 @@ PIXEL_QUANTILE = 0.999
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Decision thresholds on raw logits, from defect-free training images alone.
+    """Decision thresholds on raw logits, from defect-free training images alone: those held out
+    for validation where there are any.
 
     Attributes:
         score: 99th percentile of the image scores.
@@ -68,7 +69,7 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
 
 
 def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
-    """Thresholds from the prediction of the training images; only the defect-free ones count."""
+    """Thresholds from the prediction of training images; only the defect-free ones count."""
     good = (train.labels == 0).numpy()
     scores, maps = prediction.score.numpy()[good], prediction.anomaly_map.numpy()[good]
     return Thresholds(

@@ -3,8 +3,8 @@
 Sources: Rolih et al., SuperSimpleNet, ICPR 2024 (classification on adapted features) and its JIMS
 2025 extension (on plain features, the default); Liu et al., SimpleNet, CVPR 2023. Scenario A and B
 replace the WideResNet50-2 by a ResNet18 and, in B, the adaptor by a non-linear one; GAP + CAM
-(`cam`) replaces both heads by one that learns from image labels; reverse distillation
-(`distillation`) replaces adaptor and heads by a decoder that gives the features back.
+(`cam`) replaces both heads by one that learns from image labels; feature
+reconstruction (`reconstruction`) replaces adaptor and heads by a decoder.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ssn_lib.backbone import Backbone, load_weights
 from ssn_lib.cam import CLS_CHANNELS, CamHead
 from ssn_lib.config import ModelConfig
-from ssn_lib.distillation import Decoder, discrepancy
 from ssn_lib.errors import InputError
+from ssn_lib.reconstruction import Decoder, top_mean
 from ssn_lib.upscaled import POOL
 
 SEG_HIDDEN = 1024
@@ -102,7 +102,7 @@ class SuperSimpleNet(nn.Module):
         self.seg_head: SegmentationHead | None = None
         self.cls_head: ClassificationHead | CamHead | None = None
         self.decoder: Decoder | None = None
-        if config.score == "distillation":
+        if config.score == "reconstruction":
             self.decoder = Decoder(self.backbone.channels, config.decoder_width)
         else:
             self.adaptor = _adaptor(config.adaptor, channels)
@@ -176,12 +176,13 @@ class SuperSimpleNet(nn.Module):
     def forward(self, images: Tensor) -> Prediction:
         """Normalised images (B, 3, H, W) to their prediction.
 
-        Without a classification head the score is the maximum of the final, blurred map.
+        Without a classification head the score is the maximum of the final, blurred map; with a
+        decoder, the mean of that map's highest pixels.
         """
         layers = self.backbone(images)
         score = None
         if self.decoder is not None:
-            map_logits = discrepancy(layers, self.decoder(layers))
+            map_logits = self.decoder(layers)
         else:
             plain = self.upscale(layers)
             map_logits, score = self.heads(plain, self.adaptor(plain))
@@ -189,7 +190,9 @@ class SuperSimpleNet(nn.Module):
             map_logits, size=images.shape[-2:], mode="bilinear", align_corners=False
         )
         anomaly_map = blur(anomaly_map, BLUR_SIGMA)
-        if self.cls_head is None:
+        if self.decoder is not None:
+            score = top_mean(anomaly_map)
+        elif self.cls_head is None:
             score = anomaly_map.amax((1, 2, 3))
         return Prediction(anomaly_map, score)
 

@@ -39,6 +39,7 @@ from ssn_lib.config import (
     to_dict,
 )
 from ssn_lib.data import Dataset, ImageSet, load_dataset, normalise
+from ssn_lib.data.imitated import beside_defects
 from ssn_lib.errors import InputError
 from ssn_lib.files import held, read_tensors, write_text, written_whole
 from ssn_lib.folding import fuse
@@ -46,7 +47,7 @@ from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
 from ssn_lib.model import Prediction, SuperSimpleNet
 from ssn_lib.sources import Source, look, make_source
-from ssn_lib.training import Epoch, History, fit, kept_and_left
+from ssn_lib.training import Epoch, History, divided, fit, kept_and_left
 
 SCHEMA = 1
 NOISE_IMAGES = 8
@@ -363,13 +364,12 @@ def _taught(
         agreements = {kind: cam.agreement(found[drawn], truth) for kind, found in kinds.items()}
         table = pd.DataFrame.from_dict(agreements, orient="index")
         write_text(folder / TEACHING, table.to_csv(index_label="masks"))
-    samples = tuple(
+    samples = (
         replace(sample, mask=folder if sure else None)  # no file holds it
         for sample, sure in zip(images.samples, confident, strict=True)
     )
-    taught = ImageSet(samples, images.image_size)
     masks = torch.from_numpy(kinds[supervision.pseudo_masks])
-    vars(taught).update(images=images.images, masks=masks)
+    taught = ImageSet.of(samples, images.images, masks)
     return taught, replace(training, supervision=replace(supervision, masks=None))
 
 
@@ -392,7 +392,12 @@ def _finish(
         history.diverged_at = len(history.epochs)  # in its last step, after its last loss
     if history.diverged_at is None:
         measured = evaluate(prediction, dataset.test)
-        chosen = thresholds(predict(model, dataset.train), dataset.train)
+        reference = dataset.train
+        if config.training.validation_fraction:
+            reference = _sound(divided(dataset.train, config.training, config.seed)[1])
+            imitated = beside_defects(reference, config.seed)
+            measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
+        chosen = thresholds(predict(model, reference), reference)
         if config.training.supervision.labels and dataset.test.has_masks:
             measured.add(_flips_metrics(model, dataset.test), "flips-")
             if config.model.score == "cam":
@@ -448,6 +453,10 @@ def _finish(
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record
+
+
+def _sound(images: ImageSet) -> ImageSet:
+    return images.subset((images.labels == 0).nonzero()[:, 0].tolist())
 
 
 def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:

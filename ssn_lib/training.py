@@ -24,7 +24,6 @@ from ssn_lib import cache, env, split
 from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
-from ssn_lib.distillation import distillation_loss
 from ssn_lib.errors import InputError
 from ssn_lib.files import read_tensors, written_whole
 from ssn_lib.losses import detection_loss
@@ -114,7 +113,7 @@ def fit(
     if device.type == "cpu":
         env.keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)
-    training_set, validation_set = _split(train, config, seed)
+    training_set, validation_set = divided(train, config, seed)
     trainer = _Trainer(model, config, seed, device, train)
     history, best = History(source=trainer.source), None
     if checkpoint is not None and checkpoint.exists():
@@ -128,6 +127,8 @@ def fit(
         with contextlib.ExitStack() as at_the_end:
             data = _Features(model, training_set, config.supervision)
             at_the_end.callback(data.outputs.remove)
+            if model.decoder is not None and first == 0:
+                model.decoder.standardise(data.layers)
             held_out = None
             if len(validation_set):
                 as_they_are = replace(config.supervision, flips=False)
@@ -364,8 +365,7 @@ class _Trainer:
             with torch.autocast(
                 self.device.type, self.products, enabled=self.products != torch.float32
             ):
-                rebuilt = model.decoder(batch.layers)
-            loss = distillation_loss(batch.layers, [layer.float() for layer in rebuilt])
+                loss = model.decoder.loss(batch.layers)
             return _Step(loss, loss.new_zeros(()), lambda: batch.layers[-1])
         features = Upscaled(
             batch.layers, model.config.upscale, model.config.align_corners, self.products
@@ -500,8 +500,12 @@ def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSe
     return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~left, left))
 
 
-def _split(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
-    """The images to train on and those held out for validation."""
+def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The images to train on and those held out for validation.
+
+    Raises:
+        InputError: none left for one of them, or one class only where two are needed.
+    """
     if config.supervision.labels:
         train = with_masks(train, config.supervision.masks, seed)
         train, _ = kept_and_left(train, config.supervision.fold, seed)

@@ -268,6 +268,21 @@ def test_presets():
         ),
         (["training.focal=false"], "the score is learned by the focal loss alone"),
         (["training.select_epoch=validation"], "needs training.validation_fraction above 0"),
+        (["training.noise.source=none"], "source=none with model.score=plain is out of range"),
+        (["model.score=reconstruction"], "source=gaussian with model.score=reconstruction"),
+        (
+            ["model.score=reconstruction", "training.noise.source=none"],
+            "model.upscale=2 with model.score=reconstruction is out of range: the decoder",
+        ),
+        (
+            [
+                "model.score=reconstruction",
+                "training.noise.source=none",
+                "training.supervision.labels=true",
+            ],
+            "a decoder learns from sound images alone",
+        ),
+        (["model.decoder_width=4"], "model.decoder_width=4"),
     ],
 )
 def test_check_names_the_value_that_makes_no_sense(assignments, message):

@@ -122,6 +122,26 @@ def test_a_record_is_read_back_as_it_was_written(finished):
     assert record.config.run_id == record.run_id == folder.name
 
 
+def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset, tmp_path):
+    held_out = "training.validation_fraction=0.34"
+    config = runs.configure(
+        "evolved", dataset, epochs=3, batch_size=2, weights=None, assignments=(held_out,)
+    )
+    record = run(config, dataset, tmp_path)
+    folder = tmp_path / record.run_id
+    assert set(record.metrics) == METRICS | {f"imitated-{name}" for name in METRICS}
+    losses = pd.read_csv(folder / "history.csv")
+    assert losses["loss"].is_monotonic_decreasing
+    assert losses["validation_loss"].notna().all()
+    assert not (folder / "noise.csv").exists()
+    # Thresholds are those of images that the decoder has not seen.
+    _, model = runs.load_run(folder, weights=None)
+    kept, unseen = training.divided(dataset.train, config.training, config.seed)
+    assert (len(kept), len(unseen)) == (4, 2)
+    scores = predict(model, unseen).score
+    assert scores.min() <= record.thresholds.score <= scores.max()
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,6 +93,13 @@ class ImageSet:
     def has_masks(self) -> bool:
         """Whether every defective sample has a mask, so that pixel metrics mean something."""
         return all(sample.mask is not None for sample in self.samples if sample.label)
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample], images: Tensor, masks: Tensor) -> ImageSet:
+        """A set whose pixels are given, (N, 3, H, W) and (N, 1, H, W) uint8, and not read."""
+        made = cls(tuple(samples), tuple(images.shape[-2:]))
+        vars(made).update(images=images, masks=masks)
+        return made
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The samples at those positions, as a set of their own."""

@@ -1,0 +1,101 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ssn_lib import preset
+from ssn_lib.reconstruction import Decoder, top_mean
+
+SIDES = {1: (20, 15), 2: (10, 8), 3: (5, 4)}  # of odd images: halves are rounded up
+CHANNELS = {1: 4, 2: 6, 3: 8}
+
+
+def features(layers, batch=2, dtype=torch.float32):
+    return [torch.randn(batch, CHANNELS[n], *SIDES[n], dtype=dtype) for n in layers]
+
+
+def make(layers=(2, 3), width=16):
+    return Decoder([CHANNELS[n] for n in layers], width).eval()
+
+
+@pytest.mark.parametrize("which", [(3,), (2, 3), (1, 3), (1, 2, 3)])
+def test_what_comes_back_has_the_layers_shapes(which):
+    layers, decoder = features(which), make(which)
+    assert [part.shape for part in decoder.rebuild(layers)] == [part.shape for part in layers]
+    assert decoder(layers).shape == (2, 1, *SIDES[which[0]])
+
+
+def test_everything_passes_the_bottleneck():
+    """Two images that are the same behind it cannot be told apart by what is given back."""
+    one = features((2, 3), batch=1)
+    other = [part.clone() for part in one]
+    other[0][:, :, 0, 0] += 1
+    other[0][:, :, 1, 0] -= 1  # the mean over the square of two is what is seen of it
+    decoder = make()
+    for ours, theirs in zip(decoder.rebuild(one), decoder.rebuild(other), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert (decoder(one) - decoder(other)).abs().max() > 0.1
+
+
+def test_an_error_is_the_share_of_the_variance_that_is_left():
+    """Against the definition, in the layers' own units."""
+    layers = [3 + 2 * part for part in features((2, 3), dtype=torch.float64)]
+    layers[0][:, 1] *= 10  # a channel that varies more counts more
+    decoder = make().double()
+    decoder.standardise(layers)
+    wanted = [s(layer) for s, layer in zip(decoder.standards, layers, strict=True)]
+    rebuilt = decoder.rebuild(wanted)
+    for error, layer, back in zip(decoder.errors(layers), layers, rebuilt, strict=True):
+        f = layer.numpy()
+        mean, std = (part(f, axis=(0, 2, 3), keepdims=True) for part in (np.mean, np.std))
+        g = back.detach().numpy() * std + mean
+        expected = ((f - g) ** 2).sum(1) / (std**2).sum()
+        np.testing.assert_allclose(error.detach()[:, 0], expected, rtol=1e-5)
+
+
+def test_who_knows_the_means_alone_has_a_loss_of_one_a_layer():
+    layers, decoder = features((1, 2, 3)), make((1, 2, 3))
+    decoder.standardise(layers)
+    for out in decoder.outs:
+        torch.nn.init.zeros_(out.weight)
+        torch.nn.init.zeros_(out.bias)
+    assert decoder.loss(layers).item() == pytest.approx(3, rel=1e-5)
+
+
+def test_layers_count_by_their_errors_in_training():
+    layers, decoder = features((2, 3)), make()
+    decoder.standardise(layers)
+    decoder.train()
+    for _ in range(200):
+        decoder.loss(layers)
+    decoder.eval()
+    means = [error.mean().item() for error in decoder.errors(layers)]
+    assert decoder.expected.tolist() == pytest.approx(means, rel=0.2)
+    before = decoder.expected.clone()
+    decoder.loss(layers)  # a validation changes nothing
+    assert torch.equal(decoder.expected, before)
+
+
+def test_a_dead_channel_is_no_error():
+    layers, decoder = features((2, 3)), make()
+    layers[0][:, 2] = 0.5
+    decoder.standardise(layers)
+    assert decoder(layers).isfinite().all()
+    assert decoder.loss(layers).isfinite()
+
+
+def test_the_score_is_the_mean_of_the_highest_pixels():
+    maps = torch.arange(2000.0).view(1, 1, 40, 50)
+    assert top_mean(maps).tolist() == [(1999 + 1998 + 1997 + 1996) / 4]
+    assert top_mean(maps[..., :2, :5]).tolist() == [54.0]
+
+
+def test_the_decoder_is_no_larger_than_what_it_replaces(make_model):
+    def trained(name):
+        parts = make_model(preset(name).model).trained_parts()
+        return sum(weight.numel() for part in parts for weight in part.parameters())
+
+    assert trained("evolved") <= trained("scenario_a")
+    narrow = make_model(replace(preset("evolved").model, decoder_width=64))
+    assert sum(weight.numel() for weight in narrow.decoder.parameters()) < trained("evolved") / 4
