@@ -5,10 +5,10 @@ the coarsest first. Trained on sound images alone, the decoder learns what their
 given what is around them. With f_l(p) the features of layer l at a pixel, g_l(p) what came back and
 s_l the standard deviations of its channels over the training images,
 
-    e_l(p) = ‖f_l(p) − g_l(p)‖² / ‖s_l‖²        M(p) = Σ_l e_l(p) / mean(e_l):
+    e_l(p) = ‖f_l(p) − g_l(p)‖² / ‖s_l‖²        M(p) = Σ_l e_l(p):
 
-the share of the layer's variance that is left unexplained, and the map, its sum over the layers,
-each in units of its mean in training. No synthetic anomalies, no noise.
+the share of the layer's variance that is left unexplained, and the map, its sum over the layers. No
+synthetic anomalies, no noise.
 
 Sources: the squared error of features, Shi et al., DFR: Deep Feature Reconstruction, Neurocomputing
 424, 2021; the bottleneck in space and the rebuilding from coarse to fine, Deng and Li, Anomaly
@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TOP_SHARE = 0.002  # of the final map's pixels, the highest: their mean is the image's score
-MOMENTUM = 0.05  # of the errors' running means
 
 
 class Decoder(nn.Module):
@@ -40,7 +39,6 @@ class Decoder(nn.Module):
     def __init__(self, channels: Sequence[int], width: int):
         super().__init__()
         self.standards = nn.ModuleList(_Standard(count) for count in channels)
-        self.register_buffer("expected", torch.ones(len(channels)))
         self.mix = _convolution(sum(channels), width, kernel=1)
         self.squeeze = _convolution(width, width, stride=2)
         widths = [width, *(width >> step for step in range(len(channels)))]
@@ -56,10 +54,10 @@ class Decoder(nn.Module):
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """See the class."""
-        total = torch.zeros_like(layers[0][:, :1])
-        for error, expected in zip(self.errors(layers), self.expected.unbind(), strict=True):
+        total, *coarser = self.errors(layers)
+        for error in coarser:
             total = total + F.interpolate(
-                error / expected, size=total.shape[-2:], mode="bilinear", align_corners=False
+                error, size=total.shape[-2:], mode="bilinear", align_corners=False
             )
         return total
 
@@ -75,10 +73,7 @@ class Decoder(nn.Module):
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
         """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers."""
-        means = torch.stack([error.mean() for error in self.errors(layers)])
-        if self.training:
-            self.expected.lerp_(means.detach(), MOMENTUM)
-        return means.sum()
+        return torch.stack([error.mean() for error in self.errors(layers)]).sum()
 
     def rebuild(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """Standardised layers to what is left of them behind the bottleneck, likewise."""

@@ -28,6 +28,7 @@ README = Path(__file__).parent.parent / "README.md"
         ("scenario_b", "folded"),
         ("simplenet", "folded"),
         ("gap_cam", "folded"),
+        ("evolved", "folded"),
     ],
 )
 def test_any_number_of_images_gives_the_same_map_and_score(
