@@ -394,7 +394,8 @@ def _finish(
         measured = evaluate(prediction, dataset.test)
         reference = dataset.train
         if config.training.validation_fraction:
-            reference = _sound(divided(dataset.train, config.training, config.seed)[1])
+            _, held_out = divided(dataset.train, config.training, config.seed)
+            reference = held_out.sound()
             imitated = beside_defects(reference, config.seed)
             measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
         chosen = thresholds(predict(model, reference), reference)
@@ -453,10 +454,6 @@ def _finish(
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record
-
-
-def _sound(images: ImageSet) -> ImageSet:
-    return images.subset((images.labels == 0).nonzero()[:, 0].tolist())
 
 
 def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:

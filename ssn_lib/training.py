@@ -516,7 +516,7 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
                 "learning from labels needs both"
             )
     elif train.labels.any():
-        train = train.subset((train.labels == 0).nonzero()[:, 0].tolist())
+        train = train.sound()
     held = round(config.validation_fraction * len(train))
     if len(train) - held < 1:
         raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")

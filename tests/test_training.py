@@ -146,14 +146,11 @@ def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_
 
 def test_a_checkpoint_goes_on_wherever_its_images_have_moved(train, make_model, tmp_path):
     fitted(make_model(), train, replace(TINY, epochs=3), checkpoint=tmp_path / "c.pt")
-    moved = ImageSet(
-        tuple(
-            replace(sample, image=Path("/elsewhere", *sample.image.parts[-3:]))
-            for sample in train.samples
-        ),
-        train.image_size,
+    samples = (
+        replace(sample, image=Path("/elsewhere", *sample.image.parts[-3:]))
+        for sample in train.samples
     )
-    vars(moved).update(images=train.images, masks=train.masks)
+    moved = ImageSet.of(samples, train.images, train.masks)
     history, _ = fitted(make_model(), moved, replace(TINY, epochs=3), checkpoint=tmp_path / "c.pt")
     assert len(history.epochs) == 3
 

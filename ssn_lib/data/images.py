@@ -101,6 +101,10 @@ class ImageSet:
         vars(made).update(images=images, masks=masks)
         return made
 
+    def sound(self) -> ImageSet:
+        """The images without a defect, as a set of their own."""
+        return self.subset((self.labels == 0).nonzero()[:, 0].tolist())
+
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The samples at those positions, as a set of their own."""
         samples = tuple(self.samples[index] for index in indices)
