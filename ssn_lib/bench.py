@@ -34,7 +34,7 @@ from ssn_lib.noise import perlin_masks
 from ssn_lib.peers import PEERS
 from ssn_lib.training import fit
 
-PRESETS = ("baseline", "scenario_a", "scenario_b", "gap_cam")
+PRESETS = ("baseline", "scenario_a", "scenario_b", "gap_cam", "evolved")
 SIZES = ((256, 256), (384, 384), (640, 232))
 BATCHES = (1, 4, 16)
 TRAINED_ON = 32  # images: one step of the published batch

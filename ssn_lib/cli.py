@@ -10,7 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from ssn_lib.config import PRESETS
+from ssn_lib.config import PRESETS, preset
 from ssn_lib.data import DATASETS, load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.folding import FORMS
@@ -34,11 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     from ssn_lib import runs
 
+    chosen = preset(options.preset)
+    # Strips keep their shape.
+    own = None if "ksdd2" in (options.dataset, options.category) else chosen.image_size
     dataset = load_dataset(
         options.dataset,
         options.data_root,
         category=options.category,
-        image_size=tuple(options.image_size) if options.image_size else None,
+        image_size=tuple(options.image_size) if options.image_size else own,
     )
     weights = None if options.untrained else options.weights_dir
     config = runs.configure(
@@ -181,7 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--epochs", type=int)
     sub.add_argument("--seed", type=int, default=42)
     sub.add_argument(
-        "--image-size", type=int, nargs=2, metavar=("H", "W"), help="default: as published"
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="default: the preset's own, or as published",
     )
     sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
     sub.add_argument(

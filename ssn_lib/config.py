@@ -198,11 +198,17 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named system of the study."""
+    """A named system of the study.
+
+    Attributes:
+        image_size: height and width it is made for, with its own number of epochs and batch size;
+            None for the published size, at which a profile decides these.
+    """
 
     title: str
     model: ModelConfig
     training: TrainingConfig
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -324,7 +330,14 @@ PRESETS: dict[str, Preset] = {
     "evolved": Preset(
         "Evolved: feature reconstruction (ResNet18)",
         ModelConfig(upscale=1, score="reconstruction"),
-        TrainingConfig(epochs=100, batch_size=8, head_lr=4e-3, noise=NoiseConfig(source="none")),
+        TrainingConfig(
+            epochs=100,
+            batch_size=8,
+            head_lr=4e-3,
+            validation_fraction=0.1,
+            noise=NoiseConfig(source="none"),
+        ),
+        image_size=(448, 448),
     ),
     "gap_cam": Preset("GAP + CAM (labels)", ModelConfig(score="cam"), _supervised(0)),
     "cam_max": Preset(

@@ -84,6 +84,7 @@ class Efficiency:
         peak_gflop_s: what this device makes of a large float32 matrix product, measured in the same
             process; None in records of before it was measured.
         memory_missing: why `memory_mb` is None although it was to be measured.
+        image_size: height and width of the images: the preset's own, or the published one.
     """
 
     preset: str
@@ -99,6 +100,7 @@ class Efficiency:
     environment: dict[str, Any]
     peak_gflop_s: float | None = None
     memory_missing: str | None = None
+    image_size: tuple[int, int] = IMAGE_SIZE
 
     @property
     def name(self) -> str:
@@ -242,19 +244,23 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
     if device.type == "cpu":
         env.keep_freed_memory()  # as in a process that has trained, whether or not this one has
     models = [build(name, form) for name, form in kinds]
-    one = torch.randn(1, 3, *IMAGE_SIZE)
+    ones = [torch.randn(1, 3, *image_size(name)) for name, _ in kinds]
     memory_mb: list[list[float]] = [[] for _ in kinds]
     memory_missing: list[str | None] = [None] * len(kinds)
     allocated: list[float | None] = [None] * len(kinds)
     if device.type == "cuda":
         for index, model in enumerate(models):  # each alone on the device
-            reserved, allocated[index] = _cuda_memory(model.to(device), one)
+            reserved, allocated[index] = _cuda_memory(model.to(device), ones[index])
             memory_mb[index].append(reserved)
             model.cpu()
     models = [model.to(device) for model in models]
-    batch = torch.randn(THROUGHPUT_BATCH, 3, *IMAGE_SIZE)
-    latency_s = in_turns([partial(infer, model, one, device) for model in models], latencies)
-    batch_s = in_turns([partial(infer, model, batch, device) for model in models], batches)
+
+    def seconds(batch: int, repetitions: int) -> list[list[float]]:
+        batches = [image.expand(batch, -1, -1, -1).contiguous() for image in ones]
+        works = [partial(infer, *work, device) for work in zip(models, batches, strict=True)]
+        return in_turns(works, repetitions)
+
+    latency_s, batch_s = seconds(1, latencies), seconds(THROUGHPUT_BATCH, batches)
     if device.type == "cpu" and os.access(PEAK_RESET, os.W_OK):
         for _ in range(memories):
             for index, kind in enumerate(kinds):
@@ -269,7 +275,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
         # Within ONNX Runtime nothing can be counted; its arithmetic is the folded network's.
         counted = build(name, "folded").to(device) if form == "onnx" else models[index]
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            counted(one.to(device))
+            counted(ones[index].to(device))
         samples.append(
             _Sample(
                 sum(parameter.numel() for parameter in counted.parameters()),
@@ -302,7 +308,13 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
         environment=env.describe(env.device()),
         peak_gflop_s=sample.peak_gflop_s,
         memory_missing=sample.memory_missing,
+        image_size=image_size(name),
     )
+
+
+def image_size(name: str) -> tuple[int, int]:
+    """At which a preset or a peer is measured."""
+    return (None if name in PEERS else preset(name).image_size) or IMAGE_SIZE
 
 
 def build(name: str, form: str) -> nn.Module:
@@ -319,7 +331,7 @@ def build(name: str, form: str) -> nn.Module:
 def _onnx_file(name: str) -> Path:
     """A preset's folded network as a file that lasts as long as this process; exporting is slow."""
     path = Path(_folder().name) / f"{name}.onnx"
-    export(build(name, "folded"), path, IMAGE_SIZE, {})
+    export(build(name, "folded"), path, image_size(name), {})
     return path
 
 
@@ -405,7 +417,7 @@ def _memory_child(name: str, form: str, file: str | None = None) -> None:
     before = status_kib("VmRSS")
     model = Exported(Path(file)) if file else build(name, form)
     Path(PEAK_RESET).write_text("5")  # the peak counts from here on
-    image = torch.randn(1, 3, *IMAGE_SIZE)
+    image = torch.randn(1, 3, *image_size(name))
     for _ in range(2):
         infer(model, image, torch.device("cpu"))
     print((status_kib("VmHWM") - before) * 1024 / 1e6)
@@ -420,11 +432,12 @@ def status_kib(field: str) -> int:
 
 
 def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> Path:
-    """Where a measurement of those presets is kept: networks, machine and versions decide."""
+    """Where a measurement of those presets is kept: networks, images, machine, versions decide."""
     environment = env.describe(env.device())
     del environment["git_commit"]
     models = [name if name in PEERS else to_dict(preset(name).model) for name in presets]
-    key = [SCHEMA, *models, repetitions, environment]
+    sizes = [image_size(name) for name in presets]
+    key = [SCHEMA, *models, *sizes, repetitions, environment]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
     return folder / f"{stem}-{digest}.json"
 
@@ -441,6 +454,8 @@ def _read_comparison(path: Path) -> Comparison:
 
 def from_json(content: dict[str, Any]) -> Efficiency:
     """From what `asdict` makes of it."""
+    if "image_size" in content:  # not in measurements of before there were others
+        content["image_size"] = tuple(content["image_size"])
     for field in ("latency_ms", "throughput_img_s", "speedup", "memory_mb"):
         content[field] = Spread(**content[field]) if content[field] else None
     return Efficiency(**content)

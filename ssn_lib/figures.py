@@ -159,7 +159,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
         ha="right",
         va="top",
     )
-    axes.set(xlabel="latency of one 256×256 image, ms (log scale)", ylabel="I-AUROC, %")
+    axes.set(xlabel="latency of one image, ms (log scale)", ylabel="I-AUROC, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
     figure.suptitle(
         f"Efficiency against accuracy (bubble area: memory)\n{wrapped(caption, 130)}", fontsize=9
@@ -201,7 +201,7 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="arithmetic of one 256×256 image, GFLOP (log scale)",
+        xlabel="arithmetic of one image, GFLOP (log scale)",
         ylabel="latency, ms (log scale)",
     )
     for axis in (axes.xaxis, axes.yaxis):

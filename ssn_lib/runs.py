@@ -406,7 +406,9 @@ def _finish(
                 measured.add(cam.sigmoid_metrics(maps, dataset.test.masks))
         metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
         undefined = measured.undefined
-        write_text(folder / "scores.csv", _scores(prediction, dataset.test, dataset.root))
+        scores = _scores(prediction, dataset.test, dataset.root)
+        scores = scores.assign(on_defect=_on_defect(prediction, dataset.test))
+        write_text(folder / "scores.csv", scores.to_csv(index=False))
         if metrics["AP-loc"] is not None:
             curves = _pixel_curves(config, prediction, dataset.test)
             write_text(folder / "pixel_pr.csv", curves.to_csv(index=False))
@@ -414,7 +416,8 @@ def _finish(
         if config.training.supervision.fold is not None:
             fold = config.training.supervision.fold
             _, left = kept_and_left(dataset.train, fold, config.seed)
-            write_text(folder / "held_out.csv", _scores(predict(model, left), left, dataset.root))
+            scores = _scores(predict(model, left), left, dataset.root)
+            write_text(folder / "held_out.csv", scores.to_csv(index=False))
         if config.training.noise.source != "none":
             noise = _noise_by_channel(model, history.source, dataset, config.seed)
             write_text(folder / "noise.csv", noise.to_csv(index=False))
@@ -456,8 +459,8 @@ def _finish(
     return record
 
 
-def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:
-    """Both image scores of every image, as CSV."""
+def _scores(prediction: Prediction, images: ImageSet, root: Path) -> pd.DataFrame:
+    """Both image scores of every image."""
     return pd.DataFrame(
         {
             "image": [sample.image.relative_to(root).as_posix() for sample in images.samples],
@@ -466,7 +469,18 @@ def _scores(prediction: Prediction, images: ImageSet, root: Path) -> str:
             "score": prediction.score,
             "map_max": prediction.anomaly_map.amax((1, 2, 3)),
         }
-    ).to_csv(index=False)
+    )
+
+
+def _on_defect(prediction: Prediction, images: ImageSet) -> list[bool | None]:
+    """Whether the map's maximum lies on the defect (the pointing game, Zhang et al., IJCV 126,
+    2018); None where there is no mask."""
+    highest = prediction.anomaly_map.flatten(1).argmax(1)
+    hits = images.masks.flatten(1).gather(1, highest[:, None])[:, 0].tolist()
+    return [
+        bool(hit) if sample.label and sample.mask is not None else None
+        for hit, sample in zip(hits, images.samples, strict=True)
+    ]
 
 
 def _flips_metrics(model: SuperSimpleNet, test: ImageSet) -> Metrics:

@@ -51,6 +51,7 @@ class Profile:
         strips, strip_size: data set and size for Modifications 3 and 4, in KolektorSDD2's layout.
         epochs: None is the published number.
         batch_size: smaller than published where epochs are few: what counts is optimiser steps.
+        own_sizes: a preset that is made for a size of its own gets it, and its own epochs.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
         repetitions: timed passes of the efficiency measurement.
     """
@@ -62,30 +63,72 @@ class Profile:
     strip_size: tuple[int, int]
     epochs: int | None
     batch_size: int
+    own_sizes: bool
     seeds: tuple[int, ...]
     untrained_fallback: bool
     repetitions: int
+
+    def protocol(self, name: str) -> tuple[tuple[int, int], int, int]:
+        """A preset's image size (of strips it is `strip_size`), epochs and batch size."""
+        chosen = preset(name)
+        if self.own_sizes and chosen.image_size:
+            return chosen.image_size, chosen.training.epochs, chosen.training.batch_size
+        return self.image_size, self.epochs or chosen.training.epochs, self.batch_size
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
         if record.config.weights == "untrained" and not self.untrained_fallback:
             return False
         data, training = record.config.data, record.config.training
-        epochs = self.epochs or preset(record.config.preset).training.epochs
-        kinds = ((self.dataset, self.image_size), (self.strips, self.strip_size))
-        return (data.dataset, data.image_size) in kinds and (
+        image_size, *lengths = self.protocol(record.config.preset)
+        kinds = ((self.dataset, image_size), (self.strips, self.strip_size))
+        return (data.dataset, data.image_size) in kinds and [
             training.epochs,
             training.batch_size,
-        ) == (epochs, self.batch_size)
+        ] == lengths
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("demo", "demo", (128, 128), "demo", (160, 56), 2, 4, (42,), True, 6),
-        Profile("quick", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, 10, 8, (42,), False, 15),
         Profile(
-            "full", "mvtec_ad", (256, 256), "ksdd2", KSDD2_SIZE, None, 32, (42, 43, 44), False, 100
+            name="demo",
+            dataset="demo",
+            image_size=(128, 128),
+            strips="demo",
+            strip_size=(160, 56),
+            epochs=2,
+            batch_size=4,
+            own_sizes=False,
+            seeds=(42,),
+            untrained_fallback=True,
+            repetitions=6,
+        ),
+        Profile(
+            name="quick",
+            dataset="mvtec_ad",
+            image_size=(256, 256),
+            strips="ksdd2",
+            strip_size=KSDD2_SIZE,
+            epochs=10,
+            batch_size=8,
+            own_sizes=True,
+            seeds=(42,),
+            untrained_fallback=False,
+            repetitions=15,
+        ),
+        Profile(
+            name="full",
+            dataset="mvtec_ad",
+            image_size=(256, 256),
+            strips="ksdd2",
+            strip_size=KSDD2_SIZE,
+            epochs=None,
+            batch_size=32,
+            own_sizes=True,
+            seeds=(42, 43, 44),
+            untrained_fallback=False,
+            repetitions=100,
         ),
     )
 }
@@ -164,10 +207,14 @@ class Study:
         """Where this profile's figures and tables go; a report of other records has its own."""
         return Path(self.runs_dir) / ("report" if self.records_dir else self.profile_name)
 
-    def dataset(self, category: str) -> Dataset:
-        """The profile's data of that category: the strips for "ksdd2" or as `strips` says."""
+    def dataset(self, category: str, image_size: tuple[int, int] | None = None) -> Dataset:
+        """The profile's data of that category: the strips for "ksdd2" or as `strips` says.
+
+        Args:
+            image_size: of other images than strips; None for the profile's.
+        """
         profile = self.profile
-        name, size = profile.dataset, profile.image_size
+        name, size = profile.dataset, image_size or profile.image_size
         # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
         if category in (STRIPS, vars(self).get("strips")):
             name, size, category = profile.strips, profile.strip_size, STRIPS
@@ -366,7 +413,8 @@ class Study:
         kept = [(outcome, rows) for outcome, rows in self.files(outcomes, runs.MAPS) if len(rows)]
         if not kept:
             return None, []
-        data = kept[0][0].record.config.data
+        # The finest of the sizes: of each run's own only its maps are made.
+        data = max((o.record.config.data for o, _ in kept), key=lambda data: data.image_size)
         category = STRIPS if data.dataset == STRIPS else data.category
         dataset = grid.dataset(data.dataset, self._root(data.dataset), category, data.image_size)
         places = sorted(runs.read_maps(kept[0][1], data.image_size))
@@ -436,14 +484,15 @@ class Study:
             reason = f"left out by category = {self.category!r}"
             return Outcome(name, category, seed, None, reason, assignments)
         try:
-            dataset = self.dataset(category)
+            image_size, epochs, batch_size = self.profile.protocol(name)
+            dataset = self.dataset(category, image_size)
             weights = self.weights(preset(name).model.backbone)
             config = runs.configure(
                 name,
                 dataset,
                 seed=seed,
-                epochs=self.profile.epochs,
-                batch_size=self.profile.batch_size,
+                epochs=epochs,
+                batch_size=batch_size,
                 weights=weights,
                 assignments=assignments,
             )

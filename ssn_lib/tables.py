@@ -416,7 +416,8 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
     keys = {"baseline": "baseline_wrn50", "scenario_a": "scenario_a", "scenario_b": "scenario_b"}
     rows = []
     for cost in measurements:
-        theirs = slides[keys[cost.preset]] if cost.form == "plain" else None
+        known = cost.form == "plain" and cost.preset in keys
+        theirs = slides[keys[cost.preset]] if known else None
 
         def said(key: str, digits: int, theirs: dict[str, float] | None = theirs) -> str:
             return f"{theirs[key]:.{digits}f}" if theirs else EMPTY
@@ -425,12 +426,15 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
             {
                 "system": preset(cost.preset).title,
                 "form": cost.form,
+                "image, px": "×".join(map(str, cost.image_size)),
                 "parameters, M (slides)": said("parameters_M", 1),
                 "parameters, M": f"{cost.parameters / 1e6:.2f}",
                 "GFLOP an image": f"{cost.gflop:.1f}",
                 "latency, ms (slides, P100)": said("latency_ms", 2),
                 "latency, ms": _spread(cost.latency_ms, 1),
-                "× faster than plain": EMPTY if theirs else _spread(cost.speedup, 2),
+                "× faster than plain": (
+                    EMPTY if cost.form == "plain" else _spread(cost.speedup, 2)
+                ),
                 "images/s (slides, P100)": said("throughput_img_s", 1),
                 "images/s": _spread(cost.throughput_img_s, 1),
                 "memory, MB (slides, P100)": said("gpu_memory_mb", 1),
@@ -445,7 +449,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
         else "peak memory reserved by PyTorch, as the published code counts"
     )
     notes = [
-        f"Measured on {device}, float32, 256×256, PyTorch {measurements[0].environment['torch']}: "
+        f"Measured on {device}, float32, PyTorch {measurements[0].environment['torch']}: "
         "median [quartiles]; latency of one image and throughput in batches of 16, host to host.",
         "plain: the published operations one by one; folded: the same outputs by `fuse`, measured "
         "in turns with it.",
@@ -474,6 +478,7 @@ def bench_costs(made: Bench) -> Table:
             {
                 "network": title,
                 "form": FORM_TITLES.get(cost.form, cost.form),
+                "image, px": "×".join(map(str, cost.image_size)),
                 "parameters, M": f"{cost.parameters / 1e6:.2f}",
                 "GFLOP": f"{cost.gflop:.1f}",
                 "latency, ms": _spread(cost.latency_ms, 1),
@@ -487,8 +492,8 @@ def bench_costs(made: Bench) -> Table:
         "What inference costs, side by side",
         pd.DataFrame(rows),
         (
-            f"{_where(made.environment)}, float32, 256×256: median [quartiles]; all in turns in "
-            "one process. Of a peer, × faster than plain is against plain Scenario A.",
+            f"{_where(made.environment)}, float32: median [quartiles]; all in turns in one "
+            "process. Of a peer, × faster than plain is against plain Scenario A.",
             "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
             "ONNX Runtime's GFLOP are counted on the folded network.",
             *(f"{EMPTY} {reason}." for reason in made.missing),
