@@ -206,6 +206,30 @@ report.save("masks")
 report.save("masks_curve")
 
 # %% [markdown]
+# ## Evolved: the same backbone sees the thread
+#
+# No synthetic anomalies: a decoder of the weights that adaptor and heads had gives the backbone's
+# features back, and fails on what is new (notebook 06). Folding's gain is spent on resolution.
+
+# %%
+report.save("evolved")
+
+# %%
+report.save("evolved_defects")
+
+# %%
+report.save("evolved_scores")
+
+# %%
+report.save("evolved_panels")
+
+# %%
+report.save("evolved_ingredients")
+
+# %%
+report.save("evolved_search")
+
+# %% [markdown]
 # ## Every run
 #
 # The command that makes each record again.

@@ -39,9 +39,9 @@ class Panel:
 
     Attributes:
         title: of the configuration.
-        anomaly_map: (H, W) raw logits.
-        threshold: on the map, in logits.
-        score, score_threshold: of the image, in logits.
+        anomaly_map: (H, W), as the network gives it.
+        threshold: on the map.
+        score, score_threshold: of the image.
     """
 
     title: str
@@ -483,10 +483,52 @@ def panels(
         )
         for axes in row:
             axes.set(xticks=[], yticks=[])
-    titles = ("image", "ground truth", "predicted mask", "map (logits; line: threshold)")
+    titles = ("image", "ground truth", "predicted mask", "map (line: threshold)")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
     figure.suptitle(f"{heading}\n{wrapped(caption, 110)}", fontsize=9)
+    return figure
+
+
+def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+    """Every test image's score, sound ones and each kind of defect in rows of their own, one panel
+    a run; the dashed line is the run's own limit, which knows no test image.
+
+    Args:
+        scores: of each run, columns label, defect and score.
+    """
+    if not scores:
+        return empty("No scores: none of these runs was made, see the tables above.")
+    figure, grid = plt.subplots(
+        *(1, len(scores)),
+        figsize=(5.2 * len(scores), 4.0),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (outcome, table) in zip(grid[0], scores, strict=True):
+        kinds = [*sorted(table[table["label"] == 1]["defect"].unique()), "good"]
+        for row, kind in enumerate(kinds):
+            part = table[table["defect"] == kind]["score"]
+            # Spread evenly, not by chance, over the height of the row.
+            heights = row + 0.3 * np.linspace(-1, 1, len(part)) if len(part) > 1 else [row]
+            good = kind == "good"
+            axes.scatter(
+                part,
+                heights,
+                s=14,
+                color=PALETTE[0 if good else 1],
+                marker=MARKERS[0 if good else 1],
+                facecolors="none" if good else None,
+                linewidths=0.8,
+            )
+        limit = outcome.record.thresholds.score
+        axes.axvline(limit, color="black", ls="--", lw=1.2, label=f"limit {limit:.3g}")
+        axes.set(xlabel="image score", title=preset(outcome.preset).title)
+        axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+        axes.legend(fontsize=8, loc="lower right")
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(f"Scores by kind of defect\n{wrapped(caption, 110)}", fontsize=9)
     return figure
 
 

@@ -12,7 +12,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import bench, claims, figures, supervision_figures, supervision_tables, tables
+from ssn_lib import (
+    bench,
+    claims,
+    evolved_tables,
+    figures,
+    supervision_figures,
+    supervision_tables,
+    tables,
+)
 from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import both_forms, keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
@@ -37,13 +45,16 @@ SHOWN = (
     "operating_points",
     "methods",
     "masks",
+    "evolved",
+    "evolved_defects",
+    "evolved_ingredients",
     "efficiency",
     "bench_costs",
     "bench_timings",
     "all_runs",
 )
 # Figures that show the data sets' images: their licences keep these out of the repository.
-PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps")
+PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
 RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -62,6 +73,7 @@ class Report:
         self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
         folder = study.records_folder
         self.costs = kept(both_forms(tables.SWAP_PRESETS), folder)
+        self.evolved_costs = kept(both_forms(("evolved",)), folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
         self.bench = bench.read(folder)
 
@@ -142,10 +154,11 @@ class Report:
 
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
-        swap = self._of(*tables.SWAP_PRESETS)
-        if not self.costs:
+        runs = self._of(*tables.SWAP_PRESETS, "evolved")
+        costs = [*self.costs, *self.evolved_costs]
+        if not costs:
             return figures.empty("Costs not measured: `make bench`.")
-        return figures.bubble_chart(self.costs, swap, self.study.caption(swap))
+        return figures.bubble_chart(costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
@@ -272,6 +285,37 @@ class Report:
         return supervision_figures.masks_curve(
             self._mixed, self._strips, self._numbers, self.study.caption(self._mixed)
         )
+
+    # --- evolved ------------------------------------------------------------------------------
+
+    def evolved(self) -> Table:
+        """Feature reconstruction against Scenario A."""
+        return evolved_tables.against_scenario_a(self._of(*evolved_tables.SYSTEMS))
+
+    def evolved_defects(self) -> Table:
+        """Which defects of screw are found."""
+        scores = self._files(self._of(*evolved_tables.SYSTEMS), "scores.csv")
+        return evolved_tables.by_defect(scores, evolved_tables.SCREW)
+
+    def evolved_scores(self) -> Figure:
+        """The scores behind it."""
+        runs = self._of(*evolved_tables.SYSTEMS)
+        first = self.study.first_seeds(runs, evolved_tables.SCREW)
+        scores = self._files(first, "scores.csv")
+        return figures.scores_by_defect(scores, self.study.caption(first))
+
+    def evolved_panels(self) -> Figure:
+        """Maps on screw, beside Scenario A's."""
+        runs = self._of(*evolved_tables.SYSTEMS)
+        return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
+
+    def evolved_ingredients(self) -> Table:
+        """The recipe without one ingredient at a time."""
+        return evolved_tables.ingredients(self.records)
+
+    def evolved_search(self) -> Table:
+        """Everything that was tried."""
+        return evolved_tables.log(self.records)
 
     # --- what these are made of ---------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
@@ -303,6 +303,10 @@ class Study:
                 records.append(record)
         return records, refused
 
+    def committed(self) -> list[Record]:
+        """The project's own records, which come with the repository; none elsewhere."""
+        return replace(self, records_dir=REPOSITORY / "results").records()[0]
+
     @property
     def records_folder(self) -> Path:
         """Where the records are that tables and figures are made of."""
@@ -549,6 +553,7 @@ def study(
     here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    notebooks.sort(key=lambda path: path.stem == REPORT)  # it reads what the others make
     numbers = [path.name[:2] for path in notebooks]
     for number in only:
         if number not in numbers:

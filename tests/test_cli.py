@@ -8,8 +8,9 @@ import pytest
 import torch
 import torchvision
 
-from ssn_lib import kernel, study
+from ssn_lib import cli, kernel, study
 from ssn_lib.cli import main
+from ssn_lib.errors import InputError
 
 COMMON = ["--epochs", "1", "--image-size", "32", "32", "--set", "training.batch_size=4"]
 
@@ -53,6 +54,23 @@ def test_a_wrong_root(arguments, tmp_path, capsys):
     assert "no such folder" in refused(arguments(root=tmp_path / "nowhere"), capsys)
     (tmp_path / "empty").mkdir()
     assert "holds no MVTec AD category" in refused(arguments(root=tmp_path / "empty"), capsys)
+
+
+@pytest.mark.parametrize(
+    ("preset", "dataset", "size"),
+    [("evolved", "mvtec_ad", (448, 448)), ("evolved", "ksdd2", None), ("gap_cam", "folder", None)],
+)
+def test_images_have_the_presets_size_and_strips_their_own(preset, dataset, size, monkeypatch):
+    asked = []
+
+    def load(*_, image_size, **__):
+        asked.append(image_size)
+        raise InputError("enough")
+
+    monkeypatch.setattr(cli, "load_dataset", load)
+    for given in ([], ["--image-size", "64", "96"]):
+        assert cli.main(["run", preset, "--dataset", dataset, *given]) == 2
+    assert asked == [size, (64, 96)]
 
 
 def test_a_misspelt_category(arguments, capsys):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from ssn_lib import efficiency
+from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import Spread, both_forms
 from ssn_lib.errors import InputError
 
@@ -45,6 +47,17 @@ def test_measured_once_and_kept(small, tmp_path, monkeypatch):
         efficiency.measure_all(both_forms(["scenario_a", "scenario_b"]), tmp_path, repetitions=1)
         == first
     )
+
+
+def test_a_preset_of_its_own_size_is_measured_at_it(small, tmp_path, monkeypatch):
+    own = replace(PRESETS["evolved"], image_size=(64, 64))
+    monkeypatch.setitem(PRESETS, "evolved", own)
+    at_64 = efficiency.measure_all([("evolved", "folded"), ("evolved", "plain")], tmp_path)
+    assert {cost.image_size for cost in at_64} == {(64, 64)}
+    monkeypatch.setitem(PRESETS, "evolved", replace(own, image_size=None))
+    at_32 = efficiency.measure_all([("evolved", "folded"), ("evolved", "plain")], tmp_path)
+    assert {cost.image_size for cost in at_32} == {(32, 32)}
+    assert at_32[0].gflop < at_64[0].gflop / 3
 
 
 def test_the_most_repeated_measurement_is_committed(small, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from ssn_lib import figures, tables
 from ssn_lib.efficiency import Efficiency, Spread
+from ssn_lib.inference import Thresholds
 from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome
 
@@ -63,3 +64,21 @@ def test_the_roofline_says_how_far_above_the_floor_each_network_is():
     assert sum(label.endswith(": 2.0 × floor") for label in labels) == 2  # 20 of 10 ms
     (without,) = figures.roofline([old]).axes
     assert not without.lines
+
+
+def test_scores_by_defect_have_a_row_for_each_kind_and_one_for_sound_images(record):
+    frame = pd.DataFrame(
+        {
+            "label": [0, 1, 1, 0, 1],
+            "defect": ["good", "thread_top", "cut", "good", "cut"],
+            "score": [0.1, 0.5, 0.7, 0.2, 0.9],
+        }
+    )
+    one = replace(record(), thresholds=Thresholds(map=1.0, score=0.3))
+    (axes,) = figures.scores_by_defect([(Outcome.of(one), frame)], "caption").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cut", "thread top", "good"]
+    drawn = [part.get_offsets()[:, 0].tolist() for part in axes.collections]
+    assert drawn == [[0.7, 0.9], [0.5], [0.1, 0.2]]
+    assert lines(axes)["limit 0.3"][0] == [0.3, 0.3]
+    (text,) = figures.scores_by_defect([], "caption").axes[0].texts
+    assert "No scores" in text.get_text()

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 
 from ssn_lib import evaluate, predict, runs, training
 from ssn_lib.config import RunConfig, from_dict
-from ssn_lib.data import list_images
+from ssn_lib.data import ImageSet, list_images
 from ssn_lib.errors import InputError
+from ssn_lib.model import Prediction
 
 METRICS = {"I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det"}
 
@@ -68,7 +69,24 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
         str(sample.image.relative_to(dataset.root)) for sample in dataset.test.samples
     ]
     assert scores["label"].tolist() == [0, 0, 1, 1, 1, 1]
+    assert scores["on_defect"].isna().tolist() == [True, True, False, False, False, False]
     assert len(pd.read_csv(folder / "history.csv")) == 1
+
+
+def test_the_highest_pixel_lies_on_the_defect_or_does_not(dataset):
+    defective = dataset.test.subset([2, 3])
+    maps = torch.zeros(2, 1, 32, 32)
+    for image, inside in ((0, True), (1, False)):
+        place = (defective.masks[image, 0] == int(inside)).nonzero()[0]
+        maps[image, 0][tuple(place)] = 1
+    prediction = Prediction(maps, torch.zeros(2))
+    assert runs._on_defect(prediction, defective) == [True, False]
+    without = ImageSet.of(
+        (replace(sample, mask=None) for sample in defective.samples),
+        defective.images,
+        defective.masks,
+    )
+    assert runs._on_defect(prediction, without) == [None, None]
 
 
 def test_the_noise_by_channel_is_that_of_the_source(finished):

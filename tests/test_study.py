@@ -132,6 +132,35 @@ def test_a_profile_knows_its_own_records(record):
     assert PROFILES["full"].made(record(epochs=300, batch=32))
 
 
+def test_a_preset_of_its_own_size_keeps_its_own_length(record):
+    quick, own = PROFILES["quick"], PRESETS["evolved"]
+    protocol = (own.image_size, own.training.epochs, own.training.batch_size)
+    assert quick.protocol("evolved") == PROFILES["full"].protocol("evolved") == protocol
+    assert quick.protocol("scenario_a") == (quick.image_size, quick.epochs, quick.batch_size)
+    demo = PROFILES["demo"]  # minutes, whatever is asked for
+    assert demo.protocol("evolved") == (demo.image_size, demo.epochs, demo.batch_size)
+    one = record("evolved", epochs=protocol[1], batch=protocol[2])
+    assert not quick.made(one)  # at the published size
+    data = replace(one.config.data, image_size=own.image_size)
+    assert quick.made(replace(one, config=replace(one.config, data=data)))
+
+
+def test_panels_show_systems_of_different_sizes_side_by_side(small, monkeypatch):
+    monkeypatch.setitem(study.PROFILES, "demo", replace(small.profile, own_sizes=True))
+    own = replace(PRESETS["scenario_a"], image_size=(64, 64))
+    own = replace(own, training=replace(own.training, epochs=1, batch_size=4))
+    monkeypatch.setitem(PRESETS, "scenario_a", own)
+    outcomes = small.run_all(["simplenet", "scenario_a"], ["widget"])
+    assert [o.record.config.data.image_size for o in outcomes] == [(32, 32), (64, 64)]
+    shown = [axes.images[0] for axes in small.panels(outcomes, "widget").axes if axes.images]
+    assert {image.get_array().shape[:2] for image in shown} == {(64, 64)}
+
+
+def test_the_projects_own_records_come_with_the_repository(tmp_path):
+    records = Study("quick", runs_dir=tmp_path).committed()
+    assert {"scenario_a", "simplenet"} <= {record.config.preset for record in records}
+
+
 def test_every_preset_of_a_table_exists():
     named = {*tables.SWAP_PRESETS, *tables.ABLATION_PRESETS, *tables.NOISE_PRESETS}
     assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()

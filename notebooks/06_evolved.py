@@ -1,0 +1,111 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Evolved: can a ResNet18 see the thread?
+#
+# **Question.** The slides end with a ResNet18 that is fast but blind on fine textures: on screw its
+# I-AUROC is 51.1. Other methods reach 94 and more with the same backbone, so it is not the eyes.
+# Which training, at no more weights than Scenario A and no more latency than its published form at
+# 256×256, sees the thread?
+#
+# **Why Scenario A is blind.** Its heads learn to tell features from the same features with noise.
+# As published that noise is too small to be seen (notebook 01: the loss stays at that of answering
+# 0 everywhere). Larger, it is seen at once, and still says little: on a screw, sound features
+# differ more from one place to the next than a scratch differs from the thread that it crosses. So
+# a detector must know what is to be expected *at that place*, and only sound images can teach that.
+
+# %% tags=["parameters"]
+profile = "demo"
+data_root = None
+weights_dir = None
+runs_dir = "runs"
+category = None
+seeds = None
+
+# %%
+from ssn_lib import evolved_tables, figures, tables
+from ssn_lib.study import Study
+
+study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## The recipe
+#
+# Adaptor and heads give their place, and their weights, to a decoder. Layers 2 and 3, $f_2$ and
+# $f_3$, are squeezed through a bottleneck on half of layer 3's grid and rebuilt from it, $g_l$. It
+# is trained on sound images alone, without noise or synthetic anomalies, to
+# $$\min \sum_l \overline{e_l}, \qquad
+#   e_l(p) = \frac{\lVert f_l(p) - g_l(p) \rVert^2}{\lVert s_l \rVert^2},$$
+# with $s_l$ the standard deviations of the layer's channels: $e_l$ is the share of the layer's
+# variance that stays unexplained. The map is $M(p) = \sum_l e_l(p)$, resized and blurred as in SSN,
+# and the score is the mean of its highest 0.2 % of pixels. What was never seen cannot be rebuilt.
+# The squared error is of Shi et al. (DFR, 2021), the bottleneck of Deng and Li (Reverse
+# Distillation, CVPR 2022), who use the cosine and a decoder as large as a ResNet.
+#
+# What folding saves (notebook 01) is spent on resolution: images of 448×448. A tenth of the sound
+# training images is held out. It gives the thresholds, and defects drawn into it (`imitated` in the
+# tables) are what recipes were chosen by, not the test images.
+
+# %%
+both = study.run_all(evolved_tables.SYSTEMS, evolved_tables.CATEGORIES)
+study.save("evolved", evolved_tables.against_scenario_a(both))
+
+# %% [markdown]
+# ## Cost
+
+# %%
+costs = study.efficiency(evolved_tables.SYSTEMS)
+study.save("evolved_efficiency", tables.efficiency(costs))
+
+# %%
+study.save("evolved_tradeoff", figures.bubble_chart(costs, both, study.caption(both)))
+
+# %% [markdown]
+# ## What it sees, and what it does not
+
+# %%
+scores = study.files(both, "scores.csv")
+study.save("evolved_defects", evolved_tables.by_defect(scores, "screw"))
+
+# %%
+shown = study.first_seeds(both, "screw")
+study.save(
+    "evolved_scores",
+    figures.scores_by_defect(study.files(shown, "scores.csv"), study.caption(shown)),
+)
+
+# %%
+study.save("evolved_panels", study.panels(both, "screw"))
+
+# %% [markdown]
+# ## Which ingredient does what
+#
+# From the project's records; `python -m ssn_lib run evolved` with the change makes each again.
+
+# %%
+records = study.committed()
+study.save("evolved_ingredients", evolved_tables.ingredients(records))
+
+# %% [markdown]
+# ## The search
+#
+# Everything that was tried, in order, with what did not work. Test images were measured for every
+# trial, so the choice is guarded otherwise: a change was kept if it also ranked imitated defects
+# and bottle better, and the final recipe was run once a seed with nothing changed.
+
+# %%
+study.save("evolved_search", evolved_tables.log(records))
+
+# %%
+study.finish("06_evolved")

@@ -1,0 +1,54 @@
+"""The log of the search names what there is, and leaves no record of it out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ssn_lib import search
+from ssn_lib.config import PRESETS, RunConfig, override
+from ssn_lib.runs import Outcome, read_record
+from ssn_lib.search import Made
+from ssn_lib.study import REPOSITORY
+
+ALL = [trial.made for trial in search.TRIALS if trial.made] + [m for _, m in search.INGREDIENTS]
+
+
+@pytest.mark.parametrize("made", set(ALL), ids=str)
+def test_what_it_names_can_be_made(made):
+    chosen = PRESETS[made.preset]
+    config = RunConfig(made.preset, None, chosen.model, chosen.training)
+    override(config, made.changed)
+
+
+def test_a_trial_has_records_or_the_figures_of_a_sketch():
+    assert all(trial.idea and trial.lesson for trial in search.TRIALS)
+    assert all((trial.made is None) == bool(trial.sketch) for trial in search.TRIALS)
+    assert len({trial.idea for trial in search.TRIALS}) == len(search.TRIALS) >= 10
+
+
+def test_records_are_told_apart_by_size_epochs_and_changes(record):
+    def made(size=(256, 256), **told):
+        one = record(batch=8, **told)
+        data = replace(one.config.data, image_size=size)
+        return replace(one, config=replace(one.config, data=data))
+
+    plain, large, other = made(), made(size=(448, 448)), made(changes=("model.layers=2",))
+    longer, second, strips = made(epochs=20), made(seed=43), record(category="strips", batch=8)
+    published_batch = record(batch=32)
+    everything = [plain, large, other, longer, second, strips, published_batch]
+    assert Made("scenario_a", 10).records(everything, "bottle") == [plain, second]
+    assert Made("scenario_a", 20).records(everything, "bottle") == [longer]
+    assert Made("scenario_a").records(everything, "bottle") == []  # 300 epochs
+    assert Made("scenario_a", 10, (448, 448)).records(everything, "bottle") == [large]
+    changed = Made("scenario_a", 10, changed=("model.layers=2",))
+    assert changed.records(everything, "bottle") == [other]
+    assert Made("scenario_a", 10).records(everything, "screw") == []
+
+
+def test_no_record_of_the_search_is_left_out():
+    for folder in REPOSITORY.glob("results/evolved-mvtec_ad-*"):
+        one = read_record(folder)
+        category = Outcome.of(one).category
+        assert any(made.records([one], category) for made in ALL), folder.name
