@@ -21,9 +21,10 @@
 #
 # **Why Scenario A is blind.** Its heads learn to tell features from the same features with noise.
 # As published that noise is too small to be seen (notebook 01: the loss stays at that of answering
-# 0 everywhere). Larger, it is seen at once, and still says little: on a screw, sound features
-# differ more from one place to the next than a scratch differs from the thread that it crosses. So
-# a detector must know what is to be expected *at that place*, and only sound images can teach that.
+# 0 everywhere). Larger, it is seen at once on a bottle, and hardly helps on a screw (the search,
+# below). Our reading: a thread's sound features differ so much from one place to the next that
+# being far from the average says little, and noise teaches no more than that. A detector must know
+# what is to be expected *at this place*, and only sound images can teach it.
 
 # %% tags=["parameters"]
 profile = "demo"
