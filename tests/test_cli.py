@@ -136,14 +136,14 @@ def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
 def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root, capsys):
     category = own_root / "mvtec_ad" / "widget"
     category.rename(category.with_name("bottle"))
-    given = arguments("scenario_q", root=own_root, category="bottle")
+    given = arguments("scenario_a", "--set", "no.such=1", root=own_root, category="bottle")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(given) == 2
     warning, error = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: ")
     assert "official bottle has 209 and 83" in warning
-    assert "scenario_q" in error
+    assert "no.such" in error
 
 
 def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
