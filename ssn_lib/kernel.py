@@ -23,7 +23,7 @@ from ssn_lib.study import REPOSITORY
 
 METADATA = "kernel-metadata.json"
 TEMPLATE = "notebooks/kaggle_session.py"
-EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "LICENSE")
+EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "results/*/record.json", "LICENSE")
 MAX_BYTES = 900_000  # Kaggle takes a source of 1 MB
 OWNER_UNSET = "INSERT_OWNER_HERE"
 # As of Kaggle's CLI; a name beside them is a misspelling, which it would pass over.

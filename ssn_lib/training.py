@@ -523,7 +523,7 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
     if held == 0 and config.validation_fraction > 0:
         raise InputError(
             f"training.validation_fraction={config.validation_fraction} holds out none of "
-            f"{len(train)} training images"
+            f"{len(train)} training images; raise it, or set it to 0 to hold out none"
         )
     order = torch.randperm(len(train), generator=env.generator("cpu", seed, _SPLIT)).tolist()
     return train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
