@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ssn_lib import evolved_tables, search
+from ssn_lib.inference import Thresholds
 from ssn_lib.runs import Outcome
 from ssn_lib.tables import EMPTY
 
@@ -58,17 +59,23 @@ def scores(on_defect=None):
 
 
 def test_every_kind_of_defect_is_ranked_against_the_sound_images(record, evolved):
+    def run(made, frame):
+        return Outcome.of(replace(made, thresholds=Thresholds(score=1.8, map=9.0))), frame
+
     runs = [
-        (Outcome.of(evolved()), scores([None, None, True, False, True])),
-        (Outcome.of(record(category="screw")), scores()),  # an older record
-        (Outcome.of(evolved(category="bottle")), scores()),
+        run(evolved(), scores([None, None, True, False, True])),
+        run(record(category="screw"), scores()),  # an older record
+        run(evolved(category="bottle"), scores()),
     ]
-    bent, cut = evolved_tables.by_defect(runs, "screw").frame.to_dict("records")
-    assert (bent["defect"], bent["images"], cut["images"]) == ("bent", "2", "1")
+    bent, cut, good = evolved_tables.by_defect(runs, "screw").frame.to_dict("records")
+    assert [row["images"] for row in (bent, cut, good)] == ["bent", "cut", "good"]
+    assert [row["number"] for row in (bent, cut, good)] == ["2", "1", "2"]
     assert (bent["evolved: I-AUROC"], cut["evolved: I-AUROC"]) == ("75.0", "100.0")
-    assert bent["evolved: highest on the defect"] == "50.0"
+    assert (bent["evolved: over the limit"], good["evolved: over the limit"]) == ("50.0", "50.0")
+    assert bent["evolved: peak on the defect"] == "50.0"
+    assert (good["evolved: I-AUROC"], good["evolved: peak on the defect"]) == (EMPTY, EMPTY)
     assert bent["scenario_a: I-AUROC"] == "75.0"
-    assert bent["scenario_a: highest on the defect"] == EMPTY
+    assert bent["scenario_a: peak on the defect"] == EMPTY
     nothing = evolved_tables.by_defect([], "screw")
     assert "No scores of screw" in nothing.to_markdown()
 
