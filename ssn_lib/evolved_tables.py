@@ -38,7 +38,9 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
         for name in SYSTEMS:
             row = {"category": category, "system": f"here, {preset(name).title}"}
             row |= {metric: measured(outcomes, name, category, metric) for metric in SHOWN}
-            row["imitated I-AUROC"] = measured(outcomes, name, category, "imitated-I-AUROC")
+            row["imitated I-AUROC"] = EMPTY
+            if preset(name).training.validation_fraction:
+                row["imitated I-AUROC"] = measured(outcomes, name, category, "imitated-I-AUROC")
             rows.append(row)
     return Table(
         "Evolved against Scenario A: percent",
@@ -125,7 +127,8 @@ def ingredients(records: Sequence[Record]) -> Table:
             found = made.records(records, category)
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
                 row[f"{category}: {metric}"] = _of(found, metric)
-        rows.append(row | {"training, min": _minutes(made.records(records, SCREW))})
+        row["training, min"] = _minutes(made.records(records, SCREW))
+        rows.append(row | {"command": f"`{made.command}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
         pd.DataFrame(rows),

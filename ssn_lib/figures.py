@@ -523,10 +523,11 @@ def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: st
                 linewidths=0.8,
             )
         limit = outcome.record.thresholds.score
-        axes.axvline(limit, color="black", ls="--", lw=1.2, label=f"limit {limit:.3g}")
-        axes.set(xlabel="image score", title=preset(outcome.preset).title)
+        axes.axvline(limit, color="black", ls="--", lw=1.2)
+        title = f"{preset(outcome.preset).title}\ndashed: its limit, {limit:.3g}"
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("image score")
         axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
-        axes.legend(fontsize=8, loc="lower right")
         axes.grid(alpha=0.3, axis="x")
     figure.suptitle(f"Scores by kind of defect\n{wrapped(caption, 110)}", fontsize=9)
     return figure

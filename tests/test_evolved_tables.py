@@ -41,6 +41,8 @@ def test_published_figures_stand_in_rows_of_their_own(record, evolved):
     assert shown["published, PatchCore ResNet18"] == "94.3"
     assert shown["slides, Scenario A"] == "51.1"
     assert shown["here, SSN Scenario A (ResNet18)"] == "12.3"
+    imitated = dict(zip(table.frame["system"], table.frame["imitated I-AUROC"], strict=True))
+    assert imitated["here, SSN Scenario A (ResNet18)"] == EMPTY
     assert shown["here, Evolved: feature reconstruction (ResNet18)"] == "92.0 ± 1.4 (n=2)"
     said = "\n".join(table.notes)
     assert "448×448 px, 100 epochs" in said  # each system's own protocol

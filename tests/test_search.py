@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import search
+from ssn_lib import cli, search
 from ssn_lib.config import PRESETS, RunConfig, override
 from ssn_lib.runs import Outcome, read_record
 from ssn_lib.search import Made
@@ -20,6 +20,20 @@ def test_what_it_names_can_be_made(made):
     chosen = PRESETS[made.preset]
     config = RunConfig(made.preset, None, chosen.model, chosen.training)
     override(config, made.changed)
+
+
+def test_its_command_makes_a_record_that_it_names(record):
+    """As far as the command line is read: the configuration is the one that is looked for."""
+    for made in {*ALL}:
+        words = made.command.split()
+        told = cli._parser().parse_args(words[words.index("ssn_lib") + 1 :])
+        chosen = PRESETS[told.preset]
+        epochs = told.epochs or chosen.training.epochs
+        one = record(told.preset, told.category, told.seed, epochs, 8, tuple(told.set))
+        size = tuple(told.image_size or ()) or chosen.image_size or (256, 256)
+        data = replace(one.config.data, image_size=size)
+        one = replace(one, config=replace(one.config, data=data))
+        assert made.records([one], "screw") == [one]
 
 
 def test_a_trial_has_records_or_the_figures_of_a_sketch():
