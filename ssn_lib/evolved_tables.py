@@ -12,7 +12,17 @@ from ssn_lib import search
 from ssn_lib.config import preset
 from ssn_lib.metrics import image_metrics
 from ssn_lib.runs import Outcome, Record
-from ssn_lib.tables import EMPTY, Table, describe, measured, notes, published, run_command
+from ssn_lib.tables import (
+    EMPTY,
+    Table,
+    command_of,
+    describe,
+    measured,
+    notes,
+    of_seeds,
+    published,
+    run_command,
+)
 
 SYSTEMS = ("scenario_a", "evolved")
 CATEGORIES = ("screw", "bottle", "carpet")
@@ -111,11 +121,7 @@ def _hits(table: pd.DataFrame, kind: str) -> float:
 
 
 def _mean(values: Sequence[float]) -> str:
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return EMPTY
-    text = f"{np.mean(known):.1f}"
-    return text if len(known) == 1 else f"{text} ± {np.std(known, ddof=1):.1f} (n={len(known)})"
+    return of_seeds([value for value in values if not np.isnan(value)])
 
 
 def ingredients(records: Sequence[Record]) -> Table:
@@ -128,7 +134,7 @@ def ingredients(records: Sequence[Record]) -> Table:
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
                 row[f"{category}: {metric}"] = _of(found, metric)
         row["training, min"] = _minutes(made.records(records, SCREW))
-        rows.append(row | {"command": f"`{made.command}`"})
+        rows.append(row | {"command": f"`{command_of(made.config(SCREW))}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
         pd.DataFrame(rows),
@@ -165,7 +171,7 @@ _EMPTY_CELLS = f"{EMPTY}: no such record, or the run left no such metric."
 
 def _of(records: Sequence[Record], metric: str) -> str:
     values = [record.metrics.get(metric) for record in records]
-    return _mean([value for value in values if value is not None])
+    return of_seeds([value for value in values if value is not None])
 
 
 def _minutes(records: Sequence[Record]) -> str:

@@ -9,10 +9,12 @@ rank imitated defects and bottle better as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ssn_lib.config import preset
-from ssn_lib.runs import Outcome, Record
+from ssn_lib.config import DataConfig, RunConfig, override, preset
+from ssn_lib.runs import Record
+
+BATCH_SIZE = 8  # of every trial
 
 
 @dataclass(frozen=True)
@@ -28,36 +30,23 @@ class Made:
     image_size: tuple[int, int] | None = None
     changed: tuple[str, ...] = ()
 
-    @property
-    def command(self) -> str:
-        """What makes one on screw."""
-        length = f" --epochs {self.epochs}" if self.epochs else ""
-        size = " --image-size {} {}".format(*self.image_size) if self.image_size else ""
-        settings = ("training.batch_size=8",) if preset(self.preset).image_size is None else ()
-        return (
-            f"python -m ssn_lib run {self.preset} --dataset mvtec_ad --category screw{length}{size}"
-            + "".join(f" --set {setting}" for setting in (*settings, *self.changed))
-        )
+    def config(self, category: str) -> RunConfig:
+        """The run that makes one on MVTec AD, but for its seed and the files' fingerprint."""
+        chosen = preset(self.preset)
+        epochs = self.epochs or chosen.training.epochs
+        training = replace(chosen.training, epochs=epochs, batch_size=BATCH_SIZE)
+        data = DataConfig("mvtec_ad", category)
+        data = replace(data, image_size=self.image_size or chosen.image_size or data.image_size)
+        return override(RunConfig(self.preset, data, chosen.model, training), self.changed)
 
     def records(self, records: Sequence[Record], category: str) -> list[Record]:
         """Those of the category, one for each seed."""
-        chosen = preset(self.preset)
-        wanted = (
-            *(self.preset, category, self.changed),
-            self.image_size or chosen.image_size or (256, 256),
-            self.epochs or chosen.training.epochs,
-        )
+        wanted = self.config(category)
         found = {}
         for record in records:
-            config = record.config
-            known = (
-                *(config.preset, config.data.category, Outcome.of(record).changes),
-                config.data.image_size,
-                config.training.epochs,
-            )
-            real = config.data.dataset == "mvtec_ad" and config.training.batch_size == 8
-            if known == wanted and real:
-                found[config.seed] = record
+            data = replace(record.config.data, fingerprint=wanted.data.fingerprint)
+            if replace(record.config, data=data, seed=wanted.seed) == wanted:
+                found[record.config.seed] = record
         return list(found.values())
 
 

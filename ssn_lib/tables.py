@@ -611,10 +611,8 @@ def all_runs(records: Sequence[Record]) -> Table:
     rows = []
     for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
         config, data = record.config, record.config.data
-        command = run_command(config, config.preset, data.category)
-        command += "".join(f" --set {setting}" for setting in changes(config))
         images = f"rendered {data.category}" if data.dataset == "demo" else data.category
-        row = {"run": f"`{command}`", "images": images}
+        row = {"run": f"`{command_of(config)}`", "images": images}
         row |= {
             name: _percent(record.metrics.get(name))
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
@@ -630,6 +628,12 @@ def all_runs(records: Sequence[Record]) -> Table:
     )
 
 
+def command_of(config: RunConfig) -> str:
+    """The command that makes a run of that configuration, without the data's root."""
+    settings = "".join(f" --set {setting}" for setting in changes(config))
+    return run_command(config, config.preset, config.data.category) + settings
+
+
 def run_command(like: RunConfig | None, name: str, category: str) -> str:
     """The command for a run of that preset and category, as long as a run that there is."""
     dataset = "mvtec_ad" if like is None else like.data.dataset
@@ -639,7 +643,8 @@ def run_command(like: RunConfig | None, name: str, category: str) -> str:
     if like is not None:
         command += f" --epochs {like.training.epochs} --seed {like.seed}"
         command += f" --set training.batch_size={like.training.batch_size}"
-        if like.data.image_size not in (PUBLISHED_SIZE, KSDD2_SIZE):
+        usual = preset(like.preset).image_size or PUBLISHED_SIZE
+        if like.data.image_size not in (usual, KSDD2_SIZE):
             command += " --image-size {} {}".format(*like.data.image_size)
         if like.weights == "untrained":
             command += " --untrained"
@@ -665,10 +670,15 @@ def measured(
     diverged = sum(record.status == "diverged" for record in records)
     if not known:
         return "diverged" if diverged == len(records) else "undefined"
-    text = f"{known[0]:.1f}"
-    if len(known) > 1:
-        text = f"{np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} (n={len(known)})"
-    return text + (f", {diverged} of {len(records)} diverged" if diverged else "")
+    return of_seeds(known) + (f", {diverged} of {len(records)} diverged" if diverged else "")
+
+
+def of_seeds(values: Sequence[float]) -> str:
+    """One value, or mean ± standard deviation of several; empty where there is none."""
+    if not values:
+        return EMPTY
+    text = f"{np.mean(values):.1f}"
+    return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.1f} (n={len(values)})"
 
 
 def values(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import cli, search
+from ssn_lib import cli, search, tables
 from ssn_lib.config import PRESETS, RunConfig, override
 from ssn_lib.runs import Outcome, read_record
 from ssn_lib.search import Made
@@ -25,7 +25,7 @@ def test_what_it_names_can_be_made(made):
 def test_its_command_makes_a_record_that_it_names(record):
     """As far as the command line is read: the configuration is the one that is looked for."""
     for made in {*ALL}:
-        words = made.command.split()
+        words = tables.command_of(made.config("screw")).split()
         told = cli._parser().parse_args(words[words.index("ssn_lib") + 1 :])
         chosen = PRESETS[told.preset]
         epochs = told.epochs or chosen.training.epochs
