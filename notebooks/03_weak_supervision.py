@@ -138,6 +138,9 @@ study.save(
 
 # %% [markdown]
 # ## Methods side by side
+#
+# Also those that learn from the sound images only, `evolved` (notebook 06) among them: what labels
+# of defective images are worth.
 
 # %%
 study.save("methods", supervision_tables.comparison(runs, study.strips))
