@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.config import PRESETS, preset
-from ssn_lib.data import DATASETS, load_dataset
+from ssn_lib.data import DATASETS, load_dataset, of_strips
 from ssn_lib.errors import InputError
 from ssn_lib.folding import FORMS
 
@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)
+        goes_on = options.command in (_run, _study)
+        more = "; the same command goes on from the last whole epoch" if goes_on else ""
+        print(f"interrupted{more}", file=sys.stderr)
         return 130
     return 0
 
@@ -35,8 +37,8 @@ def _run(options: argparse.Namespace) -> None:
     from ssn_lib import runs
 
     chosen = preset(options.preset)
-    # Strips keep their shape.
-    own = None if "ksdd2" in (options.dataset, options.category) else chosen.image_size
+    strips = of_strips(options.dataset, options.category)
+    own = None if strips else chosen.image_size  # strips keep their shape
     dataset = load_dataset(
         options.dataset,
         options.data_root,
@@ -146,11 +148,12 @@ def _kaggle_check(options: argparse.Namespace) -> None:
 
 
 def _literal(text: str) -> object:
-    """A parameter's value as papermill's -p reads it: a number, None, or text."""
+    """A parameter's value: a number, None, or else text, as `42,43` stays."""
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+    return value if value is None or isinstance(value, (int, float)) else text
 
 
 def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -107,6 +108,16 @@ class Efficiency:
         """What tells it from the other measurements of one machine."""
         return f"{self.preset}-{self.form}"
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The higher, the rather it is kept: with memory, then by repetitions."""
+        return self.memory_mb is not None, self.repetitions
+
+    @property
+    def device(self) -> str:
+        """Where it was measured."""
+        return env.device_name(self.environment)
+
 
 def both_forms(presets: Sequence[str]) -> list[Kind]:
     """Every preset plain and folded."""
@@ -134,31 +145,48 @@ def measure_all(
 
 
 def keep_best(runs_dir: Path, results: Path) -> None:
-    """Copy measurements from `runs_dir` to `results`, unless what is there was repeated more."""
+    """Copy measurements from `runs_dir` to `results`, unless what is there tells more (`rank`).
+
+    Costs are set against each other, so all of them must be of one device: another's are taken when
+    they replace the whole, and else left out with a warning. A comparison stands alone.
+    """
     for folder, read in (("efficiency", _read), ("comparisons", _read_comparison)):
+        there = {made.name: made for made in map(read, (results / folder).glob("*.json"))}
+        better = {}
         for path in sorted((runs_dir / folder).glob("*.json")):
             made = read(path)
-            target = results / folder / f"{made.name}.json"
-            if not target.exists() or made.repetitions >= read(target).repetitions:
-                write_text(target, path.read_text())
+            before = better[made.name][0] if made.name in better else there.get(made.name)
+            if before is None or made.rank >= before.rank:
+                better[made.name] = made, path
+        after = there | {name: made for name, (made, _) in better.items()}
+        devices = {made.device for made in after.values()}
+        if folder == "efficiency" and len(devices) > 1:
+            warnings.warn(
+                f"{runs_dir / folder} left out: with {results / folder} it would be of "
+                f"{' and '.join(sorted(devices))}; `make bench` measures all of it on one",
+                stacklevel=2,
+            )
+            continue
+        for name, (_, path) in better.items():
+            write_text(results / folder / f"{name}.json", path.read_text())
 
 
 def kept(kinds: Sequence[Kind], folder: Path) -> list[Efficiency]:
     """What is known in a folder of runs or results, in the order of `kinds`; of several
-    measurements the one that was repeated most."""
-    found = [_most_repeated(folder / "efficiency", f"{name}-{form}", _read) for name, form in kinds]
+    measurements the one that tells most (`rank`)."""
+    found = [_best(folder / "efficiency", f"{name}-{form}", _read) for name, form in kinds]
     return [cost for cost in found if cost is not None]
 
 
 def kept_comparison(first: str, second: str, folder: Path) -> Comparison | None:
     """As `kept`, a comparison; None without one."""
-    return _most_repeated(folder / "comparisons", f"{first}-{second}", _read_comparison)
+    return _best(folder / "comparisons", f"{first}-{second}", _read_comparison)
 
 
-def _most_repeated(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
+def _best(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
     made = [read(path) for path in sorted(folder.glob(f"{name}*.json"))]
     made = [one for one in made if one.name == name]
-    return max(made, key=lambda one: one.repetitions, default=None)
+    return max(made, key=lambda one: one.rank, default=None)
 
 
 def measure(kinds: Sequence[Kind], repetitions: int) -> list[Efficiency]:
@@ -196,9 +224,14 @@ class Comparison:
         return f"{self.first.preset}-{self.second.preset}"
 
     @property
-    def repetitions(self) -> int:
-        """Timed passes for the latency."""
-        return self.first.repetitions
+    def rank(self) -> tuple[bool, int]:
+        """As `Efficiency.rank`."""
+        return bool(self.memory_mb), self.first.repetitions
+
+    @property
+    def device(self) -> str:
+        """As `Efficiency.device`."""
+        return self.first.device
 
 
 def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -> Comparison:

@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import torch
 
 from ssn_lib.errors import InputError
 
+_MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
@@ -113,17 +115,21 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
 
 def device_name(*environments: dict[str, str | int | None]) -> str:
     """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"; of several
-    environments each device once, a processor with every number of threads."""
-    names, threads = [], {}
+    environments each device once, processors with the same numbers of threads together."""
+    names, threads = {}, {}
     for environment in environments:
         if environment["device"] == "cpu":
-            threads.setdefault(environment["processor"], set()).add(environment["threads"])
+            processor = _MARKS.sub("", environment["processor"])
+            threads.setdefault(processor, set()).add(environment["threads"])
         else:
-            names.append(str(environment.get("gpu") or environment["device"]))
+            names[str(environment.get("gpu") or environment["device"])] = None
+    alike = {}
     for processor, numbers in threads.items():
-        many = "thread" if numbers == {1} else "threads"
-        names.append(f"CPU, {' or '.join(map(str, sorted(numbers)))} {many} ({processor})")
-    return ", ".join(dict.fromkeys(names))
+        alike.setdefault(tuple(sorted(numbers)), []).append(processor)
+    for numbers, processors in alike.items():
+        many = "thread" if numbers == (1,) else "threads"
+        names[f"CPU, {' or '.join(map(str, numbers))} {many} ({' or '.join(processors)})"] = None
+    return ", ".join(names)
 
 
 def _processor() -> str:

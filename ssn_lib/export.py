@@ -57,7 +57,7 @@ def export_run(
             "form": form,
             "trained_on": f"{data.dataset} {data.category}",
             "epochs": record.epochs_done,
-            "backbone_weights": record.weights_source or "untrained",
+            "backbone_weights": model.weights_source or "untrained",
             "score_threshold": record.thresholds.score,
             "map_threshold": record.thresholds.map,
         },

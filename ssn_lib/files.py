@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +30,9 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # of many kinds where a file is damaged
         reason = (str(error).splitlines() or ["it ends too early"])[0]
-        raise InputError(f"{path} cannot be read, remove it and run again: {reason}") from None
+        raise InputError(
+            f"{path} cannot be read, remove it (and its record.json) and run again: {reason}"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -57,6 +60,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         raise InputError(
             f"cannot write {path}: {reason}; free space or choose another folder"
         ) from None
+    except BaseException:  # an interruption, or an error of the block's own
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,8 +90,7 @@ def held(path: Path) -> Iterator[None]:
             ) from None
         with file:
             if fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(file, fcntl.LOCK_EX)
+                _wait_for(file)
             if not _is_at(path, file):  # the one before removed it while this one waited
                 continue
             try:
@@ -94,6 +99,15 @@ def held(path: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     path.unlink()
             return
+
+
+def _wait_for(file: BinaryIO) -> None:
+    with contextlib.suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for the process that holds {file.name}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import count
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def inspect(
         One row per image: score (raw logit), the run's threshold, and the decision.
 
     Raises:
-        InputError: an image cannot be read, the run is not finished, `out` cannot be written.
+        InputError: the run is not finished, `out` cannot be written, or images cannot be read: the
+            others are predicted all the same.
     """
     record, model = load_run(run, weights)
     if record.thresholds is None:
@@ -44,9 +46,13 @@ def inspect(
     if not files:
         raise InputError(f"{images[0]}: no images there")
     names, network = _overlay_names(files), fuse(model)
-    rows = []
+    rows, unread = [], []
     for path, name in zip(files, names, strict=True):
-        pixels = read_image(path, record.config.data.image_size)
+        try:
+            pixels = read_image(path, record.config.data.image_size)
+        except InputError as error:
+            unread.append(error)
+            continue
         prediction = predict(network, pixels[None])
         score = prediction.score.item()
         overlay = heatmap(
@@ -66,7 +72,17 @@ def inspect(
             }
         )
     table = pd.DataFrame(rows)
-    write_text(out / "scores.csv", table.to_csv(index=False))
+    if rows:
+        write_text(out / "scores.csv", table.to_csv(index=False))
+    if unread and rows:
+        for error in unread:
+            warnings.warn(str(error), stacklevel=2)
+        raise InputError(
+            f"{len(unread)} of {len(files)} images could not be read; the others are in "
+            f"{out / 'scores.csv'}"
+        )
+    if unread:
+        raise unread[0]
     return table
 
 

@@ -182,7 +182,11 @@ def _archive(repository: Path) -> tuple[str, str]:
     """The embedded files, packed and in base 85, and the text's SHA-256."""
     tarred = io.BytesIO()
     with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in sorted(_git(repository, "ls-files", "--", *EMBEDDED).splitlines()):
+        # New files too, which nobody has added yet, and none that were deleted.
+        listed = _git(repository, "ls-files", "-co", "--exclude-standard", "--", *EMBEDDED)
+        for name in sorted({*listed.splitlines()}):
+            if not (repository / name).exists():
+                continue
             content = (repository / name).read_bytes()
             member = tarfile.TarInfo(name)  # no time, no owner: nothing of this machine
             member.size = len(content)

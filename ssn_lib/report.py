@@ -500,6 +500,8 @@ def with_results(readme: str, folder: Path) -> str:
 
 def _add(runs: Path, results: Path) -> None:
     """Copy the finished records worth keeping, and the measured costs."""
+    if not runs.is_dir():
+        raise InputError(f"--add-runs {runs}: no such folder")
     sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
     for path in sorted(runs.glob("*/record.json")):
         try:
@@ -509,7 +511,8 @@ def _add(runs: Path, results: Path) -> None:
             continue
         data = record.config.data
         rendered = data.dataset == "demo" and data.image_size in sizes
-        if rendered or data.dataset in ("mvtec_ad", "ksdd2"):
+        trained = record.config.weights == "imagenet"
+        if rendered or (trained and data.dataset in ("mvtec_ad", "ksdd2")):
             target = results / record.run_id
             target.mkdir(parents=True, exist_ok=True)
             for name in KEPT_FILES:

@@ -82,6 +82,7 @@ class Record:
         thresholds: on raw logits, None for a diverged run.
         timings: seconds.
         weights_source: what the backbone was loaded from; None for an untrained one.
+        backbone: the fingerprint of its weights; None in records of before it was taken.
         counts: images and defective images of both splits; `per_epoch`, trained on in an epoch,
             where that is another number than all of the first.
     """
@@ -100,6 +101,7 @@ class Record:
     weights_source: str | None
     counts: dict[str, int]
     finished: str
+    backbone: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As written to `record.json`, with schema version and content hash."""
@@ -146,9 +148,14 @@ def read_record(folder: Path) -> Record:
         raise InputError(f"{path}: not JSON; remove the folder and run again") from None
     written, schema = content.pop("content_hash", None), content.get("schema")
     if schema != SCHEMA:
-        raise InputError(f"{path}: schema {schema}, this version reads {SCHEMA}; run it again")
+        raise InputError(
+            f"{path}: schema {schema}, this version reads {SCHEMA}; remove the folder and run again"
+        )
     if written != _content_hash(content):
-        raise InputError(f"{path}: changed after it was written (its hash differs); run it again")
+        raise InputError(
+            f"{path}: changed after it was written (its hash differs); remove the folder and run "
+            "again"
+        )
     del content["schema"]
     content["config"] = from_dict(RunConfig, content["config"])
     if content["thresholds"] is not None:
@@ -267,13 +274,18 @@ def load_run(
     """A finished run's record and its trained model, in eval mode.
 
     Raises:
-        InputError: not a finished run, or its weights are gone.
+        InputError: not a finished run, its weights are gone, or its backbone had others.
     """
     record = read_record(folder)
     model = _build(record.config, weights)
+    if record.backbone not in (None, model.backbone.fingerprint()):
+        raise InputError(
+            f"{folder}: its backbone had the weights {record.weights_source or 'of chance'}, these "
+            f"are {model.weights_source or 'of chance, by another generator'}; give --weights-dir"
+        )
     path = folder / "weights.pt"
     if not path.is_file():
-        raise InputError(f"{path}: missing; run {record.run_id} again")
+        raise InputError(f"{path}: missing; remove the folder and run again")
     model.load_trained_state(read_tensors(path))
     return record, model.to(env.device()).eval()
 
@@ -288,7 +300,7 @@ def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
     if list(source.parameters()):
         path = folder / "generator.pt"
         if not path.is_file():
-            raise InputError(f"{path}: missing; run {record.run_id} again")
+            raise InputError(f"{path}: missing; remove the folder and run again")
         source.load_state_dict(read_tensors(path))
     return source.to(next(model.parameters()).device)
 
@@ -454,6 +466,7 @@ def _finish(
         }
         | ({"per_epoch": history.per_epoch} if history.per_epoch != len(dataset.train) else {}),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        backbone=model.backbone.fingerprint(),
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record

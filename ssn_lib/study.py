@@ -242,7 +242,8 @@ class Study:
         """Weights for that backbone; None (untrained) where the profile allows to go on without."""
         found = _weights(name, self.weights_dir or "imagenet")
         if isinstance(found, InputError):
-            if self.profile.untrained_fallback:
+            # Not where weights were asked for: a misspelt folder is no wish to go on without.
+            if self.profile.untrained_fallback and self.weights_dir is None:
                 return None
             raise found
         return found
@@ -564,8 +565,9 @@ def study(
         "data_root": str(Path(data_root).resolve()) if data_root else None,
         "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
         "runs_dir": str(Path(runs_dir).resolve()),
-        "category": category,
-        "seeds": seeds,
+        # As text: papermill has no way to write a tuple into a notebook.
+        "category": _joined(listed("category", category, "bottle,screw")),
+        "seeds": _joined(listed("seeds", seeds, "42,43")),
     }
     saved: list[str] = []
     with grid.cluster(scheduler) as address, _environment(address, deadline):
@@ -575,6 +577,10 @@ def study(
             saved += execute(path, parameters, here.out_dir)
             print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
+
+
+def _joined(items: Sequence[str] | None) -> str | None:
+    return items and ",".join(items)
 
 
 @contextlib.contextmanager

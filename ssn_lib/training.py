@@ -296,6 +296,7 @@ class _Trainer:
         self.identity = {
             "training": beside_defaults(config),
             "model": beside_defaults(model.config),
+            "backbone": model.backbone.fingerprint(),
             "seed": seed,
             "images": _names([sample.image for sample in images.samples]),
         }
@@ -464,7 +465,8 @@ class _Trainer:
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where it was not needed: on a device with bfloat16
+            self.scaler.load_state_dict(state["scaler"])
         self.source.load_state_dict(state["source"])
         if self.generator_optimiser is not None:
             self.generator_optimiser.load_state_dict(state["generator_optimiser"])
@@ -526,7 +528,20 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
             f"{len(train)} training images; raise it, or set it to 0 to hold out none"
         )
     order = torch.randperm(len(train), generator=env.generator("cpu", seed, _SPLIT)).tolist()
-    return train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+    kept, left = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+    needed = [(kept, 0, "trained on")]
+    if held:
+        needed.append((left, 0, "held out"))  # for the thresholds
+    if config.supervision.labels:
+        needed.append((kept, 1, "trained on"))
+    for part, label, role in needed:
+        if not (part.labels == label).any():
+            kind = "defective" if label else "sound"
+            raise InputError(
+                f"training.validation_fraction={config.validation_fraction}: of {len(train)} "
+                f"training images none that is {kind} would be {role}; choose another fraction"
+            )
+    return kept, left
 
 
 def _pixel_labels(

@@ -179,7 +179,7 @@ def test_a_kernel_is_built_checked_and_says_what_is_left_to_do(monkeypatch, caps
     monkeypatch.setattr(kernel, "build", lambda given, **how: asked.append((given, how)))
     words = "kaggle build --owner me -p profile quick -p seeds 42,43 -p time_budget_h 5.5"
     assert main(words.split()) == 0
-    given = {"profile": "quick", "seeds": (42, 43), "time_budget_h": 5.5}
+    given = {"profile": "quick", "seeds": "42,43", "time_budget_h": 5.5}
     assert asked == [(given, {"owner": "me", "resume": False})]
     monkeypatch.setattr(kernel, "check", lambda: "all is well")
     for is_set, line in ((True, "kaggle kernels push"), (False, "make kernel OWNER=")):

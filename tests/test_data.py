@@ -149,6 +149,21 @@ def test_good_and_bad_folders(good, bad, own_category, tmp_path):
     assert not own.test.has_masks
 
 
+def test_folders_that_are_not_looked_into_are_named(own_category, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(own_category / "train" / "good", mine / "good")
+    shutil.copytree(own_category / "test" / "spot", mine / "dent")
+    with pytest.warns(UserWarning, match=r"not looked into: dent; defective images belong in bad"):
+        assert not load_dataset("folder", mine).test.labels.any()
+    shutil.copytree(own_category / "test" / "spot", mine / "bad" / "dent")
+    assert "bad: no images; its own folders" in refusal(lambda: load_dataset("folder", mine))
+
+
+def test_the_folder_of_good_images_may_have_another_case(own_category):
+    (own_category / "train" / "good").rename(own_category / "train" / "Good")
+    assert len(load_dataset("folder", own_category).train) == 6
+
+
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "holiday").mkdir()
     message = refusal(lambda: load_dataset("folder", tmp_path))

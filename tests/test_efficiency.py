@@ -73,6 +73,40 @@ def test_the_most_repeated_measurement_is_committed(small, tmp_path):
     assert efficiency.kept(both_forms(["baseline", "scenario_a"]), tmp_path / "results") == kept
 
 
+def test_costs_of_two_devices_do_not_lie_together(small, tmp_path, monkeypatch):
+    def measured(folder, *presets):
+        return efficiency.measure_all(both_forms(presets), tmp_path / folder, repetitions=1)
+
+    def committed():
+        efficiency.keep_best(tmp_path / folder, tmp_path / "results")
+        kept = efficiency.kept(both_forms(["scenario_a", "scenario_b"]), tmp_path / "results")
+        return {cost.device for cost in kept}
+
+    (folder, first) = "here", measured("here", "scenario_a", "scenario_b")[0].device
+    assert committed() == {first}
+    monkeypatch.setattr(efficiency.env, "device_name", lambda told: told.get("as", first))
+    describe = efficiency.env.describe
+    monkeypatch.setattr(efficiency.env, "describe", lambda on: describe(on) | {"as": "T4"})
+    measured("part", "scenario_a")
+    folder = "part"
+    with pytest.warns(UserWarning, match=r"left out: with .* it would be of .* and .*make bench"):
+        assert committed() == {first}
+    measured("whole", "scenario_a", "scenario_b")
+    folder = "whole"
+    assert committed() == {"T4"}
+
+
+def test_a_measurement_with_memory_is_not_given_up_for_one_without(small, tmp_path, monkeypatch):
+    efficiency.measure_all(both_forms(["scenario_a"]), tmp_path / "with", repetitions=1)
+    efficiency.keep_best(tmp_path / "with", tmp_path / "results")
+    monkeypatch.setattr(efficiency, "PEAK_RESET", "/nowhere")
+    efficiency.measure_all(both_forms(["scenario_a"]), tmp_path / "without", repetitions=2)
+    efficiency.keep_best(tmp_path / "without", tmp_path / "results")
+    assert all(
+        c.memory_mb for c in efficiency.kept(both_forms(["scenario_a"]), tmp_path / "results")
+    )
+
+
 def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeypatch):
     made = efficiency.compare("scenario_a", "scenario_b", tmp_path, repetitions=3)
     assert (made.first.preset, made.second.preset) == ("scenario_a", "scenario_b")

@@ -15,6 +15,8 @@ def cpu(threads, processor="A"):
         ([cpu(2), cpu(2)], "CPU, 2 threads (A)"),
         ([cpu(2), cpu(1)], "CPU, 1 or 2 threads (A)"),
         ([cpu(2), cpu(4, "B")], "CPU, 2 threads (A), CPU, 4 threads (B)"),
+        ([cpu(2), cpu(2, "B")], "CPU, 2 threads (A or B)"),
+        ([cpu(2, "Intel(R) Xeon(R) Processor")], "CPU, 2 threads (Intel Xeon)"),
         ([cpu(2), {"device": "cuda", "gpu": "T4"}], "T4, CPU, 2 threads (A)"),
         ([{"device": "mps"}] * 2, "mps"),
     ],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +45,23 @@ def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):
     for name in written.overlay:
         with Image.open(tmp_path / "out" / name) as overlay:
             assert overlay.size == dataset.test.image_size[::-1]
+
+
+def test_an_unreadable_image_costs_no_other_its_score(tiny_run, tmp_path):
+    folder, images = tiny_run
+    mixed = tmp_path / "mixed"
+    shutil.copytree(images, mixed)
+    (mixed / "000_broken.png").write_bytes(b"half of it")
+    with (
+        pytest.warns(UserWarning, match=r"000_broken\.png"),
+        pytest.raises(InputError, match=r"1 of \d+ images could not be read; .*scores\.csv"),
+    ):
+        inspection.inspect(folder, [mixed], tmp_path / "out", weights=None)
+    written = pd.read_csv(tmp_path / "out/scores.csv")
+    assert len(written) == len(list(images.iterdir()))
+    with pytest.raises(InputError, match=r"000_broken\.png"):
+        inspection.inspect(folder, [mixed / "000_broken.png"], tmp_path / "no", weights=None)
+    assert not (tmp_path / "no").exists()
 
 
 def test_predict_names_what_is_missing(tiny_run, tmp_path):

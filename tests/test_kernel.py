@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
+import io
 import json
+import lzma
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import threading
 import venv
 import zipfile
@@ -122,6 +126,21 @@ class TestBuild:
         kernel.build({}, repository=repository)
         assert commit + '-dirty"' in source(repository, "SSN_GIT_COMMIT")
         kernel.check(repository)
+
+    def test_new_files_go_in_and_deleted_ones_do_not(self, repository):
+        def names():
+            whole = source(repository, "ARCHIVE = ")
+            packed = base64.b85decode("".join(whole.split('"""')[1].split()))
+            with tarfile.open(fileobj=io.BytesIO(lzma.decompress(packed))) as archive:
+                return archive.getnames()
+
+        (repository / "ssn_lib" / "new.py").write_text("")
+        (repository / "ssn_lib" / "losses.py").unlink()
+        with pytest.raises(InputError, match="built from other files than those that are here"):
+            kernel.check(repository)
+        kernel.build({}, repository=repository)
+        assert "ssn_lib/new.py" in names()
+        assert "ssn_lib/losses.py" not in names()
 
     def test_parameters_are_set_or_refused(self, repository):
         kernel.build({"profile": "quick", "category": "screw"}, repository=repository)

@@ -211,6 +211,19 @@ def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
     assert prediction.score.tolist() == pytest.approx(scores["score"].tolist(), rel=1e-6)
 
 
+def test_another_backbone_than_the_trained_one_is_refused(own_run, monkeypatch):
+    build = runs._build
+
+    def other(config, weights):
+        model = build(config, weights)
+        next(model.backbone.parameters()).data += 1e-3
+        return model
+
+    monkeypatch.setattr(runs, "_build", other)
+    with pytest.raises(InputError, match="its backbone had the weights of chance, these are"):
+        runs.load_run(own_run, weights=None)
+
+
 def test_a_run_without_its_weights_is_refused(own_run):
     (own_run / "weights.pt").unlink()
     with pytest.raises(InputError, match=r"weights\.pt: missing"):

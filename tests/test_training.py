@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
 
 from ssn_lib import env, preset, training
-from ssn_lib.config import TrainingConfig
+from ssn_lib.config import SupervisionConfig, TrainingConfig
 from ssn_lib.data import ImageSet, normalise
 from ssn_lib.errors import InputError
 from ssn_lib.noise import place
@@ -82,10 +82,13 @@ def test_a_resumed_training_ends_as_the_unbroken(
     assert history.selected == unbroken_history.selected
 
     # And a checkpoint of the whole training is answered from.
-    again, finished = fitted(make_model(seed=9), train, config, checkpoint=checkpoint)
+    again, finished = fitted(make_model(), train, config, checkpoint=checkpoint)
     assert numbers == [2, 3]
     assert same_bits(finished, unbroken)
     assert again.selected == unbroken_history.selected
+
+    with pytest.raises(InputError, match="of another training"):  # it has another backbone
+        fitted(make_model(seed=9), train, config, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -356,6 +359,24 @@ def test_held_out_images_are_validated_on_and_never_trained_on(
 def test_a_split_that_leaves_one_side_empty_is_refused(fraction, message, train, make_model):
     with pytest.raises(InputError, match=message):
         fit(make_model(), train, replace(SELECTING, validation_fraction=fraction), 0, progress=None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fraction", "message"),
+    [
+        ([0] + [1] * 5, 0.17, "none that is sound would be (held out|trained on)"),
+        ([1] + [0] * 5, 0.84, "none that is defective would be trained on"),
+    ],
+)
+def test_labels_need_both_kinds_on_their_side_of_the_split(labels, fraction, message, train):
+    samples = [replace(s, label=label) for s, label in zip(train.samples, labels, strict=True)]
+    labelled = ImageSet(tuple(samples), train.image_size)
+    config = replace(
+        SELECTING, validation_fraction=fraction, supervision=SupervisionConfig(labels=True, masks=0)
+    )
+    with pytest.raises(InputError, match=message):
+        for seed in range(20):  # one of them puts the only one of its kind on the other side
+            training.divided(labelled, config, seed)
 
 
 def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path):

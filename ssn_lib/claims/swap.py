@@ -15,6 +15,7 @@ from ssn_lib.claims.rules import (
     whole_trainings,
 )
 from ssn_lib.config import preset
+from ssn_lib.efficiency import Efficiency
 
 NOTEBOOK = "01"
 BOTTLE = "bottle"
@@ -123,11 +124,20 @@ def _on_a_gpu(evidence: Evidence, told: str) -> None:
         raise MissingError(ON_GPU, told)
 
 
+def _on_one_device(evidence: Evidence, *names: str) -> list[Efficiency]:
+    """Costs whose ratio means something."""
+    costs = [evidence.cost(name) for name in names]
+    devices = [cost.device for cost in costs]
+    if len({*devices}) > 1:
+        raise MissingError(f"measured on {' and '.join(devices)}; `make bench` takes one for all")
+    return costs
+
+
 def _memory(first: str, second: str, published: float) -> Callable[[Evidence], Finding]:
     """By how many percent the second preset's peak memory differs from the first's."""
 
     def rule(evidence: Evidence) -> Finding:
-        costs = [evidence.cost(name) for name in (first, second)]
+        costs = _on_one_device(evidence, first, second)
         if not all(cost.memory_mb for cost in costs):
             raise MissingError("peak memory cannot be measured on this system")
         before, after = (cost.memory_mb.median for cost in costs)
@@ -142,7 +152,8 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
 
 
 def _throughput(evidence: Evidence) -> Finding:
-    before, after = (evidence.cost(name).throughput_img_s for name in ("baseline", "scenario_a"))
+    costs = _on_one_device(evidence, "baseline", "scenario_a")
+    before, after = (cost.throughput_img_s for cost in costs)
     ratio, low, high = (
         after.median / before.median,
         after.low / before.high,

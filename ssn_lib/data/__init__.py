@@ -66,9 +66,9 @@ def load_dataset(
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
-    of_strips = name == "ksdd2" or (name, category) == ("demo", "ksdd2")
+    strips = of_strips(name, category)
     if image_size is None:
-        image_size = KSDD2_SIZE if of_strips else (256, 256)
+        image_size = KSDD2_SIZE if strips else (256, 256)
     root = Path(root) if root is not None else None
     splits: dict[int, Path] = {}
     if name == "folder":
@@ -77,7 +77,7 @@ def load_dataset(
             raise InputError("data set 'folder': give --data-root, the folder of your images")
         train, test = read_folder(folder)
         category = category or folder.resolve().name
-    elif of_strips:
+    elif strips:
         folder = demo_root(root) / "ksdd2" if name == "demo" else _find(root, "KolektorSDD2")
         train, test, splits = read_ksdd2(folder)
         if name == "ksdd2":
@@ -102,6 +102,11 @@ def load_dataset(
         ImageSet(tuple(train), image_size, splits),
         ImageSet(tuple(test), image_size),
     )
+
+
+def of_strips(name: str, category: str | None) -> bool:
+    """Whether the images are long strips in KolektorSDD2's layout: its own, or rendered ones."""
+    return name == "ksdd2" or (name, category) == ("demo", "ksdd2")
 
 
 def _environment_root() -> Path | None:

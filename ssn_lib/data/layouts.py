@@ -141,8 +141,17 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
     for name in DEFECT_NAMES:
         if name in kinds:
             test += [Sample(path, 1, name) for path in _photographs(kinds[name])]
+            if not test[-1].label:
+                raise InputError(f"{kinds[name]}: no images; its own folders are not looked into")
     if not train:
         raise InputError(f"{good}: no images to train on")
+    unused = sorted(kinds.keys() - {*NORMAL_NAMES, *DEFECT_NAMES})
+    if unused:
+        warnings.warn(
+            f"{folder}: folders not looked into: {', '.join(unused)}; defective images belong in "
+            "bad, or, kind by kind, in test/<defect> with the good ones in train/good",
+            stacklevel=2,
+        )
     return train, test
 
 
@@ -155,9 +164,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _good_training_images(folder: Path) -> list[Sample]:
-    for name in NORMAL_NAMES:
-        good = folder / "train" / name
-        if good.is_dir():
+    for good in _folders(folder / "train"):
+        if good.name.lower() in NORMAL_NAMES:
             images = _photographs(good)
             if images:
                 return [Sample(path, 0, "good") for path in images]
