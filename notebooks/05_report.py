@@ -82,6 +82,13 @@ report.save("published_courses")
 report.save("training_curves")
 
 # %% [markdown]
+# In batches of a quarter of the size, eighty epochs have as many optimiser steps as the published
+# three hundred (the profile `long`). Where such a training was run, the ledger goes by it.
+
+# %%
+report.save("backbone_swap_long")
+
+# %% [markdown]
 # Step by step from SimpleNet, the ancestor, and what noise of a size that the network can see does
 # for both adaptors.
 

@@ -3,7 +3,6 @@ colours do, so that they survive a black-and-white print."""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -230,10 +229,7 @@ def training_curves(
     for axes, category in zip(all_axes[0], categories, strict=True):
         for outcome, history in histories:
             if outcome.category == category:
-                config = outcome.record.config
-                counts = outcome.record.counts
-                images = counts.get("per_epoch", counts["train"])
-                batches = math.ceil(images / config.training.batch_size)
+                batches = outcome.record.batches
                 which = names.index(outcome.preset)
                 axes.plot(
                     history["epoch"] * batches,

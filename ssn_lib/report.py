@@ -35,6 +35,7 @@ SHOWN = (
     "synthesis",
     "published_start",
     "published_leaving",
+    "backbone_swap_long",
     "backbone_swap",
     "ablation",
     "scenario_b_noise",
@@ -85,9 +86,10 @@ class Report:
 
     def ledger(self) -> Table:
         """Every claim of the slides, and what the records say of it."""
-        histories = self._files(self._plates, "history.csv")
-        swap = claims.Evidence(self._plates, histories, costs=self.costs)
-        noise = claims.Evidence(self._noise_runs, histories, self.comparison)
+        histories = self._files([*self._plates, *self._long], "history.csv")
+        plates = self._longest(self._plates)
+        swap = claims.Evidence(plates, histories, costs=self.costs)
+        noise = claims.Evidence(self._longest(self._noise_runs), histories, self.comparison)
         by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
         mixed = claims.Evidence(self._mixed, category=self._strips)
         return claims.ledger(
@@ -119,6 +121,11 @@ class Report:
     def backbone_swap(self) -> Table:
         """The slides' table of accuracies."""
         return tables.backbone_swap(self.outcomes)
+
+    def backbone_swap_long(self) -> Table:
+        """The same after long trainings."""
+        long = [outcome for outcome in self._long if not outcome.changes]
+        return tables.backbone_swap(long, "as many optimiser steps as published")
 
     def published_start(self) -> Table:
         """Runs at the published batch size beside the author's log of the same epochs."""
@@ -164,7 +171,7 @@ class Report:
         """How the trainings of Modification 1 went."""
         names = tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS
         runs = self._of(*dict.fromkeys(names))
-        return self._curves(runs)
+        return self._curves([*runs, *(o for o in self._long if o.preset in tables.SWAP_PRESETS)])
 
     def published_courses(self) -> Figure:
         """How the published runs of Modification 1 went."""
@@ -325,6 +332,31 @@ class Report:
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
     @cached_property
+    def _long(self) -> list[Outcome]:
+        """Trainings on the categories by profiles that take longer than this one, on the same data:
+        of each configuration those of the longest."""
+        own = self.study.profile
+        longer = [name for name in reversed(PROFILES) if PROFILES[name].dataset == own.dataset]
+        found: dict[tuple, list[Outcome]] = {}
+        for name in longer[: longer.index(own.name)]:
+            made: dict[tuple, list[Outcome]] = {}
+            for record in self.records:
+                if PROFILES[name].made(record) and not own.made(record):
+                    outcome = Outcome.of(record)
+                    made.setdefault(_configuration(outcome), []).append(outcome)
+            found = made | found
+        plates = self.study.profile.strip_size
+        together = [outcome for outcomes in found.values() for outcome in outcomes]
+        return [o for o in together if o.record.config.data.image_size != plates]
+
+    def _longest(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """With a configuration's long trainings in the place of its short ones."""
+        long = {_configuration(outcome) for outcome in self._long}
+        short = [outcome for outcome in outcomes if _configuration(outcome) not in long]
+        known = {_configuration(outcome) for outcome in outcomes}
+        return [*short, *(o for o in self._long if _configuration(o) in known)]
+
+    @cached_property
     def _rendered(self) -> list[Outcome]:
         """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
         sizes = (self.study.profile.image_size, self.study.profile.strip_size)
@@ -482,6 +514,10 @@ def publish(
     readme = REPOSITORY / "README.md"
     write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
     return [*written, readme]
+
+
+def _configuration(outcome: Outcome) -> tuple[str, str, tuple[str, ...]]:
+    return outcome.preset, outcome.category, outcome.changes
 
 
 def with_results(readme: str, folder: Path) -> str:

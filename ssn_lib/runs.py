@@ -103,6 +103,12 @@ class Record:
     finished: str
     backbone: str | None = None
 
+    @property
+    def batches(self) -> int:
+        """Optimiser steps in an epoch."""
+        images = self.counts.get("per_epoch", self.counts["train"])
+        return math.ceil(images / self.config.training.batch_size)
+
     def to_json(self) -> dict[str, Any]:
         """As written to `record.json`, with schema version and content hash."""
         content = {"schema": SCHEMA} | asdict(self) | {"config": to_dict(self.config)}

@@ -117,6 +117,20 @@ PROFILES = {
             untrained_fallback=False,
             repetitions=15,
         ),
+        # As many optimiser steps as the published trainings take, on a quarter of the images each.
+        Profile(
+            name="long",
+            dataset="mvtec_ad",
+            image_size=(256, 256),
+            strips="ksdd2",
+            strip_size=KSDD2_SIZE,
+            epochs=80,
+            batch_size=8,
+            own_sizes=True,
+            seeds=(42,),
+            untrained_fallback=False,
+            repetitions=15,
+        ),
         Profile(
             name="full",
             dataset="mvtec_ad",

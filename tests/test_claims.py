@@ -294,7 +294,8 @@ def test_judge_lets_no_short_training_refute(losses, epochs, notebook, verdict, 
     claim = Claim("id", "text", "published", refute, notebook)
     row = claims.judge([claim], evidence(epochs=epochs, scenario_a=losses)).iloc[0]
     assert (row["verdict"], row["measured here"]) == (verdict, "figures")
-    assert ("after 10 epochs of 300" in row["why"]) == (verdict == "not measurable here")
+    short = "after 10 epochs in batches of 32, published 300 in batches of 32"
+    assert (short in row["why"]) == (verdict == "not measurable here")
     assert ("--only 02` decides it" in row["why"]) == (verdict == "not measurable here")
 
 

@@ -12,7 +12,7 @@ from ssn_lib import report, study
 from ssn_lib.errors import InputError
 from ssn_lib.report import PHOTOGRAPHS, SHOWN, Report, with_results
 from ssn_lib.study import REPORT, REPOSITORY, Study
-from ssn_lib.tables import Table
+from ssn_lib.tables import EMPTY, Table
 
 RESULTS, FIGURES = REPOSITORY / "results", REPOSITORY / "figures"
 NOTEBOOK = REPOSITORY / "notebooks" / f"{REPORT}.py"
@@ -101,6 +101,27 @@ def test_without_any_record_everything_says_so(tmp_path):
         "explained otherwise",  # by published figures alone
         "not reproduced",
     }
+
+
+def test_a_long_training_takes_the_place_of_a_short_one_in_the_ledger(record, tmp_path):
+    def write(*records):
+        for one in records:
+            (tmp_path / one.run_id).mkdir()
+            (tmp_path / one.run_id / "record.json").write_text(json.dumps(one.to_json()))
+        return Report(Study("quick", runs_dir=tmp_path / "runs", records_dir=tmp_path))
+
+    def kept(made):
+        return made.ledger().frame.set_index("id").loc["bottle-kept", ["verdict", "measured here"]]
+
+    short = record(batch=8, **{"I-AUROC": 60.0}), record("scenario_b", batch=8)
+    assert kept(write(*short))["verdict"] == "not measurable here"
+    made = write(record(epochs=80, batch=8, **{"I-AUROC": 80.0}))
+    assert [*kept(made)] == ["not reproduced", "bottle, I-AUROC 80.0, AUPRO 40.0"]
+    assert made.backbone_swap().frame["here, A"][0] == "60.0"  # the profile's own, as before
+    assert made.backbone_swap_long().frame["here, A"][0] == "80.0"
+    assert made.backbone_swap_long().frame["here, B"][0] == EMPTY
+    made = write(record(epochs=300, batch=32, **{"I-AUROC": 100.0}))  # as published: rather this
+    assert [*kept(made)] == ["reproduced", "bottle, I-AUROC 100.0, AUPRO 40.0"]
 
 
 @pytest.fixture

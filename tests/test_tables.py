@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ssn_lib import tables
+from ssn_lib.config import preset
 from ssn_lib.runs import Outcome
 
 
@@ -143,3 +145,11 @@ def test_a_changed_run_is_no_seed_of_its_preset(record):
     assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
     changes = ("training.noise.std=0.1",)
     assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO", changes) == "90.0"
+
+
+@pytest.mark.parametrize(("name", "other"), tables.SAME_NETWORK.items())
+def test_what_stands_for_anothers_cost_is_the_same_network(name, other, make_model):
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        one, two = (make_model(preset(which).model)(image) for which in (name, other))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))

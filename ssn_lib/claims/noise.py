@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ssn_lib import tables
 from ssn_lib.claims.rules import (
     CHANCE,
-    FULL,
     SCREW,
+    WHOLE,
     Claim,
     Evidence,
     Finding,
@@ -20,7 +20,7 @@ from ssn_lib.claims.rules import (
 from ssn_lib.efficiency import Spread
 
 NOTEBOOK = "02"
-DECIDES = FULL.format(NOTEBOOK)
+DECIDES = WHOLE.format(NOTEBOOK)
 
 
 def _v1_collapses(evidence: Evidence) -> Finding:

@@ -10,8 +10,9 @@ A claim is data and one rule; no verdict is typed by hand, and adding a claim is
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
   is undecided: too short.
-- Too short a training refutes nothing (`judge`), unless what it does is claimed to be impossible
-  (`Claim.notebook`); nor does it show that there is no difference (`whole_trainings`).
+- Too short a training, of fewer optimiser steps than published, refutes nothing (`judge`), unless
+  what it does is claimed to be impossible (`Claim.notebook`); nor does it show that there is no
+  difference (`whole_trainings`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
-FULL = "`python -m ssn_lib study --profile full --only {}` decides it"
+WHOLE = "`python -m ssn_lib study --profile long --only {}` decides it"
 
 State = Literal["learned", "saturated", "collapsed", "undecided"]
 Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
@@ -251,7 +252,8 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
             "published deviation between seeds, or by 1 point where that is smaller.",
             "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
             "below 1 % of it; collapsed: diverged, or ended 10 % above both that and its start.",
-            "What only too short trainings would refute is not measurable here.",
+            "What only too short trainings, of fewer optimiser steps than published, would refute "
+            "is not measurable here.",
         ),
     )
 
@@ -260,16 +262,19 @@ def whole_trainings(evidence: Evidence, told: str, notebook: str) -> None:
     """Too short a training refutes nothing, and shows no absence; `judge` sees to the former.
 
     Raises:
-        MissingError: a run that was looked at is shorter than the published ones, and not because
-            it diverged.
+        MissingError: a run that was looked at took fewer optimiser steps than the published ones,
+            and not because it diverged.
     """
     for record in evidence.used:
         if not isinstance(record, Record) or record.status == "diverged":
             continue
-        published = preset(record.config.preset).training.epochs
-        if record.epochs_done < published:
-            why = f"after {record.epochs_done} epochs of {published}; {FULL.format(notebook)}"
-            raise MissingError(why, told)
+        published = preset(record.config.preset).training
+        # In a quarter of the batch size an epoch has four times as many steps.
+        longer = published.batch_size / record.config.training.batch_size
+        if record.epochs_done * longer < published.epochs:
+            done = f"{record.epochs_done} epochs in batches of {record.config.training.batch_size}"
+            of = f"{published.epochs} in batches of {published.batch_size}"
+            raise MissingError(f"after {done}, published {of}; {WHOLE.format(notebook)}", told)
 
 
 def margin(metric: str, first: int, second: int, strips: bool = False) -> float:

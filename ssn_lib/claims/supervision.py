@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ssn_lib import tables
 from ssn_lib.claims.rules import (
-    FULL,
+    WHOLE,
     Claim,
     Evidence,
     Finding,
@@ -27,7 +27,7 @@ def _on_ksdd2(evidence: Evidence, told: str) -> None:
         MissingError: the claim's runs are on such.
     """
     if evidence.category != KSDD2:
-        raise MissingError(f"other images than KSDD2's; {FULL.format(WEAK_NOTEBOOK)}", told)
+        raise MissingError(f"other images than KSDD2's; {WHOLE.format(WEAK_NOTEBOOK)}", told)
 
 
 def _from_labels(metric: str) -> Callable[[Evidence], Finding]:
