@@ -204,7 +204,7 @@ def test_the_blob_is_not_confirmed_by_short_trainings(run):
     made = [run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}) for name in st.LABEL_PRESETS]
     row = judged("blob", made)
     assert row["verdict"] == "not measurable here"
-    assert "after 10 epochs of 300" in row["why"]
+    assert "after 10 epochs in batches of 32, published 300 in batches of 32" in row["why"]
 
 
 @pytest.mark.parametrize(
