@@ -345,9 +345,9 @@ class Report:
                     outcome = Outcome.of(record)
                     made.setdefault(_configuration(outcome), []).append(outcome)
             found = made | found
-        plates = self.study.profile.strip_size
+        strips = own.strip_size
         together = [outcome for outcomes in found.values() for outcome in outcomes]
-        return [o for o in together if o.record.config.data.image_size != plates]
+        return [o for o in together if o.record.config.data.image_size != strips]
 
     def _longest(self, outcomes: list[Outcome]) -> list[Outcome]:
         """With a configuration's long trainings in the place of its short ones."""

@@ -88,64 +88,38 @@ class Profile:
         ] == lengths
 
 
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="demo",
-            dataset="demo",
-            image_size=(128, 128),
-            strips="demo",
-            strip_size=(160, 56),
-            epochs=2,
-            batch_size=4,
-            own_sizes=False,
-            seeds=(42,),
-            untrained_fallback=True,
-            repetitions=6,
-        ),
-        Profile(
-            name="quick",
-            dataset="mvtec_ad",
-            image_size=(256, 256),
-            strips="ksdd2",
-            strip_size=KSDD2_SIZE,
-            epochs=10,
-            batch_size=8,
-            own_sizes=True,
-            seeds=(42,),
-            untrained_fallback=False,
-            repetitions=15,
-        ),
-        # As many optimiser steps as the published trainings take, on a quarter of the images each.
-        Profile(
-            name="long",
-            dataset="mvtec_ad",
-            image_size=(256, 256),
-            strips="ksdd2",
-            strip_size=KSDD2_SIZE,
-            epochs=80,
-            batch_size=8,
-            own_sizes=True,
-            seeds=(42,),
-            untrained_fallback=False,
-            repetitions=15,
-        ),
-        Profile(
-            name="full",
-            dataset="mvtec_ad",
-            image_size=(256, 256),
-            strips="ksdd2",
-            strip_size=KSDD2_SIZE,
-            epochs=None,
-            batch_size=32,
-            own_sizes=True,
-            seeds=(42, 43, 44),
-            untrained_fallback=False,
-            repetitions=100,
-        ),
-    )
-}
+_DEMO = Profile(
+    name="demo",
+    dataset="demo",
+    image_size=(128, 128),
+    strips="demo",
+    strip_size=(160, 56),
+    epochs=2,
+    batch_size=4,
+    own_sizes=False,
+    seeds=(42,),
+    untrained_fallback=True,
+    repetitions=6,
+)
+_QUICK = Profile(
+    name="quick",
+    dataset="mvtec_ad",
+    image_size=(256, 256),
+    strips="ksdd2",
+    strip_size=KSDD2_SIZE,
+    epochs=10,
+    batch_size=8,
+    own_sizes=True,
+    seeds=(42,),
+    untrained_fallback=False,
+    repetitions=15,
+)
+# As many optimiser steps as the published trainings take, on a quarter of the images each.
+_LONG = replace(_QUICK, name="long", epochs=80)
+_FULL = replace(
+    _QUICK, name="full", epochs=None, batch_size=32, seeds=(42, 43, 44), repetitions=100
+)
+PROFILES = {profile.name: profile for profile in (_DEMO, _QUICK, _LONG, _FULL)}
 
 
 @dataclass

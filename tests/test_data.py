@@ -157,6 +157,9 @@ def test_folders_that_are_not_looked_into_are_named(own_category, tmp_path):
         assert not load_dataset("folder", mine).test.labels.any()
     shutil.copytree(own_category / "test" / "spot", mine / "bad" / "dent")
     assert "bad: no images; its own folders" in refusal(lambda: load_dataset("folder", mine))
+    for path in sorted((mine / "good").iterdir())[1:]:  # too few for a test image of their own
+        path.unlink()
+    assert "bad: no images; its own folders" in refusal(lambda: load_dataset("folder", mine))
 
 
 def test_the_folder_of_good_images_may_have_another_case(own_category):

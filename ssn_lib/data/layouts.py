@@ -140,9 +140,10 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
     test = [Sample(path, 0, "good") for i, path in enumerate(images) if not (i + 1) % every]
     for name in DEFECT_NAMES:
         if name in kinds:
-            test += [Sample(path, 1, name) for path in _photographs(kinds[name])]
-            if not test[-1].label:
+            defective = _photographs(kinds[name])
+            if not defective:
                 raise InputError(f"{kinds[name]}: no images; its own folders are not looked into")
+            test += [Sample(path, 1, name) for path in defective]
     if not train:
         raise InputError(f"{good}: no images to train on")
     unused = sorted(kinds.keys() - {*NORMAL_NAMES, *DEFECT_NAMES})
