@@ -45,10 +45,10 @@ report = Report(study)
 # Every checkable claim of the slides, with the verdict that a stated rule gives it
 # (`ssn_lib/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not. *Explained
 # otherwise*: the figure is right and its explanation is not. *Not measurable here*: what is missing
-# is said.
+# is said. The whole ledger, with its evidence, is near the end.
 
 # %%
-report.save("ledger")
+report.save("verdicts")
 
 # %%
 report.save("synthesis")
@@ -177,6 +177,9 @@ report.save("weak_supervision")
 report.save("teaching")
 
 # %%
+report.save("by_epochs")
+
+# %%
 report.save("methods")
 
 # %%
@@ -235,6 +238,14 @@ report.save("evolved_ingredients")
 
 # %%
 report.save("evolved_search")
+
+# %% [markdown]
+# ## The ledger
+#
+# The claims once more, with what each verdict rests on, and the rules.
+
+# %%
+report.save("ledger")
 
 # %% [markdown]
 # ## Every run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,30 +30,33 @@ from ssn_lib.runs import KEPT_FILES, MAPS, TEACHING, Outcome, read_record
 from ssn_lib.study import PROFILES, REPORT, REPOSITORY, STRIPS, Study, execute
 from ssn_lib.tables import Table
 
-# The README's part between these two lines is written by `publish`: these tables.
-SHOWN = (
-    "ledger",
-    "synthesis",
-    "published_start",
-    "published_leaving",
-    "backbone_swap_long",
-    "backbone_swap",
-    "ablation",
-    "scenario_b_noise",
-    "learned_noise",
-    "beta_sweep",
-    "weak_supervision",
-    "teaching",
-    "operating_points",
-    "methods",
-    "masks",
-    "evolved",
-    "evolved_defects",
-    "evolved_ingredients",
-    "efficiency",
-    "bench_costs",
-    "bench_timings",
-    "all_runs",
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the README's results: tables and figures by name."""
+
+    heading: str
+    shown: tuple[str, ...]
+    folded: tuple[str, ...] = ()  # what a reader opens to look something up
+
+
+# The README between `RESULTS_BEGIN` and `RESULTS_END`, which `publish` writes.
+README_PARTS = (
+    Part("What holds", ("verdicts", "synthesis")),
+    Part(
+        "Modification 1: a smaller backbone",
+        ("backbone_swap_long", "backbone_swap"),
+        ("published_start", "published_leaving", "ablation", "scenario_b_noise"),
+    ),
+    Part("Cost", ("efficiency", "tradeoff"), ("bench_costs", "bench_timings")),
+    Part("Modification 2: learned noise", ("learned_noise",), ("beta_sweep",)),
+    Part(
+        "Modifications 3 and 4: labels alone, and a few masks",
+        ("weak_supervision", "masks", "cam_maps_rendered"),
+        ("methods", "by_epochs", "teaching", "saturation", "operating_points"),
+    ),
+    Part("Evolved", ("evolved",), ("evolved_defects", "evolved_ingredients")),
+    Part("Every run", (), ("all_runs",)),
 )
 # Figures that show the data sets' images: their licences keep these out of the repository.
 PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
@@ -98,6 +102,13 @@ class Report:
             claims.judge(claims.WEAK, by_label),
             claims.judge(claims.MIXED, mixed),
         )
+
+    def verdicts(self) -> Table:
+        """The ledger without its evidence."""
+        whole = self.ledger()
+        frame = whole.frame.drop(columns=["evidence", "id"])
+        where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
+        return Table(whole.title, frame, (whole.notes[0], where))
 
     def synthesis(self) -> Table:
         """The slides' closing table with figures beside its adjectives."""
@@ -231,6 +242,12 @@ class Report:
     def weak_supervision(self) -> Table:
         """What labels alone give."""
         return supervision_tables.weak_supervision(self._weak, self._strips)
+
+    def by_epochs(self) -> Table:
+        """Label-only maps of longer trainings beside those of the profile."""
+        sizes = self.study.profile.strip_size
+        strips = [r for r in self.records if r.config.data.image_size == sizes]
+        return supervision_tables.by_epochs([Outcome.of(r) for r in strips], self._strips)
 
     def saturation(self) -> Table:
         """What the published sigmoid does."""
@@ -530,8 +547,25 @@ def with_results(readme: str, folder: Path) -> str:
     _, end, after = rest.partition(RESULTS_END)
     if not (begin and end):
         raise InputError(f"README.md: no {RESULTS_BEGIN} … {RESULTS_END} to write the results to")
-    shown = "\n".join((folder / f"{name}.md").read_text(encoding="utf-8") for name in SHOWN)
-    return f"{before}{RESULTS_BEGIN}\n{shown}{RESULTS_END}{after}"
+    results = "\n".join(_in_readme(part, folder) for part in README_PARTS)
+    return f"{before}{RESULTS_BEGIN}\n{results}{RESULTS_END}{after}"
+
+
+def _in_readme(part: Part, folder: Path) -> str:
+    """A part of the results as Markdown, its figures linked."""
+    blocks = [f"### {part.heading}\n"]
+    for name in part.shown:
+        table = folder / f"{name}.md"
+        if table.exists():
+            blocks.append(table.read_text(encoding="utf-8"))
+        else:
+            about = getattr(Report, name).__doc__.rstrip(".")
+            blocks.append(f"![{about}](figures/{name}.png)\n")
+    for name in part.folded:
+        title, _, table = (folder / f"{name}.md").read_text(encoding="utf-8").partition("\n")
+        summary = f"<summary>{title.strip('*')}</summary>"
+        blocks.append(f"<details>{summary}\n{table}\n</details>\n")
+    return "\n".join(blocks)
 
 
 def _add(runs: Path, results: Path) -> None:

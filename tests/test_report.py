@@ -10,10 +10,11 @@ import pytest
 
 from ssn_lib import report, study
 from ssn_lib.errors import InputError
-from ssn_lib.report import PHOTOGRAPHS, SHOWN, Report, with_results
+from ssn_lib.report import PHOTOGRAPHS, README_PARTS, Report, with_results
 from ssn_lib.study import REPORT, REPOSITORY, Study
 from ssn_lib.tables import EMPTY, Table
 
+IN_README = {name for part in README_PARTS for name in (*part.shown, *part.folded)}
 RESULTS, FIGURES = REPOSITORY / "results", REPOSITORY / "figures"
 NOTEBOOK = REPOSITORY / "notebooks" / f"{REPORT}.py"
 
@@ -32,7 +33,7 @@ def test_the_notebook_shows_everything_once():
     assert len(set(names)) == len(names)
     known = {name for name in vars(Report) if not name.startswith("_")} - {"save"}
     assert set(names) == known
-    assert {*SHOWN, *PHOTOGRAPHS} <= known
+    assert {*IN_README, *PHOTOGRAPHS} <= known
 
 
 def test_what_is_committed_is_what_the_records_say(committed):
@@ -43,8 +44,8 @@ def test_what_is_committed_is_what_the_records_say(committed):
             made = getattr(committed, name)()
             assert made.to_markdown() == (FIGURES / f"{name}.md").read_text(encoding="utf-8"), name
             tables.append(name)
-    assert set(SHOWN) <= set(tables)
     figures = {path.stem for path in FIGURES.glob("*.png")}
+    assert set(tables) | figures >= IN_README
     assert figures | set(tables) | {*PHOTOGRAPHS} == set(shown_in_the_notebook())
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert with_results(readme, FIGURES) == readme
@@ -151,12 +152,15 @@ def test_publishing_rewrites_figures_readme_and_page(repository):
         path.name for path in FIGURES.iterdir()
     }
     readme = (repository / "README.md").read_text()
+    assert readme.count("<details><summary>") == sum(len(part.folded) for part in README_PARTS)
+    for linked in re.findall(r"\]\((figures/\w+\.png)\)", readme):
+        assert (repository / linked).exists()
     assert "old" not in readme.splitlines()
     assert readme.startswith("before\n")
     assert readme.endswith("after\n")
     page = (repository / "runs/report/report.html").read_text(encoding="utf-8")
     assert "In five minutes" in page
-    assert page.count("<table>") >= len(SHOWN)
+    assert page.count("<table>") >= len(list(FIGURES.glob("*.md")))
     assert page.count('<img alt="" src="data:image/png;base64,') == len(
         list((repository / "runs/report/figures").iterdir())
     )

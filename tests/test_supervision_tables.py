@@ -52,6 +52,23 @@ def test_each_evaluation_of_a_map_has_its_own_row(run):
     assert any(absent in note for note in table.notes)
 
 
+def test_longer_trainings_are_held_against_the_published_way_of_as_many_epochs(record):
+    def made(name, epochs, **metrics):
+        return Outcome.of(record(name, "ksdd2", epochs=epochs, **metrics))
+
+    outcomes = [
+        made("gap_cam", 10, **{"AP-loc": 20.0, "sigmoid-AP-loc": 16.0, "flips-AP-loc": 24.0}),
+        made("gap_cam", 20, **{"AP-loc": 30.0, "sigmoid-AP-loc": 10.0, "flips-AP-loc": 28.0}),
+        made("cam_traced", 10, **{"AP-loc": 40.0, "flips-AP-loc": 48.0}),
+        made("cam_traced", 40, **{"AP-loc": 50.0}),
+        made("cam_max", 10, **{"AP-loc": 22.0}),
+    ]
+    table = st.by_epochs(outcomes, "ksdd2")
+    assert [*table.frame["epochs"]] == ["10", "20", "10", "40"]  # cam_max: of one length alone
+    assert [*table.frame["better map, × that"]] == ["1.5", "3.0", "3.0", EMPTY]
+    assert [*st.by_epochs(outcomes[-1:], "ksdd2").frame["system"]] == [EMPTY]
+
+
 def test_other_strips_are_not_called_ksdd2(run):
     outcomes = [run("gap_cam", "kolektor_sdd1")]
     table = st.weak_supervision(outcomes, "kolektor_sdd1")
