@@ -44,8 +44,8 @@ report = Report(study)
 #
 # Every checkable claim of the slides, with the verdict that a stated rule gives it
 # (`ssn_lib/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not. *Explained
-# otherwise*: the figure is right and its explanation is not. *Not measurable here*: what is missing
-# is said. The whole ledger, with its evidence, is near the end.
+# otherwise*: the effect is there, here or in the author's log, and has another cause. *Not
+# measurable here*: what is missing is said. The whole ledger, with its evidence, is near the end.
 
 # %%
 report.save("verdicts")

@@ -55,9 +55,10 @@ study = Study.of_notebook(globals())
 # Distillation, CVPR 2022), who use the cosine and a decoder as large as a ResNet.
 #
 # What folding saves (notebook 01) is spent on resolution: images of 448×448. A tenth of the sound
-# training images is held out. It gives the thresholds, and defects drawn into it (`imitated` in the
-# tables) are what recipes were chosen by, not the test images. How the same recipe does on strips,
-# whose surface is rough and whose cracks are thin, stands in notebook 03's comparison of methods.
+# training images is held out. It gives the thresholds, and with defects drawn into it (`imitated`
+# in the tables) a second opinion on a recipe beside that of the test images. How the same recipe
+# does on strips, whose surface is rough and whose cracks are thin, stands in notebook 03's
+# comparison.
 
 # %%
 both = study.run_all(evolved_tables.SYSTEMS, evolved_tables.CATEGORIES)
@@ -103,8 +104,9 @@ study.save("evolved_ingredients", evolved_tables.ingredients(records))
 # ## The search
 #
 # Everything that was tried, in order, with what did not work. Test images were measured for every
-# trial, so the choice is guarded otherwise: a change was kept if it also ranked imitated defects
-# and bottle better, and the final recipe was run once a seed with nothing changed.
+# trial, so the figures of the recipe that was kept are somewhat optimistic. Against that, a change
+# was kept only if it also ranked imitated defects better, and the final recipe was run once a seed
+# with nothing changed.
 
 # %%
 study.save("evolved_search", evolved_tables.log(records))

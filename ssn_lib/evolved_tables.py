@@ -58,7 +58,7 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
         (
             *_notes(outcomes, categories),
             "seg-I-AUROC: the map's maximum as the score. Imitated: defects drawn into the tenth "
-            "of the training images that is held out, by which recipes were chosen.",
+            "of the training images that is held out. The search also looked at test images.",
             f"Published: {peers['source']}; one forward pass each, other resolutions and epochs.",
         ),
     )

@@ -153,7 +153,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     axes.text(
         right * 0.98,
         USEFUL_AUROC - 1,
-        f"{USEFUL_AUROC} %: useful",
+        f"{USEFUL_AUROC} %: this study's mark for useful",
         fontsize=8,
         ha="right",
         va="top",
@@ -177,10 +177,10 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
     span = np.array([0.5 * min(c.gflop for c in costs), 2 * max(c.gflop for c in costs)])
     axes.plot(span, 1e3 * span / peak, color="0.3", ls="--", label=f"floor: {peak:.0f} GFLOP/s")
     names = list(dict.fromkeys(cost.preset for cost in costs))
-    forms = list(dict.fromkeys(cost.form for cost in costs))
     for cost in costs:
         latency, floor = cost.latency_ms, 1e3 * cost.gflop / peak
-        if cost.form == "peer":
+        which, peer = names.index(cost.preset), cost.form == "peer"
+        if peer:
             title = PEERS[cost.preset]
         else:
             form = tables.FORM_TITLES.get(cost.form, cost.form)
@@ -189,10 +189,11 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
             cost.gflop,
             latency.median,
             [[latency.median - latency.low], [latency.high - latency.median]],
-            color=PALETTE[names.index(cost.preset) % len(PALETTE)],
-            marker=MARKERS[forms.index(cost.form)],
-            mfc=None if cost.form == "folded" else "none",
-            ms=12 if cost.form == "onnx" else 8,
+            color=PALETTE[which % len(PALETTE)],
+            marker=("x", "+", "1", "2")[which % 4] if peer else MARKERS[which % len(MARKERS)],
+            fillstyle={"plain": "none", "folded": "full", "onnx": "bottom"}.get(cost.form, "full"),
+            ms=9,
+            mew=1.5,
             capsize=3,
             ls="none",
             label=f"{title}: {latency.median / floor:.1f} × floor",
@@ -221,6 +222,7 @@ def training_curves(
     the same presets stand beside (hollow markers).
     """
     categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
+    real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
     width = max(8.0, 3.6 * len(categories))
     figure, all_axes = plt.subplots(
@@ -252,7 +254,6 @@ def training_curves(
                         ls="none",
                         label=f"{outcome.preset} diverged in epoch {outcome.record.diverged_at}",
                     )
-        real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
         for name in names if real else ():
             log = tables.published_log(name, category)
             if len(log):
@@ -285,7 +286,9 @@ def training_curves(
         axes.grid(alpha=0.3)
     all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
     legend(figure, all_axes[0])
-    figure.suptitle(f"Training curves\n{wrapped(caption, 110)}", fontsize=9)
+    filled = f"filled, here: {caption}"
+    told = f"{filled}; hollow, published: 300 epochs in batches of 32" if real else caption
+    figure.suptitle(f"Training curves\n{wrapped(told, 110)}", fontsize=9)
     return figure
 
 
@@ -342,7 +345,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
                 ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
             )
             axes.set_yscale("log")
-        if single or metric == "loss":
+        if metric == "loss" and not single:
             axes.set_title(category, fontsize=9)
         if single or category == categories[0]:
             axes.set_ylabel(shown[metric], fontsize=8.5)
@@ -351,7 +354,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
         axes.set_xlabel("epochs")
     legend(figure, grid[0])
     figure.suptitle(
-        "Published runs, as the author's public notebook logged them\n"
+        f"Published runs{f' on {categories[0]}' if single else ''}, as the author logged them\n"
         "seed 42, batch 32, Tesla P100; evaluated every 4 epochs, some shown",
         fontsize=9,
     )
@@ -379,7 +382,8 @@ def noise_courses(
                 axes.plot(table["epoch"], ratio, marker=MARKERS[which], ms=4, **style)
             else:
                 ratio = np.sort(table["noise_rms"] / table["feature_std"].clip(lower=1e-12))
-                axes.plot(np.arange(1, len(ratio) + 1), ratio, **style)
+                marks = {"marker": MARKERS[which], "ms": 4, "markevery": 0.1}
+                axes.plot(np.arange(1, len(ratio) + 1), ratio, **marks, **style)
     left.set(xlabel="epoch", ylabel="noise (RMS) / spread of all channels together", yscale="log")
     left.set_title("over the training", fontsize=9)
     right.set(
@@ -520,7 +524,11 @@ def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: st
             )
         limit = outcome.record.thresholds.score
         axes.axvline(limit, color="black", ls="--", lw=1.2)
-        title = f"{preset(outcome.preset).title}\ndashed: its limit, {limit:.3g}"
+        height, width = outcome.record.config.data.image_size
+        title = (
+            f"{preset(outcome.preset).title}\n{outcome.category}, {height}×{width} px, "
+            f"{outcome.record.epochs_done} epochs; dashed: its limit, {limit:.3g}"
+        )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("image score")
         axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])

@@ -73,7 +73,7 @@ TRIALS: tuple[Trial, ...] = (
     Trial(
         "Scenario A as published. Does its head learn to see its own noise?",
         Made("scenario_a", QUICK),
-        "No: the loss stays at that of answering 0 everywhere. σ = 0.015 is 6 % of the features' "
+        "No: the loss stays at that of answering 0 everywhere. σ = 0.015 is 7 % of the features' "
         "spread. Noise must be larger, or of another shape.",
     ),
     Trial(

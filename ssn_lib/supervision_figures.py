@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ssn_lib.config import preset
+from ssn_lib.data.pixel_labels import number_of_masks
 from ssn_lib.figures import LINES, MARKERS, PALETTE, Panel, empty, legend, plain_numbers, wrapped
 from ssn_lib.metrics import image_metrics, roc_curve
 from ssn_lib.runs import Outcome
@@ -58,7 +59,16 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
             fpr, tpr, _ = roc_curve(table[column], table["label"])
             auroc = image_metrics(table[column], table["label"])["I-AUROC"]
             label = f"{preset(outcome.preset).title}, {title} ({auroc:.1f})"
-            axes.plot(100 * fpr, 100 * tpr, color=PALETTE[which], ls=style, label=label)
+            axes.plot(
+                100 * fpr,
+                100 * tpr,
+                color=PALETTE[which],
+                ls=style,
+                marker=MARKERS[which],
+                markevery=0.15,
+                ms=5,
+                label=label,
+            )
     slides = published()["slides"]["weak_ksdd2_gap_cam"]
     axes.plot(
         slides["FPR"],
@@ -197,7 +207,9 @@ def masks_curve(
                     for o in outcomes
                     if o.record and (o.preset, o.changes) == (name, changed)
                 )
-                points.append((_share(record.config, record.counts), known))
+                defective = record.counts["train_defective"]
+                masks = number_of_masks(record.config.training.supervision.masks, defective)
+                points.append((masks / defective, known))
         points.sort(key=lambda point: point[0])
         if points:
             axes.plot(
@@ -261,11 +273,3 @@ def strips(
         axes.set_title(wrapped(title, 13), fontsize=8)
     figure.suptitle(wrapped(caption, 14 * columns), fontsize=8.5)
     return figure
-
-
-def _share(config: object, counts: dict[str, int]) -> float:
-    """Of the defective training images, how many have their mask used, by the configuration."""
-    masks = config.training.supervision.masks
-    if masks is None:
-        return 1.0
-    return masks if isinstance(masks, float) else masks / counts["train_defective"]

@@ -10,6 +10,7 @@ from statistics import fmean
 import pandas as pd
 
 from ssn_lib.config import FOLDS, assignment, preset
+from ssn_lib.data.pixel_labels import number_of_masks
 from ssn_lib.metrics import Interval, OperatingPoint, operating_point, youden
 from ssn_lib.runs import Outcome
 from ssn_lib.tables import (
@@ -72,10 +73,10 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
         pd.DataFrame(rows),
         (
             *notes(outcomes, (*LABEL_PRESETS, "full_ssn"), [category]),
-            "Slides: KSDD2, WideResNet50-2, 300 epochs, one seed. JIMS 2025: KSDD2, "
-            "WideResNet50-2, 300 epochs, five seeds.",
+            "Here: ResNet18. Slides: KSDD2, WideResNet50-2, 300 epochs, one seed. JIMS 2025: "
+            "likewise, five seeds.",
             "Over flips: the mean map of an image, its two mirror images and itself turned round, "
-            "four passes.",
+            f"four passes; {EMPTY}: not measured in that run.",
             "Sigmoid, as published: the metrics of the float32 sigmoid of the raw map, in which "
             "strong pixels tie. The image score is the same in all rows of a system; seg-I-AUROC "
             "is of the raw map's maximum.",
@@ -214,7 +215,7 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
             *notes(outcomes, (*UNLABELLED_PRESETS, "full_ssn", "gap_cam"), [category]),
             "Here: of raw maps. Slides and papers: KSDD2, WideResNet50-2, 300 epochs; papers: JIMS "
             "2025 / ICPR 2024. The slides' AP-loc of SimpleNet (89.6) and of SuperSimpleNet (93.0) "
-            "occur in no published table of KSDD2; the papers' AP-loc with all masks is 81 to 82. "
+            "occur in neither of SuperSimpleNet's papers, whose AP-loc with all masks is 81 to 82. "
             "The slides print 7.3 for GAP + CAM in this table and 7.4 elsewhere, of the sigmoid.",
         ),
     )
@@ -339,9 +340,12 @@ def masks_runs(
     )
     of = f" of {total}" if total else ""
     share = preset("mixed_ssn").training.supervision.masks
+    in_words = f"{100 * share:g} %"
+    if total:
+        in_words = f"{number_of_masks(share, total)}{of} ({in_words})"
     points: list[tuple[float, str, tuple[str, ...], str]] = [
         *((-1, name, (), f"0{of}") for name in UNMASKED_PRESETS),
-        (share * (total or 0), "mixed_ssn", (), f"{100 * share:g} %{of}"),
+        (share * (total or 0), "mixed_ssn", (), in_words),
         (math.inf, "full_ssn", (), f"all{of}"),
     ]
     points += [(n, "mixed_ssn", (assignment(MASKS, n),), f"{n:g}{of}") for n in numbers]

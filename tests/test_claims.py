@@ -296,7 +296,9 @@ def test_judge_lets_no_short_training_refute(losses, epochs, notebook, verdict, 
     assert (row["verdict"], row["measured here"]) == (verdict, "figures")
     short = "after 10 epochs in batches of 32, published 300 in batches of 32"
     assert (short in row["why"]) == (verdict == "not measurable here")
-    assert ("--only 02` decides it" in row["why"]) == (verdict == "not measurable here")
+    assert ("--only 02 --data-root …` decides it" in row["why"]) == (
+        verdict == "not measurable here"
+    )
 
 
 def test_every_claim_names_its_notebook():
@@ -323,7 +325,7 @@ def test_short_trainings_refute_no_claim_on_noise(epochs, verdict, evidence):
     for identity in ("v1-collapses", "v2-detection", "v2-localisation"):
         row = judged(identity, made)
         assert row["verdict"] == verdict
-        assert ("--only 02` decides it" in row["why"]) == (epochs < WHOLE)
+        assert ("--only 02 --data-root …` decides it" in row["why"]) == (epochs < WHOLE)
 
 
 @pytest.mark.parametrize("b", [70.0, 99.0])

@@ -50,7 +50,8 @@ def test_published_courses_show_every_run_of_every_category():
 
 def test_published_courses_of_one_category_leave_the_others_out():
     figure = figures.published_courses(tables.LEARNED_COURSES)  # beside A on screw only
-    assert [axes.get_title() for axes in figure.axes] == ["screw"] * 3
+    assert len(figure.axes) == 3
+    assert figure.get_suptitle().startswith("Published runs on screw,")
     assert set(tables.LEARNED_COURSES.values()) <= set(lines(figure.axes[0]))
 
 

@@ -85,7 +85,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
         "0 of 246",
         "0 of 246",
         "16 of 246",
-        "10 % of 246",
+        "25 of 246 (10 %)",
         "126 of 246",
         "all of 246",
     ]
@@ -98,7 +98,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     figure = supervision_figures.masks_curve(outcomes, "ksdd2", [16, 126], "caption")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["here: KSDD2"].get_xdata()) == pytest.approx(
-        [0, 100 * 16 / 246, 10, 100 * 126 / 246, 100]
+        [0, 100 * 16 / 246, 100 * 25 / 246, 100 * 126 / 246, 100]
     )
 
 
@@ -184,7 +184,9 @@ def judged(identity, outcomes, category="ksdd2", **more):
 def test_detection_is_held_against_ksdd2_alone(found, epochs, verdict, run):
     row = judged("labels-detect", [run("gap_cam", epochs=epochs, **{"I-AUROC": found})])
     assert row["verdict"] == verdict
-    assert ("--only 03` decides it" in row["why"]) == (verdict == "not measurable here")
+    assert ("--only 03 --data-root …` decides it" in row["why"]) == (
+        verdict == "not measurable here"
+    )
     other = [run("gap_cam", "kolektor_sdd1", **{"I-AUROC": found})]
     row = judged("labels-detect", other, "kolektor_sdd1")
     assert row["verdict"] == "not measurable here"
@@ -245,7 +247,7 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 def test_short_trainings_refute_no_cure(run):
     row = judged("mixed-cures", [run(name) for name in st.MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
-    assert "--only 04` decides it" in row["why"]
+    assert "--only 04 --data-root …` decides it" in row["why"]
 
 
 def test_the_slides_rows_match_no_table():

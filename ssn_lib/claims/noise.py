@@ -8,7 +8,6 @@ from ssn_lib import tables
 from ssn_lib.claims.rules import (
     CHANCE,
     SCREW,
-    WHOLE,
     Claim,
     Evidence,
     Finding,
@@ -20,7 +19,6 @@ from ssn_lib.claims.rules import (
 from ssn_lib.efficiency import Spread
 
 NOTEBOOK = "02"
-DECIDES = WHOLE.format(NOTEBOOK)
 
 
 def _v1_collapses(evidence: Evidence) -> Finding:
@@ -30,7 +28,7 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     if stated == "collapsed":
         return Finding(told, "reproduced", "the rule as stated collapses too")
     if "undecided" in (stated, published):
-        raise MissingError(f"too short; {DECIDES}", told)
+        raise MissingError("too short", told)
     if published == "collapsed":
         why = "as published the gradients cancel and the detector never trains; as stated "
         why += (
@@ -49,7 +47,7 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     if v2 == "collapsed":
         return Finding(told, "not reproduced", f"v2 as stated collapses; v1 has {v1}")
     if "undecided" in (v1, v2):
-        raise MissingError(f"too short; {DECIDES}", told)
+        raise MissingError("too short", told)
     if v1 == "collapsed":
         return Finding(told, "reproduced", "v1 collapses, v2 learns")
     why = f"v1 as stated has {v1}; the published v1 failed for its cancelled gradients"
@@ -85,7 +83,7 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
         if state in ("undecided", "collapsed"):
             found = "has collapsed" if state == "collapsed" else "has not learned yet"
             raise MissingError(
-                f"Scenario A {found} ({course}), so this compares nothing; {DECIDES}; {log}", told
+                f"Scenario A {found} ({course}), so this compares nothing; {log}", told
             )
         sign = 1 if better else -1
         gains = {
@@ -134,7 +132,7 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
         if leads["as stated"] == best:
             return Finding(measured, "reproduced", f"β = {best:g} leads as stated; but {log}")
         if leads.get("as published") == best:
-            whole_trainings(evidence, measured, NOTEBOOK)
+            whole_trainings(evidence, measured)
             why = f"β = {best:g} leads only in the published form"
             return Finding(measured, "explained otherwise", f"{why}; {log}")
         leader = leads["as stated"]

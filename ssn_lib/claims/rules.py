@@ -3,9 +3,9 @@
 A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry.
 
 - Only records on real images with trained backbone weights are evidence.
-- Two means differ when they are further apart than twice the standard error that the deviation
-  between seeds gives them: the published one or 1 point, whichever is larger, since short runs
-  scatter more (`margin`). That is 5.5 points of I-AUROC for single runs on screw.
+- Two means differ when they are further apart than twice the standard error that a deviation
+  between seeds gives them: the published deviation or 1 point, whichever is larger (`margin`).
+  That is 5.5 points of I-AUROC for single runs on screw.
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
@@ -38,7 +38,7 @@ SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
-WHOLE = "`python -m ssn_lib study --profile long --only {}` decides it"
+WHOLE = "`python -m ssn_lib study --profile long --only {} --data-root …` decides it"
 
 State = Literal["learned", "saturated", "collapsed", "undecided"]
 Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
@@ -218,9 +218,10 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
         try:
             finding = claim.rule(evidence)
             if finding.verdict == "not reproduced" and claim.notebook is not None:
-                whole_trainings(evidence, finding.measured, claim.notebook)
+                whole_trainings(evidence, finding.measured)
         except MissingError as missing:
-            finding = Finding(missing.measured, "not measurable here", missing.why)
+            decides = "" if claim.notebook is None else f"; {WHOLE.format(claim.notebook)}"
+            finding = Finding(missing.measured, "not measurable here", missing.why + decides)
         rows.append(
             {
                 "claim": claim.text,
@@ -248,8 +249,8 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
             "Published: 300 epochs, one seed, Tesla P100. After `… --profile full`, the verdicts "
             "are in `runs/full/report.html`; after `make bench` on a GPU, `python -m ssn_lib "
             "report --add-runs runs` brings them here.",
-            "Two means differ when they are further apart than twice the standard error by the "
-            "published deviation between seeds, or by 1 point where that is smaller.",
+            "Two means differ when they are further apart than twice their standard error; the "
+            "deviation between seeds is taken to be the published one, or 1 point if that is more.",
             "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
             "below 1 % of it; collapsed: diverged, or ended 10 % above both that and its start.",
             "What only too short trainings, of fewer optimiser steps than published, would refute "
@@ -258,7 +259,7 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
     )
 
 
-def whole_trainings(evidence: Evidence, told: str, notebook: str) -> None:
+def whole_trainings(evidence: Evidence, told: str) -> None:
     """Too short a training refutes nothing, and shows no absence; `judge` sees to the former.
 
     Raises:
@@ -274,7 +275,7 @@ def whole_trainings(evidence: Evidence, told: str, notebook: str) -> None:
         if record.epochs_done * longer < published.epochs:
             done = f"{record.epochs_done} epochs in batches of {record.config.training.batch_size}"
             of = f"{published.epochs} in batches of {published.batch_size}"
-            raise MissingError(f"after {done}, published {of}; {WHOLE.format(notebook)}", told)
+            raise MissingError(f"after {done}, published {of}", told)
 
 
 def margin(metric: str, first: int, second: int, strips: bool = False) -> float:

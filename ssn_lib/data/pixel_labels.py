@@ -23,7 +23,7 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
     smaller number is a part of a larger one with the same seed.
 
     Args:
-        masks: a number, a share of the defective images (rounded, at least one), or None for all.
+        masks: a number, a share of the defective images, or None for all.
 
     Raises:
         InputError: there are not so many masks; a split file cannot be used.
@@ -32,7 +32,7 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
         return images
     defective = [i for i, sample in enumerate(images.samples) if sample.label]
     drawn = [i for i in defective if images.samples[i].mask is not None]
-    count = masks if isinstance(masks, int) else max(1, round(masks * len(defective)))
+    count = number_of_masks(masks, len(defective))
     if count > len(drawn):
         raise InputError(
             f"training.supervision.masks={masks}: {count} masks asked for, and of "
@@ -51,6 +51,14 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
     if "images" in vars(images):  # what is decoded is not decoded again
         vars(part)["images"] = images.images
     return part
+
+
+def number_of_masks(masks: int | float | None, defective: int) -> int:
+    """Of so many defective images, how many have their mask used: a number, a share (rounded, at
+    least one), or None for all."""
+    if masks is None:
+        return defective
+    return masks if isinstance(masks, int) else max(1, round(masks * defective))
 
 
 def read_split(path: Path) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
