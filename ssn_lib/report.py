@@ -172,7 +172,7 @@ class Report:
 
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
-        runs = self._of(*tables.SWAP_PRESETS, "evolved")
+        runs = self._longest(self._of(*tables.SWAP_PRESETS, "evolved"))
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
             return figures.empty("Costs not measured: `make bench`.")
