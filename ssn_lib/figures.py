@@ -107,7 +107,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     The folded form of a network (hatched) has the accuracy of the plain one.
     """
     figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
-    categories = list(dict.fromkeys(outcome.category for outcome in outcomes))
+    categories = sorted({outcome.category for outcome in outcomes})
     memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
     presets = list(dict.fromkeys(cost.preset for cost in costs))
     for cost in costs:

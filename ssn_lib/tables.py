@@ -118,11 +118,12 @@ def describe(records: Sequence[Record]) -> str:
         return ", ".join(dict.fromkeys(map(str, values)))
 
     seeds = sorted({record.config.seed for record in records})
+    epochs = sorted({record.config.training.epochs for record in records})
     untrained = [record.config.preset for record in records if record.weights_source is None]
     text = (
         f"{joined([_images(record.config.data) for record in records])}, "
         f"{joined(['×'.join(map(str, record.config.data.image_size)) for record in records])} px, "
-        f"{joined([record.config.training.epochs for record in records])} epochs in batches of "
+        f"{joined(epochs)} epochs in batches of "
         f"{joined([record.config.training.batch_size for record in records])}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {joined(seeds)}, "
         f"{device_name(*(record.environment for record in records))}"
