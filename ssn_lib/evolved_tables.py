@@ -133,7 +133,6 @@ def ingredients(records: Sequence[Record]) -> Table:
             found = made.records(records, category)
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
                 row[f"{category}: {metric}"] = _of(found, metric)
-        row["training, min"] = _minutes(made.records(records, SCREW))
         rows.append(row | {"command": f"`{command_of(made.config(SCREW))}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
@@ -172,12 +171,6 @@ _EMPTY_CELLS = f"{EMPTY}: no such record, or the run left no such metric."
 def _of(records: Sequence[Record], metric: str) -> str:
     values = [record.metrics.get(metric) for record in records]
     return of_seeds([value for value in values if value is not None])
-
-
-def _minutes(records: Sequence[Record]) -> str:
-    if not records:
-        return EMPTY
-    return f"{np.mean([record.timings['training_s'] for record in records]) / 60:.0f}"
 
 
 def _made_by(records: Sequence[Record], asked: Sequence[search.Made]) -> str:

@@ -94,7 +94,6 @@ def test_an_ingredients_row_is_of_its_own_records(evolved):
     assert whole["screw: I-AUROC"] == "95.0"
     assert whole["screw: imitated-I-AUROC"] == "97.0"
     assert whole["bottle: AUPRO"] == "91.0"
-    assert whole["training, min"] == "42"
     (small,) = rows(table, recipe="256 px instead of 448").to_dict("records")
     assert (small["screw: I-AUROC"], small["bottle: I-AUROC"]) == ("80.0", EMPTY)
     (narrow,) = rows(table, recipe="a bottleneck and decoder half as wide").to_dict("records")
