@@ -90,22 +90,11 @@ class Report:
 
     def ledger(self) -> Table:
         """Every claim of the slides, and what the records say of it."""
-        histories = self._files([*self._plates, *self._long], "history.csv")
-        plates = self._longest(self._plates)
-        swap = claims.Evidence(plates, histories, costs=self.costs)
-        noise = claims.Evidence(self._longest(self._noise_runs), histories, self.comparison)
-        by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
-        mixed = claims.Evidence(self._mixed, category=self._strips)
-        return claims.ledger(
-            claims.judge(claims.BACKBONE_SWAP, swap),
-            claims.judge(claims.LEARNED_NOISE, noise),
-            claims.judge(claims.WEAK, by_label),
-            claims.judge(claims.MIXED, mixed),
-        )
+        return self._ledger
 
     def verdicts(self) -> Table:
         """The ledger without its evidence."""
-        whole = self.ledger()
+        whole = self._ledger
         frame = whole.frame.drop(columns=["evidence", "id"])
         where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
         return Table(whole.title, frame, (whole.notes[0], where))
@@ -342,6 +331,22 @@ class Report:
         return evolved_tables.log(self.records)
 
     # --- what these are made of ---------------------------------------------------------------
+
+    @cached_property
+    def _ledger(self) -> Table:
+        """Shown whole and without its evidence; judged once."""
+        histories = self._files([*self._plates, *self._long], "history.csv")
+        plates = self._longest(self._plates)
+        swap = claims.Evidence(plates, histories, costs=self.costs)
+        noise = claims.Evidence(self._longest(self._noise_runs), histories, self.comparison)
+        by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
+        mixed = claims.Evidence(self._mixed, category=self._strips)
+        return claims.ledger(
+            claims.judge(claims.BACKBONE_SWAP, swap),
+            claims.judge(claims.LEARNED_NOISE, noise),
+            claims.judge(claims.WEAK, by_label),
+            claims.judge(claims.MIXED, mixed),
+        )
 
     def _of(self, *presets: str) -> list[Outcome]:
         """The outcomes of those presets on the categories, in their order, nothing changed."""

@@ -147,9 +147,8 @@ def by_epochs(outcomes: Sequence[Outcome], category: str) -> Table:
             row[title] = measured(same, name, category, metric)
         blob = values(same, "gap_cam", category, "sigmoid-AP-loc")
         row["GAP + CAM as published"] = of_seeds(blob)
-        maps = [values(same, name, category, f"{way}AP-loc") for way in ("", "flips-")]
-        best = max((fmean(known) for known in maps if known), default=None)
-        row["better map, × that"] = f"{best / fmean(blob):.1f}" if best and blob else EMPTY
+        best = best_map(same, name, category)
+        row["better map, × that"] = f"{best[0] / fmean(blob):.1f}" if best and blob else EMPTY
         rows.append(row)
     return Table(
         "Labels alone, trained longer: percent",
@@ -368,13 +367,19 @@ def named(outcome: Outcome) -> str:
 
 def best_label_only(outcomes: Sequence[Outcome], category: str) -> tuple[str, float] | None:
     """The label-only map of the highest mean AP-loc, in words, and that AP-loc."""
-    found = []
-    for name in LABEL_PRESETS:
-        for prefix, how in (("", "raw"), ("flips-", "over flips")):
-            known = values(outcomes, name, category, f"{prefix}AP-loc")
-            if known:
-                found.append((sum(known) / len(known), f"{name}, {how}"))
+    maps = [(name, best_map(outcomes, name, category)) for name in LABEL_PRESETS]
+    found = [(best[0], f"{name}, {best[1]}") for name, best in maps if best]
     return None if not found else (max(found)[1], max(found)[0])
+
+
+def best_map(outcomes: Sequence[Outcome], name: str, category: str) -> tuple[float, str] | None:
+    """The mean AP-loc of a preset's raw map or of its mean over flips, the higher, and which."""
+    found = [
+        (fmean(known), how)
+        for prefix, how in (("", "raw"), ("flips-", "over flips"))
+        if (known := values(outcomes, name, category, f"{prefix}AP-loc"))
+    ]
+    return max(found, default=None)
 
 
 def _said(value: float | None) -> str:
