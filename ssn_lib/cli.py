@@ -9,8 +9,9 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import get_args
 
-from ssn_lib.config import PRESETS, preset
+from ssn_lib.config import PRESETS, Resize, preset
 from ssn_lib.data import DATASETS, load_dataset, of_strips
 from ssn_lib.errors import InputError
 from ssn_lib.folding import FORMS
@@ -44,6 +45,7 @@ def _run(options: argparse.Namespace) -> None:
         options.data_root,
         category=options.category,
         image_size=tuple(options.image_size) if options.image_size else own,
+        resize=options.resize or chosen.resize,
     )
     weights = None if options.untrained else options.weights_dir
     config = runs.configure(
@@ -192,6 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=("H", "W"),
         help="default: the preset's own, or as published",
+    )
+    sub.add_argument(
+        "--resize", choices=get_args(Resize), help="default: the preset's, plain where published"
     )
     sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
     sub.add_argument(

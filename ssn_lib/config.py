@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ssn_lib.errors import InputError
 
+Resize = Literal["antialiased", "plain"]  # of images; see `data.images.read_image`
 FOLDS = 3  # of the training images, for a threshold without test labels
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
 
@@ -203,22 +204,26 @@ class Preset:
     Attributes:
         image_size: height and width it is made for, with its own number of epochs and batch size;
             None for the published size, at which a profile decides these.
+        resize: how its images are brought to that size: "plain" as in the public code.
     """
 
     title: str
     model: ModelConfig
     training: TrainingConfig
     image_size: tuple[int, int] | None = None
+    resize: Resize = "plain"
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, at which size (height, width), and the fingerprint of the files they are."""
+    """Which images, at which size (height, width), the fingerprint of the files they are, and how
+    they were resized."""
 
     dataset: str
     category: str
     image_size: tuple[int, int] = (256, 256)
     fingerprint: str = ""
+    resize: Resize = "antialiased"
 
 
 @dataclass(frozen=True)
@@ -338,8 +343,12 @@ PRESETS: dict[str, Preset] = {
             noise=NoiseConfig(source="none"),
         ),
         image_size=(448, 448),
+        resize="antialiased",
     ),
-    "gap_cam": Preset("GAP + CAM (labels)", ModelConfig(score="cam"), _supervised(0)),
+    # The published GAP + CAM was trained in batches of 8, unlike everything else.
+    "gap_cam": Preset(
+        "GAP + CAM (labels)", ModelConfig(score="cam"), replace(_supervised(0), batch_size=8)
+    ),
     "cam_max": Preset(
         "CAM, map maximum (labels)", ModelConfig(score="cam", cam_pooling="max"), _supervised(0)
     ),

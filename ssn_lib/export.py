@@ -55,6 +55,7 @@ def export_run(
             "preset": record.config.preset,
             "run": record.run_id,
             "form": form,
+            "resize": data.resize,
             "trained_on": f"{data.dataset} {data.category}",
             "epochs": record.epochs_done,
             "backbone_weights": model.weights_source or "untrained",

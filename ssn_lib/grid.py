@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from ssn_lib import env, runs
-from ssn_lib.config import RunConfig, changes
+from ssn_lib.config import Resize, RunConfig, changes
 from ssn_lib.data import Dataset, load_dataset
 from ssn_lib.errors import InputError, OutOfTime
 from ssn_lib.runs import Outcome
@@ -63,9 +63,15 @@ class Task:
 
 
 @cache
-def dataset(name: str, root: Path | None, category: str, image_size: tuple[int, int]) -> Dataset:
+def dataset(
+    name: str,
+    root: Path | None,
+    category: str,
+    image_size: tuple[int, int],
+    resize: Resize = "antialiased",
+) -> Dataset:
     """As `load_dataset`, once in a process: its images stay decoded."""
-    return load_dataset(name, root, category=category, image_size=image_size)
+    return load_dataset(name, root, category=category, image_size=image_size, resize=resize)
 
 
 def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
@@ -86,7 +92,9 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
             raise OutOfTime(f"not finished within the time budget ({reached})")
 
     try:
-        images = dataset(data.dataset, task.data_root, task.category, data.image_size)
+        images = dataset(
+            data.dataset, task.data_root, task.category, data.image_size, data.resize
+        )
         if images.fingerprint != data.fingerprint:
             raise InputError(f"{images.root}: not the files that {config.run_id} was planned for")
         record = runs.run(

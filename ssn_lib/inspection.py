@@ -45,11 +45,11 @@ def inspect(
     files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
     if not files:
         raise InputError(f"{images[0]}: no images there")
-    names, network = _overlay_names(files), fuse(model)
+    names, network, data = _overlay_names(files), fuse(model), record.config.data
     rows, unread = [], []
     for path, name in zip(files, names, strict=True):
         try:
-            pixels = read_image(path, record.config.data.image_size)
+            pixels = read_image(path, data.image_size, data.resize)
         except InputError as error:
             unread.append(error)
             continue

@@ -2,7 +2,8 @@
 
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
 status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
-`maps.csv` (small maps of a few test images), `noise.csv` (noise and features by channel) and
+`maps.csv` (small maps of a few test images), `course.csv` (test metrics every 20 epochs, which
+choose nothing), `noise.csv` (noise and features by channel) and
 `weights.pt`; `generator.pt` where the noise was learned, `held_out.csv` where a fold of the
 training images was left out, with their scores, `teaching.csv` where another network's maps stood
 for masks, with how well they agree with drawn ones; while it trains, `checkpoint.pt`.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +58,11 @@ MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
 MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
 MAPS = "maps.csv"
 TEACHING = "teaching.csv"
+COURSE, COURSE_EPOCHS = "course.csv", 20  # test metrics, every so many epochs
 # What is kept of a run, beside its weights; the record last, so that it vouches for the others.
 KEPT_FILES = (
     "history.csv",
+    COURSE,
     "scores.csv",
     "held_out.csv",
     TEACHING,
@@ -187,7 +191,13 @@ def configure(
     chosen = preset(name)
     config = RunConfig(
         name,
-        DataConfig(dataset.name, dataset.category, dataset.train.image_size, dataset.fingerprint),
+        DataConfig(
+            dataset.name,
+            dataset.category,
+            dataset.train.image_size,
+            dataset.fingerprint,
+            dataset.train.resize,
+        ),
         chosen.model,
         chosen.training,
         seed,
@@ -267,6 +277,7 @@ def _train_and_evaluate(
         device=device,
         progress=f"{config.preset} {config.data.category}" if progress else None,
         before_epoch=before_epoch,
+        after_epoch=partial(_add_to_course, folder / COURSE, model, dataset.test),
     )
     trained = time.perf_counter()
     record = _finish(config, dataset, model, history, folder, device, trained - started)
@@ -318,7 +329,13 @@ def dataset_of(record: Record, root: Path | None) -> Dataset:
         InputError: it is not there, or its files have changed.
     """
     data = record.config.data
-    dataset = load_dataset(data.dataset, root, category=data.category, image_size=data.image_size)
+    dataset = load_dataset(
+        data.dataset,
+        root,
+        category=data.category,
+        image_size=data.image_size,
+        resize=data.resize,
+    )
     if dataset.fingerprint != data.fingerprint:
         raise InputError(f"{dataset.root}: not the files that {record.run_id} was made on")
     return dataset
@@ -476,6 +493,24 @@ def _finish(
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
     return record
+
+
+def _add_to_course(path: Path, model: SuperSimpleNet, test: ImageSet, history: History) -> None:
+    """Every 20 epochs a row of test metrics: how far the last epoch's figures are one draw of many.
+
+    Rows of epochs that a resumed training goes through again are replaced.
+    """
+    done = history.epochs[-1].epoch
+    if done % COURSE_EPOCHS:
+        return
+    prediction = predict(model, test)
+    if not all(part.isfinite().all() for part in prediction):
+        return
+    row = pd.DataFrame([{"epoch": done} | evaluate(prediction, test)])
+    if path.exists():
+        before = pd.read_csv(path)
+        row = pd.concat((before[before["epoch"] < done], row))
+    write_text(path, row.to_csv(index=False))
 
 
 def _scores(prediction: Prediction, images: ImageSet, root: Path) -> pd.DataFrame:

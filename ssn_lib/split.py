@@ -18,7 +18,7 @@ from ssn_lib.cam import CamHead
 from ssn_lib.model import LEAKY_SLOPE, SegmentationHead, SuperSimpleNet
 from ssn_lib.upscaled import Upscaled
 
-CHUNK = 128  # pixels at a time on a CPU: what is between the operations then stays in its cache
+CHUNK = 512  # pixels at a time on a CPU: what is between the operations then stays in its cache
 
 
 class Affine(NamedTuple):

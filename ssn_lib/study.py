@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib import env, figures, grid, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
-from ssn_lib.config import assignment, nearest, preset
+from ssn_lib.config import Resize, assignment, nearest, preset
 from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
@@ -50,7 +50,7 @@ class Profile:
         dataset, image_size: for Modifications 1 and 2.
         strips, strip_size: data set and size for Modifications 3 and 4, in KolektorSDD2's layout.
         epochs: None is the published number.
-        batch_size: smaller than published where epochs are few: what counts is optimiser steps.
+        batch_size: smaller than published where epochs are few; None is the published one.
         own_sizes: a preset that is made for a size of its own gets it, and its own epochs.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
         repetitions: timed passes of the efficiency measurement.
@@ -62,7 +62,7 @@ class Profile:
     strips: str
     strip_size: tuple[int, int]
     epochs: int | None
-    batch_size: int
+    batch_size: int | None
     own_sizes: bool
     seeds: tuple[int, ...]
     untrained_fallback: bool
@@ -73,7 +73,12 @@ class Profile:
         chosen = preset(name)
         if self.own_sizes and chosen.image_size:
             return chosen.image_size, chosen.training.epochs, chosen.training.batch_size
-        return self.image_size, self.epochs or chosen.training.epochs, self.batch_size
+        training = chosen.training
+        return (
+            self.image_size,
+            self.epochs or training.epochs,
+            self.batch_size or training.batch_size,
+        )
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
@@ -117,7 +122,7 @@ _QUICK = Profile(
 # As many optimiser steps as the published trainings take, on a quarter of the images each.
 _LONG = replace(_QUICK, name="long", epochs=80)
 _FULL = replace(
-    _QUICK, name="full", epochs=None, batch_size=32, seeds=(42, 43, 44), repetitions=100
+    _QUICK, name="full", epochs=None, batch_size=None, seeds=(42, 43, 44), repetitions=100
 )
 PROFILES = {profile.name: profile for profile in (_DEMO, _QUICK, _LONG, _FULL)}
 
@@ -195,7 +200,12 @@ class Study:
         """Where this profile's figures and tables go; a report of other records has its own."""
         return Path(self.runs_dir) / ("report" if self.records_dir else self.profile_name)
 
-    def dataset(self, category: str, image_size: tuple[int, int] | None = None) -> Dataset:
+    def dataset(
+        self,
+        category: str,
+        image_size: tuple[int, int] | None = None,
+        resize: Resize = "antialiased",
+    ) -> Dataset:
         """The profile's data of that category: the strips for "ksdd2" or as `strips` says.
 
         Args:
@@ -206,7 +216,7 @@ class Study:
         # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
         if category in (STRIPS, vars(self).get("strips")):
             name, size, category = profile.strips, profile.strip_size, STRIPS
-        return grid.dataset(name, self._root(name), category, size)
+        return grid.dataset(name, self._root(name), category, size, resize)
 
     @cached_property
     def strips(self) -> str:
@@ -409,7 +419,9 @@ class Study:
         # The finest of the sizes: of each run's own only its maps are made.
         data = max((o.record.config.data for o, _ in kept), key=lambda data: data.image_size)
         category = STRIPS if data.dataset == STRIPS else data.category
-        dataset = grid.dataset(data.dataset, self._root(data.dataset), category, data.image_size)
+        dataset = grid.dataset(
+            data.dataset, self._root(data.dataset), category, data.image_size, data.resize
+        )
         places = sorted(runs.read_maps(kept[0][1], data.image_size))
         sample = dataset.test.subset(places)
         answers: list[list[figures.Panel]] = [[] for _ in places]
@@ -478,7 +490,7 @@ class Study:
             return Outcome(name, category, seed, None, reason, assignments)
         try:
             image_size, epochs, batch_size = self.profile.protocol(name)
-            dataset = self.dataset(category, image_size)
+            dataset = self.dataset(category, image_size, preset(name).resize)
             weights = self.weights(preset(name).model.backbone)
             config = runs.configure(
                 name,

@@ -88,6 +88,7 @@ def fit(
     device: torch.device | None = None,
     progress: str | None = "training",
     before_epoch: Callable[[History], None] | None = None,
+    after_epoch: Callable[[History], None] | None = None,
 ) -> History:
     """Train the adaptor and the heads; the model is left on `device`, in eval mode.
 
@@ -104,6 +105,8 @@ def fit(
         progress: title of the progress bar; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
+        after_epoch: called before the checkpoint is written, with the model as it is then. It may
+            leave the model in eval mode and must draw no random numbers.
 
     Raises:
         InputError: nothing to train on, or one class only where two are needed; fewer masks than
@@ -157,6 +160,8 @@ def fit(
                     best = copy.deepcopy(model.trained_state())
                     history.selected = number
                 history.epochs.append(epoch)
+                if after_epoch is not None:
+                    after_epoch(history)
                 if checkpoint is not None:
                     trainer.save(checkpoint, history, best)
     if config.select_epoch == "validation" and best is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ssn_lib.config import nearest
+from ssn_lib.config import Resize, nearest
 from ssn_lib.data.demo import demo_root
 from ssn_lib.data.images import (
     IMAGENET_MEAN,
@@ -49,6 +49,7 @@ def load_dataset(
     *,
     category: str | None = None,
     image_size: tuple[int, int] | None = None,
+    resize: Resize = "antialiased",
 ) -> Dataset:
     """A data set, its files listed and paired; images are decoded at first use.
 
@@ -60,6 +61,7 @@ def load_dataset(
             category, KolektorSDD2 is "ksdd2".
         image_size: (height, width) the images are resized to; None: as published, 640×232 for
             strips, else 256×256.
+        resize: how; "plain" as in the public code, see `read_image`.
 
     Raises:
         InputError: in one line, what is wrong and what to do.
@@ -99,8 +101,8 @@ def load_dataset(
         name,
         category,
         folder,
-        ImageSet(tuple(train), image_size, splits),
-        ImageSet(tuple(test), image_size),
+        ImageSet(tuple(train), image_size, splits, resize),
+        ImageSet(tuple(test), image_size, resize=resize),
     )
 
 

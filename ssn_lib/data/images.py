@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ssn_lib.config import Resize
 from ssn_lib.errors import InputError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -41,11 +43,13 @@ class ImageSet:
         samples: in a fixed order.
         image_size: (height, width).
         splits: official files that say whose masks are used, by the number of masks.
+        resize: how images are brought to that size; see `read_image`.
     """
 
     samples: tuple[Sample, ...]
     image_size: tuple[int, int]
     splits: Mapping[int, Path] = field(default_factory=dict)
+    resize: Resize = "antialiased"
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -61,7 +65,7 @@ class ImageSet:
         images = torch.empty((len(self), 3, height, width), dtype=torch.uint8)
 
         def read(index: int) -> None:
-            images[index] = read_image(self.samples[index].image, self.image_size)
+            images[index] = read_image(self.samples[index].image, self.image_size, self.resize)
 
         _in_threads(read, len(self))
         return images
@@ -108,7 +112,7 @@ class ImageSet:
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The samples at those positions, as a set of their own."""
         samples = tuple(self.samples[index] for index in indices)
-        part = ImageSet(samples, self.image_size, self.splits)
+        part = replace(self, samples=samples)
         for name in ("images", "masks"):  # what is decoded is not decoded again
             if name in vars(self):
                 vars(part)[name] = vars(self)[name][list(indices)]
@@ -154,10 +158,14 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
+def read_image(
+    path: Path, image_size: tuple[int, int], resize: Resize = "antialiased"
+) -> Tensor:
     """An image file as (3, H, W) uint8 RGB: grey becomes RGB, 16-bit grey is scaled to 8 bits.
 
-    Resized bilinearly with antialiasing; the public code does the same without antialiasing.
+    Args:
+        resize: bilinearly, "antialiased" over all the pixels that fall into a new one (Pillow), or
+            "plain" from the four nearest alone, as in the public code (OpenCV's INTER_LINEAR).
 
     Raises:
         InputError: naming the file, when it cannot be read whole or its values have no known range.
@@ -169,8 +177,16 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
     height, width = image_size
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    image = image.convert("RGB")
+    if resize == "antialiased":
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    if pixels.shape[1:] == image_size:
+        return pixels
+    resized = F.interpolate(
+        pixels[None].float(), image_size, mode="bilinear", align_corners=False
+    )
+    return resized[0].round().to(torch.uint8)
 
 
 def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:

@@ -47,7 +47,7 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
         sample if i in kept else replace(sample, mask=None)
         for i, sample in enumerate(images.samples)
     )
-    part = ImageSet(samples, images.image_size, images.splits)
+    part = replace(images, samples=samples)
     if "images" in vars(images):  # what is decoded is not decoded again
         vars(part)["images"] = images.images
     return part
