@@ -18,6 +18,7 @@ from ssn_lib.cam import CamHead
 from ssn_lib.model import LEAKY_SLOPE, SegmentationHead, SuperSimpleNet
 from ssn_lib.upscaled import Upscaled
 
+ROWS = 4096  # low-precision products on a CPU take a multiple of so many rows
 CHUNK = 512  # pixels at a time on a CPU: what is between the operations then stays in its cache
 
 
@@ -181,7 +182,14 @@ def _hidden(
 
 def _times(rows: Tensor, matrix: Tensor, products: torch.dtype) -> Tensor:
     """The product, computed in that dtype."""
-    return (rows.to(products) @ matrix.to(products)).to(rows.dtype)
+    if products == rows.dtype:
+        return rows @ matrix
+    low = rows.to(products)
+    if rows.is_cpu:
+        # oneDNN keeps what it prepares for every number of rows that it has seen, tens of megabytes
+        # each; how many pixels get noise differs from step to step.
+        low = F.pad(low, (0, 0, 0, -len(low) % ROWS))
+    return (low @ matrix.to(products))[: len(rows)].to(rows.dtype)
 
 
 def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> Tensor:
