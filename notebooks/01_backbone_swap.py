@@ -159,7 +159,13 @@ study.save(
 
 # %%
 swap = [*trained, *shown]
-evidence = claims.Evidence(swap, study.files(swap, "history.csv"), costs=costs)
+evidence = claims.Evidence(
+    swap,
+    study.files(swap, "history.csv"),
+    costs=costs,
+    courses=study.files(swap, "course.csv"),
+    scores=study.files(swap, "scores.csv"),
+)
 study.save("claims_backbone_swap", claims.ledger(claims.judge(claims.BACKBONE_SWAP, evidence)))
 
 # %%

@@ -138,7 +138,10 @@ study.save("inference_free", tables.inference_free(comparison))
 # Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
 
 # %%
-evidence = claims.Evidence([*sources, *swept], study.files(sources, "history.csv"), comparison)
+runs = [*sources, *swept]
+evidence = claims.Evidence(
+    runs, study.files(runs, "history.csv"), comparison, courses=study.files(runs, "course.csv")
+)
 study.save("claims_learned_noise", claims.ledger(claims.judge(claims.LEARNED_NOISE, evidence)))
 
 # %%

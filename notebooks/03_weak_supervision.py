@@ -149,7 +149,14 @@ study.save("methods", supervision_tables.comparison(runs, study.strips))
 # ## The published claims
 
 # %%
-evidence = claims.Evidence(runs, category=study.strips, points=points)
+evidence = claims.Evidence(
+    runs,
+    category=study.strips,
+    points=points,
+    courses=study.files(runs, "course.csv"),
+    scores=study.files(runs, "scores.csv"),
+    curves=study.files(runs, "pixel_pr.csv"),
+)
 study.save("claims_weak", claims.ledger(claims.judge(claims.WEAK, evidence)))
 
 # %%

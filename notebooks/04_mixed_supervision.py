@@ -87,7 +87,7 @@ study.save(
 # ## The published claim
 
 # %%
-evidence = claims.Evidence(runs, category=study.strips)
+evidence = claims.Evidence(runs, category=study.strips, courses=study.files(runs, "course.csv"))
 study.save("claims_mixed", claims.ledger(claims.judge(claims.MIXED, evidence)))
 
 # %%

@@ -45,7 +45,9 @@ report = Report(study)
 # Every checkable claim of the slides, with the verdict that a stated rule gives it
 # (`ssn_lib/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not. *Explained
 # otherwise*: the effect is there, here or in the author's log, and has another cause. *Not
-# measurable here*: what is missing is said. The whole ledger, with its evidence, is near the end.
+# measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on other
+# images, where the claim's own were not at hand. The whole ledger, with its evidence, is near the
+# end.
 
 # %%
 report.save("verdicts")
@@ -82,11 +84,11 @@ report.save("published_courses")
 report.save("training_curves")
 
 # %% [markdown]
-# In batches of a quarter of the size, eighty epochs have as many optimiser steps as the published
-# three hundred (the profile `long`). Where such a training was run, the ledger goes by it.
+# Progress goes by images seen, so a training is whole after the published three hundred epochs, in
+# batches of any size. Where whole trainings were run (the profile `full`), the ledger goes by them.
 
 # %%
-report.save("backbone_swap_long")
+report.save("backbone_swap_full")
 
 # %% [markdown]
 # Step by step from SimpleNet, the ancestor, and what noise of a size that the network can see does

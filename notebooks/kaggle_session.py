@@ -20,7 +20,7 @@
 # among its inputs: finished runs are taken over, unfinished ones go on from their last epoch.
 
 # %% tags=["parameters"]
-profile = "full"  # the published 300 epochs; "long": 80; "quick": 10; "demo": rendered images
+profile = "full"  # the published 300 epochs; "quick": 10; "demo": rendered images
 modifications = None  # numbers of notebooks, such as "01,02"; None: all
 category = None  # such as "bottle,screw"; None: all
 seeds = None  # such as "42,43"; None: the profile's

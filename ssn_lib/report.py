@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +22,12 @@ from ssn_lib import (
     supervision_tables,
     tables,
 )
-from ssn_lib.config import PRESETS
-from ssn_lib.efficiency import both_forms, keep_best, kept, kept_comparison
+from ssn_lib.config import FOLDS, PRESETS, assignment
+from ssn_lib.efficiency import both_forms, half_forms, keep_best, kept, kept_comparison
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
-from ssn_lib.runs import KEPT_FILES, MAPS, TEACHING, Outcome, read_record
+from ssn_lib.runs import COURSE, KEPT_FILES, MAPS, TEACHING, Outcome, read_record
+from ssn_lib.selection import alike, longest
 from ssn_lib.study import PROFILES, REPORT, REPOSITORY, STRIPS, Study, execute
 from ssn_lib.tables import Table
 
@@ -45,7 +46,7 @@ README_PARTS = (
     Part("What holds", ("verdicts", "synthesis")),
     Part(
         "Modification 1: a smaller backbone",
-        ("backbone_swap_long", "backbone_swap"),
+        ("backbone_swap_full", "backbone_swap"),
         ("published_start", "published_leaving", "ablation", "scenario_b_noise"),
     ),
     Part("Cost", ("efficiency", "tradeoff"), ("bench_costs", "bench_timings")),
@@ -97,7 +98,7 @@ class Report:
         whole = self._ledger
         frame = whole.frame.drop(columns=["evidence", "id"])
         where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
-        return Table(whole.title, frame, (whole.notes[0], where))
+        return Table(whole.title, frame, (*whole.notes[:3], where))
 
     def synthesis(self) -> Table:
         """The slides' closing table with figures beside its adjectives."""
@@ -122,10 +123,10 @@ class Report:
         """The slides' table of accuracies."""
         return tables.backbone_swap(self.outcomes)
 
-    def backbone_swap_long(self) -> Table:
-        """The same after long trainings."""
-        long = [outcome for outcome in self._long if not outcome.changes]
-        return tables.backbone_swap(long, "as many optimiser steps as published")
+    def backbone_swap_full(self) -> Table:
+        """The same by the published protocol."""
+        full = [outcome for outcome in self._full if not outcome.changes]
+        return tables.backbone_swap(full, "by the published protocol")
 
     def published_start(self) -> Table:
         """Runs at the published batch size beside the author's log of the same epochs."""
@@ -161,7 +162,8 @@ class Report:
 
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
-        runs = self._longest(self._of(*tables.SWAP_PRESETS, "evolved"))
+        names = (*tables.SWAP_PRESETS, "evolved")
+        runs = [o for o in longest(self._all_plates) if o.preset in names and not o.changes]
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
             return figures.empty("Costs not measured: `make bench`.")
@@ -171,7 +173,8 @@ class Report:
         """How the trainings of Modification 1 went."""
         names = tables.SWAP_PRESETS + tables.ABLATION_PRESETS + tables.NOISE_PRESETS
         runs = self._of(*dict.fromkeys(names))
-        return self._curves([*runs, *(o for o in self._long if o.preset in tables.SWAP_PRESETS)])
+        full = [o for o in self._full if o.preset in tables.SWAP_PRESETS and o not in runs]
+        return self._curves([*runs, *full])
 
     def published_courses(self) -> Figure:
         """How the published runs of Modification 1 went."""
@@ -335,17 +338,28 @@ class Report:
     @cached_property
     def _ledger(self) -> Table:
         """Shown whole and without its evidence; judged once."""
-        histories = self._files([*self._plates, *self._long], "history.csv")
-        plates = self._longest(self._plates)
-        swap = claims.Evidence(plates, histories, costs=self.costs)
-        noise = claims.Evidence(self._longest(self._noise_runs), histories, self.comparison)
-        by_label = claims.Evidence(self._weak, category=self._strips, points=self._points)
-        mixed = claims.Evidence(self._mixed, category=self._strips)
+        names = tables.SWAP_PRESETS
+        plates = claims.Evidence(
+            self._all_plates,
+            self._files(self._all_plates, "history.csv"),
+            self.comparison,
+            kept([*both_forms(names), *half_forms(names)], self.study.records_folder),
+            courses=self._files(self._all_plates, COURSE),
+            scores=self._files(self._all_plates, "scores.csv"),
+        )
+        strips = claims.Evidence(
+            self._all_strips,
+            category=_strips_of(self._all_strips),
+            points=self._longest_points,
+            courses=self._files(self._all_strips, COURSE),
+            scores=self._files(self._all_strips, "scores.csv"),
+            curves=self._files(self._all_strips, "pixel_pr.csv"),
+        )
         return claims.ledger(
-            claims.judge(claims.BACKBONE_SWAP, swap),
-            claims.judge(claims.LEARNED_NOISE, noise),
-            claims.judge(claims.WEAK, by_label),
-            claims.judge(claims.MIXED, mixed),
+            claims.judge(claims.BACKBONE_SWAP, plates),
+            claims.judge(claims.LEARNED_NOISE, plates),
+            claims.judge(claims.WEAK, strips),
+            claims.judge(claims.MIXED, strips),
         )
 
     def _of(self, *presets: str) -> list[Outcome]:
@@ -354,29 +368,27 @@ class Report:
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
     @cached_property
-    def _long(self) -> list[Outcome]:
-        """Trainings on the categories by profiles that take longer than this one, on the same data:
-        of each configuration those of the longest."""
-        own = self.study.profile
-        longer = [name for name in reversed(PROFILES) if PROFILES[name].dataset == own.dataset]
-        found: dict[tuple, list[Outcome]] = {}
-        for name in longer[: longer.index(own.name)]:
-            made: dict[tuple, list[Outcome]] = {}
-            for record in self.records:
-                if PROFILES[name].made(record) and not own.made(record):
-                    outcome = Outcome.of(record)
-                    made.setdefault(_configuration(outcome), []).append(outcome)
-            found = made | found
-        strips = own.strip_size
-        together = [outcome for outcomes in found.values() for outcome in outcomes]
-        return [o for o in together if o.record.config.data.image_size != strips]
+    def _all(self) -> list[Outcome]:
+        """This profile's runs and longer ones of its data: what the ledger chooses from."""
+        longer = self.study.profile.made_longer
+        return [*self.outcomes, *(Outcome.of(r) for r in self.records if longer(r))]
 
-    def _longest(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """With a configuration's long trainings in the place of its short ones."""
-        long = {_configuration(outcome) for outcome in self._long}
-        short = [outcome for outcome in outcomes if _configuration(outcome) not in long]
-        known = {_configuration(outcome) for outcome in outcomes}
-        return [*short, *(o for o in self._long if _configuration(o) in known)]
+    @cached_property
+    def _all_plates(self) -> list[Outcome]:
+        return [outcome for outcome in self._all if not self._is_strip(outcome)]
+
+    @cached_property
+    def _all_strips(self) -> list[Outcome]:
+        return [outcome for outcome in self._all if self._is_strip(outcome)]
+
+    @cached_property
+    def _full(self) -> list[Outcome]:
+        """Runs of the published protocol on the categories, one of each seed."""
+        full = PROFILES["full"]
+        return longest(o for o in self._all_plates if full.made(o.record))
+
+    def _is_strip(self, outcome: Outcome) -> bool:
+        return outcome.record.config.data.image_size == self.study.profile.strip_size
 
     @cached_property
     def _rendered(self) -> list[Outcome]:
@@ -395,15 +407,12 @@ class Report:
     @cached_property
     def _plates(self) -> list[Outcome]:
         """Everything but strips, those of other sets among them."""
-        strips = self.study.profile.strip_size
-        return [o for o in self.outcomes if o.record.config.data.image_size != strips]
+        return [outcome for outcome in self.outcomes if not self._is_strip(outcome)]
 
     @cached_property
     def _strips(self) -> str:
-        """The category of the strips: KSDD2's where there are any of it."""
-        sizes = self.study.profile.strip_size
-        found = {o.category for o in self.outcomes if o.record.config.data.image_size == sizes}
-        return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
+        """The category of this profile's strips."""
+        return _strips_of([outcome for outcome in self.outcomes if self._is_strip(outcome)])
 
     @cached_property
     def _noise_runs(self) -> list[Outcome]:
@@ -440,9 +449,22 @@ class Report:
 
     @cached_property
     def _points(self) -> list[supervision_tables.Chosen]:
-        held_out = self._files(self.study.first_seeds(self._folds, self._strips), "held_out.csv")
+        return self._points_of([*self._first("gap_cam"), *self._folds], self._strips)
+
+    @cached_property
+    def _longest_points(self) -> list[supervision_tables.Chosen]:
+        """Of the longest trainings of GAP + CAM that have all their folds."""
+        category = _strips_of(self._all_strips)
+        kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
+        runs = alike(self._all_strips, [("gap_cam", category, changes) for changes in kinds])
+        return self._points_of(longest(runs), category)
+
+    def _points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
+        """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
+        first = self.study.first_seeds(runs, category)
         return supervision_tables.chosen_thresholds(
-            self._files(self._first("gap_cam"), "scores.csv"), held_out
+            self._files([o for o in first if not o.changes], "scores.csv"),
+            self._files([o for o in first if o.changes], "held_out.csv"),
         )
 
     def _first(self, *presets: str) -> list[Outcome]:
@@ -538,8 +560,10 @@ def publish(
     return [*written, readme]
 
 
-def _configuration(outcome: Outcome) -> tuple[str, str, tuple[str, ...]]:
-    return outcome.preset, outcome.category, outcome.changes
+def _strips_of(strips: Sequence[Outcome]) -> str:
+    """The category of strips that are shown: KSDD2's where there are any of it."""
+    found = {outcome.category for outcome in strips}
+    return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
 
 
 def with_results(readme: str, folder: Path) -> str:

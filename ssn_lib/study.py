@@ -82,15 +82,23 @@ class Profile:
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
+        training = record.config.training
+        _, *lengths = self.protocol(record.config.preset)
+        return self._shows(record) and [training.epochs, training.batch_size] == lengths
+
+    def made_longer(self, record: Record) -> bool:
+        """Whether a record is of this profile's data and weights, and of more epochs."""
+        _, epochs, _ = self.protocol(record.config.preset)
+        return self._shows(record) and record.config.training.epochs > epochs
+
+    def _shows(self, record: Record) -> bool:
+        """Whether a record is of this profile's data, at its sizes, and weights."""
         if record.config.weights == "untrained" and not self.untrained_fallback:
             return False
-        data, training = record.config.data, record.config.training
-        image_size, *lengths = self.protocol(record.config.preset)
+        data = record.config.data
+        image_size, _, _ = self.protocol(record.config.preset)
         kinds = ((self.dataset, image_size), (self.strips, self.strip_size))
-        return (data.dataset, data.image_size) in kinds and [
-            training.epochs,
-            training.batch_size,
-        ] == lengths
+        return (data.dataset, data.image_size) in kinds
 
 
 _DEMO = Profile(
@@ -119,12 +127,10 @@ _QUICK = Profile(
     untrained_fallback=False,
     repetitions=15,
 )
-# As many optimiser steps as the published trainings take, on a quarter of the images each.
-_LONG = replace(_QUICK, name="long", epochs=80)
 _FULL = replace(
     _QUICK, name="full", epochs=None, batch_size=None, seeds=(42, 43, 44), repetitions=100
 )
-PROFILES = {profile.name: profile for profile in (_DEMO, _QUICK, _LONG, _FULL)}
+PROFILES = {profile.name: profile for profile in (_DEMO, _QUICK, _FULL)}
 
 
 @dataclass

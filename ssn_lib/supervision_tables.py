@@ -16,6 +16,7 @@ from ssn_lib.runs import Outcome
 from ssn_lib.tables import (
     EMPTY,
     Table,
+    images_title,
     measured,
     notes,
     of_seeds,
@@ -222,10 +223,12 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A threshold on the image score: how it was chosen, and what it does on the test images."""
+    """A threshold on the image score: how it was chosen, and what it does on the test images, by
+    the scores of that run."""
 
     how: str
     point: OperatingPoint
+    run_id: str
 
     @property
     def sigmoid(self) -> float:
@@ -246,14 +249,15 @@ def chosen_thresholds(
     """
     if not scores:
         return []
-    _, table = scores[0]
-    test = table["score"], table["label"]
-    found = [Chosen("on the test scores, as published", operating_point(*test, youden(*test)))]
+    outcome, table = scores[0]
+    test, run_id = (table["score"], table["label"]), outcome.record.run_id
+    point = operating_point(*test, youden(*test))
+    found = [Chosen("on the test scores, as published", point, run_id)]
     if len(held_out) == FOLDS:
         together = pd.concat([table for _, table in held_out])
         threshold = youden(together["score"], together["label"])
         point = operating_point(*test, threshold)
-        found.append(Chosen("cross-validated on training images", point))
+        found.append(Chosen("cross-validated on training images", point, run_id))
     return found
 
 
@@ -356,7 +360,7 @@ def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     datasets = {o.record.config.data.dataset for o in outcomes if o.record is not None}
     if "demo" in datasets:
         return "rendered strips"
-    return "KSDD2" if category == KSDD2 else category
+    return images_title(category)
 
 
 def named(outcome: Outcome) -> str:

@@ -33,6 +33,7 @@ from ssn_lib.peers import PEERS
 from ssn_lib.runs import Outcome, Record
 
 EMPTY = "–"
+IMAGE_TITLES = {"ksdd2": "KSDD2", "kolektor_sdd1_in_ksdd2_layout": "KolektorSDD"}
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
 LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
 REAL_TIME_MS = 10  # the slides' bound for real-time inspection
@@ -111,6 +112,11 @@ def published_log(run: str, category: str) -> pd.DataFrame:
     return logs[(logs["run"] == run) & (logs["category"] == category)]
 
 
+def last_epochs(log: pd.DataFrame, epochs: int) -> pd.DataFrame:
+    """The rows of a published log within its last epochs."""
+    return log[log["epochs_done"] >= log["epochs_done"].max() - epochs]
+
+
 def describe(records: Sequence[Record]) -> str:
     """Data, image size, training, seeds, weights and device of some records, in one line."""
 
@@ -120,11 +126,14 @@ def describe(records: Sequence[Record]) -> str:
     seeds = sorted({record.config.seed for record in records})
     epochs = sorted({record.config.training.epochs for record in records})
     untrained = [record.config.preset for record in records if record.weights_source is None]
+    mixed = sum(record.config.training.precision == "mixed" for record in records)
+    precision = "in mixed precision, " if mixed == len(records) else "some in mixed precision, "
     text = (
         f"{joined([_images(record.config.data) for record in records])}, "
         f"{joined(['×'.join(map(str, record.config.data.image_size)) for record in records])} px, "
         f"{joined(epochs)} epochs in batches of "
         f"{joined([record.config.training.batch_size for record in records])}, "
+        f"{precision if mixed else ''}"
         f"{'seed' if len(seeds) == 1 else 'seeds'} {joined(seeds)}, "
         f"{device_name(*(record.environment for record in records))}"
     )
@@ -137,7 +146,12 @@ def describe(records: Sequence[Record]) -> str:
 
 def _images(data: DataConfig) -> str:
     """The data set; of strips, whose they are."""
-    return data.category if data.dataset == "ksdd2" else data.dataset
+    return images_title(data.category) if data.dataset == "ksdd2" else data.dataset
+
+
+def images_title(category: str) -> str:
+    """The name of a category's images."""
+    return IMAGE_TITLES.get(category, category)
 
 
 def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
@@ -171,7 +185,7 @@ def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
 def published_start(records: Sequence[Record]) -> Table:
     """Runs at the published batch size beside the author's log of the same epochs; no rows if none.
 
-    Shows whether this is the published training, long before its 300 epochs are over.
+    Shows whether this is the published training, also long before its 300 epochs are over.
     """
     rows, measured_here = [], []
     for record in records:
@@ -197,7 +211,9 @@ def published_start(records: Sequence[Record]) -> Table:
     if measured_here:
         note = f"Here: {describe(measured_here)}. {note}"
     return Table(
-        "The published training, in its first epochs: percent", pd.DataFrame(rows), (note,)
+        "The published training and runs here after as many epochs: percent",
+        pd.DataFrame(rows),
+        (note,),
     )
 
 
@@ -586,7 +602,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
                 "here: learns from": learns_from(preset(name).training.supervision),
                 "slides: texture accuracy": accuracy or EMPTY,
                 "screw: I-AUROC / AUPRO": on_screw,
-                f"{strips}: AP-det / AP-loc": on_strips,
+                f"{images_title(strips)}: AP-det / AP-loc": on_strips,
             }
         )
     names = [name for _, name, *_ in SYNTHESIS]
@@ -625,7 +641,8 @@ def all_runs(records: Sequence[Record]) -> Table:
     rows = []
     for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
         config, data = record.config, record.config.data
-        images = f"rendered {data.category}" if data.dataset == "demo" else data.category
+        images = images_title(data.category)
+        images = f"rendered {images}" if data.dataset == "demo" else images
         row = {"run": f"`{command_of(config)}`", "images": images}
         row |= {
             name: _percent(record.metrics.get(name))
@@ -657,6 +674,8 @@ def run_command(like: RunConfig | None, name: str, category: str) -> str:
     if like is not None:
         command += f" --epochs {like.training.epochs} --seed {like.seed}"
         command += f" --set training.batch_size={like.training.batch_size}"
+        if like.training.precision != preset(like.preset).training.precision:
+            command += f" --set training.precision={like.training.precision}"
         usual = preset(like.preset).image_size or PUBLISHED_SIZE
         if like.data.image_size not in (usual, KSDD2_SIZE):
             command += " --image-size {} {}".format(*like.data.image_size)

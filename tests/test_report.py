@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from ssn_lib import report, study
 from ssn_lib.errors import InputError
 from ssn_lib.report import PHOTOGRAPHS, README_PARTS, Report, with_results
-from ssn_lib.study import REPORT, REPOSITORY, Study
+from ssn_lib.study import PROFILES, REPORT, REPOSITORY, Study
 from ssn_lib.tables import EMPTY, Table
 
 IN_README = {name for part in README_PARTS for name in (*part.shown, *part.folded)}
@@ -97,32 +99,94 @@ def test_without_any_record_everything_says_so(tmp_path):
     for name in shown_in_the_notebook():
         thing = made.save(name)
         assert not isinstance(thing, Table) or thing.notes or name == "left_out"
-    assert set(made.ledger().frame["verdict"]) <= {
-        "not measurable here",
-        "explained otherwise",  # by published figures alone
-        "not reproduced",
-    }
+    frame = made.ledger().frame
+    by_published_figures = {"v100-latency", "baseline-equal", "comparison-rows"}
+    assert {*frame[frame["verdict"] != "not measurable here"]["id"]} == by_published_figures
+    for why in frame[frame["verdict"] == "not measurable here"]["why"]:
+        assert "`" in why  # a command that makes what is missing
 
 
-def test_a_long_training_takes_the_place_of_a_short_one_in_the_ledger(record, tmp_path):
+@pytest.fixture
+def written(tmp_path):
+    """written(records): the report of these and of those written before."""
+
     def write(*records):
         for one in records:
             (tmp_path / one.run_id).mkdir()
             (tmp_path / one.run_id / "record.json").write_text(json.dumps(one.to_json()))
         return Report(Study("quick", runs_dir=tmp_path / "runs", records_dir=tmp_path))
 
+    return write
+
+
+def claim(made, identity):
+    return made.ledger().frame.set_index("id").loc[identity]
+
+
+def test_a_longer_training_takes_the_place_of_a_short_one_in_the_ledger(record, written):
     def kept(made):
-        return made.ledger().frame.set_index("id").loc["bottle-kept", ["verdict", "measured here"]]
+        return [*claim(made, "bottle-kept")[["verdict", "measured here"]]]
 
     short = record(batch=8, **{"I-AUROC": 60.0}), record("scenario_b", batch=8)
-    assert kept(write(*short))["verdict"] == "not measurable here"
-    made = write(record(epochs=80, batch=8, **{"I-AUROC": 80.0}))
-    assert [*kept(made)] == ["not reproduced", "bottle, I-AUROC 80.0, AUPRO 40.0"]
+    assert kept(written(*short))[0] == "not measurable here"
+    made = written(record(epochs=80, batch=8, **{"I-AUROC": 80.0}))  # eighty are not three hundred
+    assert kept(made) == ["not measurable here", "bottle, I-AUROC 80.0, AUPRO 40.0"]
     assert made.backbone_swap().frame["here, A"][0] == "60.0"  # the profile's own, as before
-    assert made.backbone_swap_long().frame["here, A"][0] == "80.0"
-    assert made.backbone_swap_long().frame["here, B"][0] == EMPTY
-    made = write(record(epochs=300, batch=32, **{"I-AUROC": 100.0}))  # as published: rather this
-    assert [*kept(made)] == ["reproduced", "bottle, I-AUROC 100.0, AUPRO 40.0"]
+    assert made.backbone_swap_full().frame["here, A"][0] == EMPTY
+    made = written(record(epochs=300, batch=32, **{"I-AUROC": 70.0}))  # as published
+    assert kept(made) == ["not reproduced", "bottle, I-AUROC 70.0, AUPRO 40.0"]
+    table = made.backbone_swap_full()
+    assert [table.frame[f"here, {system}"][0] for system in ("A", "B")] == ["70.0", EMPTY]
+    assert "300 epochs in batches of 32" in table.notes[0]
+
+
+def on_strips(made):
+    data = replace(made.config.data, image_size=PROFILES["quick"].strip_size)
+    config = replace(made.config, data=data)
+    return replace(made, config=config, run_id=config.run_id)
+
+
+def test_ksdd2_decides_itself_and_other_strips_stand_elsewhere(record, written):
+    other = "kolektor_sdd1_in_ksdd2_layout"
+    made = written(
+        on_strips(record("gap_cam", other, epochs=10, batch=8, **{"I-AUROC": 99.0})),
+        on_strips(record("gap_cam", other, epochs=300, batch=8, **{"I-AUROC": 80.0})),
+    )
+    row = claim(made, "labels-detect")
+    assert row["verdict"] == "not measurable here"
+    assert row["elsewhere"].startswith("disagrees on KolektorSDD: I-AUROC 80.0")
+    assert "disagrees on KolektorSDD" in made.verdicts().to_markdown()
+    assert "no verdict and is not counted" in made.verdicts().to_markdown()
+    made = written(on_strips(record("gap_cam", "ksdd2", epochs=300, batch=8, **{"I-AUROC": 98.0})))
+    row = claim(made, "labels-detect")
+    assert (row["verdict"], row["elsewhere"]) == ("reproduced", EMPTY)
+
+
+def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, written, tmp_path):
+    """The fields of a threshold are of one run; a longer training without folds has none."""
+    folds = [f"training.supervision.fold={fold}" for fold in range(3)]
+    scores = pd.DataFrame({"score": [0.0, 0.4, 0.6, 1.0], "label": [0, 0, 1, 1]})
+
+    def of(epochs, folds):
+        kinds = [(), *((fold,) for fold in folds)]
+        records = [
+            on_strips(record("gap_cam", "ksdd2", epochs=epochs, batch=8, changes=changes))
+            for changes in kinds
+        ]
+        for one in records:
+            (tmp_path / one.run_id).mkdir()
+            for name in ("scores.csv", "held_out.csv"):
+                scores.to_csv(tmp_path / one.run_id / name, index=False)
+            (tmp_path / one.run_id / "record.json").write_text(json.dumps(one.to_json()))
+
+    of(10, folds)
+    assert "10 epochs" in claim(written(), "youden")["evidence"]
+    of(100, folds[:2])
+    assert "10 epochs" in claim(written(), "youden")["evidence"]
+    of(300, folds)
+    row = claim(written(), "youden")
+    assert "300 epochs" in row["evidence"]
+    assert "TPR 100.0" in row["measured here"]
 
 
 @pytest.fixture

@@ -132,6 +132,18 @@ def test_a_profile_knows_its_own_records(record):
     assert not quick.made(record(epochs=quick.epochs, batch=32))
     assert not quick.made(record(epochs=300, batch=quick.batch_size))
     assert PROFILES["full"].made(record(epochs=300, batch=32))
+    assert [*PROFILES] == ["demo", "quick", "full"]
+
+
+def test_a_profile_knows_longer_trainings_of_its_data(record):
+    quick = PROFILES["quick"]
+    assert quick.made_longer(record(epochs=80, batch=8))
+    assert not quick.made_longer(record(epochs=quick.epochs, batch=32))
+    assert not PROFILES["full"].made_longer(record(epochs=300))
+    own = record("evolved", epochs=300)  # at the published size, which is not its own
+    assert not quick.made_longer(own)
+    drawn = replace(own.config.data, dataset="demo", image_size=quick.image_size)
+    assert not quick.made_longer(replace(own, config=replace(own.config, data=drawn)))
 
 
 def test_a_preset_of_its_own_size_keeps_its_own_length(record):
@@ -176,10 +188,11 @@ def test_strips_are_asked_for_by_the_name_of_what_they_are(ksdd2_root, monkeypat
     with pytest.warns(UserWarning, match="not KolektorSDD2 as published"):
         assert strips.strips == "strips"
     assert strips.mask_numbers() == [2]
-    runs = [
-        *strips.run_all(("gap_cam", "full_ssn"), [strips.strips]),
-        *strips.sweep("mixed_ssn", "training.supervision.masks", (2, 9), [strips.strips]),
-    ]
+    with pytest.warns(UserWarning, match="not KolektorSDD2 as published"):  # resized as published
+        runs = [
+            *strips.run_all(("gap_cam", "full_ssn"), [strips.strips]),
+            *strips.sweep("mixed_ssn", "training.supervision.masks", (2, 9), [strips.strips]),
+        ]
     assert [bool(run.record) for run in runs] == [True, True, True, False]
     assert "9 masks asked for" in runs[-1].reason
     assert all(profile.made(run.record) for run in runs[:3])

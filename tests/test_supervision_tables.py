@@ -187,10 +187,34 @@ def test_detection_is_held_against_ksdd2_alone(found, epochs, verdict, run):
     assert ("--only 03 --data-root …` decides it" in row["why"]) == (
         verdict == "not measurable here"
     )
-    other = [run("gap_cam", "kolektor_sdd1", **{"I-AUROC": found})]
-    row = judged("labels-detect", other, "kolektor_sdd1")
-    assert row["verdict"] == "not measurable here"
-    assert f"{found:.1f}" in row["measured here"]
+    assert row["elsewhere"] == EMPTY
+
+
+KOLEKTOR = "kolektor_sdd1_in_ksdd2_layout"
+
+
+@pytest.mark.parametrize(
+    ("found", "epochs", "elsewhere"),
+    [
+        (98.4, 10, "agrees on KolektorSDD: I-AUROC 98.4 with a ResNet18; within"),
+        (90.0, 300, "disagrees on KolektorSDD: I-AUROC 90.0 with a ResNet18; 8.6 below"),
+        (90.0, 10, "not decided on KolektorSDD: I-AUROC 90.0 with a ResNet18; after 10 epochs"),
+    ],
+)
+def test_other_strips_are_named_and_decide_nothing_of_ksdd2(found, epochs, elsewhere, run):
+    other = run("gap_cam", KOLEKTOR, epochs=epochs, **{"I-AUROC": found})
+    row = judged("labels-detect", [other], KOLEKTOR)
+    assert row["elsewhere"].startswith(elsewhere)
+    assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
+    assert row["why"].startswith("no run of gap_cam on real images of KSDD2")
+    own = run("gap_cam", epochs=300, **{"I-AUROC": 80.0})  # both are there
+    row = judged("labels-detect", [other, own], "ksdd2")
+    assert (row["elsewhere"], row["verdict"]) == (EMPTY, "not reproduced")
+
+
+def test_strips_of_no_known_name_are_called_by_their_folder(run):
+    row = judged("labels-detect", [run("gap_cam", "mine", **{"I-AUROC": 99.0})], "mine")
+    assert row["elsewhere"].startswith("agrees on mine")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +237,23 @@ def test_the_blob(sigmoid, raw, weak, epochs, verdict, run):
     assert "33.4 early and 7.4 at the end" in row["why"]
 
 
+def test_the_blob_is_held_against_maps_of_equally_long_trainings(run):
+    def made(name, epochs, **metrics):
+        return run(name, epochs=epochs, **metrics)
+
+    outcomes = [
+        made("gap_cam", 10, **{"AP-loc": 30.0, "sigmoid-AP-loc": 29.0}),
+        made("gap_cam", 300, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}),
+        made("weak_ssn", 300, **{"AP-loc": 20.0}),
+        made("cam_max", 10, **{"AP-loc": 90.0}),
+    ]
+    row = judged("blob", outcomes)
+    assert "sigmoid 7.0, raw 8.0, best label-only map 20.0 (weak_ssn, raw)" in row["measured here"]
+    row = judged("blob", [outcomes[1], outcomes[3]])  # nothing as long as it
+    assert "best label-only map 8.0 (gap_cam, raw)" in row["measured here"]
+    assert "no run as long of cam_max" in row["why"]
+
+
 def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
     row = judged("blob", [run("gap_cam", **{"sigmoid-AP-loc": 7.0, "AP-loc": 8.0})])
     assert row["verdict"] == "not measurable here"
@@ -223,7 +264,7 @@ def test_the_blob_is_not_confirmed_by_short_trainings(run):
     made = [run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}) for name in st.LABEL_PRESETS]
     row = judged("blob", made)
     assert row["verdict"] == "not measurable here"
-    assert "after 10 epochs in batches of 32, published 300 in batches of 32" in row["why"]
+    assert "after 10 epochs, published 300" in row["why"]
 
 
 @pytest.mark.parametrize(
@@ -267,15 +308,89 @@ def test_what_labels_cost(weak, verdict, run):
         assert row["verdict"] == (verdict if epochs == 300 else "not measurable here")
 
 
-@pytest.mark.parametrize("identity", ["labels-detect", "labels-ap", "labels-cost", "youden"])
-def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
-    names, category = ("gap_cam", "full_ssn"), "kolektor_sdd1"
-    made = [run(name, category, epochs=300) for name in names]
-    points = st.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
-    row = judged(identity, made, category, points=points)
+@pytest.mark.parametrize(
+    ("simple", "epochs", "verdict"),
+    [
+        (86.0, 300, "reproduced"),
+        (90.3, 300, "reproduced"),  # margin: 2 · 1.54 · √2 = 4.36
+        (90.4, 300, "not reproduced"),
+        (60.0, 300, "not reproduced"),
+        (60.0, 10, "not measurable here"),
+        (86.0, 10, "not measurable here"),
+    ],
+)
+def test_what_sound_images_alone_cost(simple, epochs, verdict, run):
+    outcomes = [
+        run(name, epochs=epochs, **{"AP-det": value})
+        for name, value in (("simplenet", simple), ("full_ssn", 95.0))
+    ]
+    row = judged("simplenet-cost", outcomes)
+    assert row["verdict"] == verdict
+    if verdict != "not measurable here":
+        assert "55.8, or 81.9 by its map's maximum (JIMS 2025)" in row["why"]
+
+
+def test_trainings_of_different_lengths_tell_no_cost(run):
+    outcomes = [run("gap_cam", epochs=300), run("full_ssn", epochs=10)]
+    row = judged("labels-cost", outcomes)
     assert row["verdict"] == "not measurable here"
-    assert row["why"].startswith("other images than KSDD2's")
-    assert row["measured here"] != EMPTY
+    assert "trained for 10, 300 epochs, with no number in common" in row["why"]
+
+
+@pytest.fixture
+def curves():
+    """curves(raw, sigmoid): precision and recall of both maps, from these precisions on."""
+
+    def make(raw, sigmoid):
+        parts = [
+            pd.DataFrame({"recall": [0.1, 1.0], "precision": [start, 0.2], "map": kind})
+            for kind, start in (("raw", raw), ("sigmoid", sigmoid))
+        ]
+        return pd.concat(parts)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("raw", "sigmoid", "verdict"),
+    [
+        (0.028, 0.3, "explained otherwise"),
+        (0.028, 0.9, "reproduced"),
+        (1.0, 0.3, "reproduced"),
+        (0.89, 0.89, "explained otherwise"),
+    ],
+)
+def test_where_precision_starts(raw, sigmoid, verdict, run, curves):
+    outcome = run("gap_cam", KOLEKTOR)
+    hits = pd.DataFrame({"on_defect": [None, True, False, False, False]})
+    files = {"curves": [(outcome, curves(raw, sigmoid))], "scores": [(outcome, hits)]}
+    row = judged("peaks-precise", [outcome], KOLEKTOR, **files)
+    assert (row["verdict"], row["elsewhere"]) == (verdict, EMPTY)
+    assert f": {100 * raw:.1f} % (raw map), " in row["measured here"]
+    assert "in 25 % of the defective images the map peaks on the defect" in row["measured here"]
+    old = judged("peaks-precise", [outcome], KOLEKTOR, curves=files["curves"])
+    assert old["verdict"] == verdict  # older runs did not keep where the map peaks
+    assert "peaks" not in old["measured here"]
+
+
+def test_without_a_curve_nothing_is_said_of_its_start(run):
+    row = judged("peaks-precise", [run("gap_cam", KOLEKTOR)], KOLEKTOR)
+    assert row["verdict"] == "not measurable here"
+    assert "did not keep the file" in row["why"]
+
+
+@pytest.mark.parametrize(
+    "identity", ["labels-detect", "labels-ap", "labels-cost", "simplenet-cost", "youden"]
+)
+def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
+    made = [run(name, KOLEKTOR, epochs=300) for name in ("gap_cam", "full_ssn", "simplenet")]
+    points = st.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
+    row = judged(identity, made, KOLEKTOR, points=points)
+    assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
+    assert row["why"].startswith("no run of ")
+    assert "real images of KSDD2" in row["why"]
+    assert "on KolektorSDD: " in row["elsewhere"]
+    assert row["evidence"].startswith("elsewhere: KolektorSDD")
 
 
 def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
@@ -288,3 +403,5 @@ def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
     demo = replace(config, data=replace(config.data, dataset="demo"))
     drawn = replace(real, record=replace(real.record, config=demo))
     assert judged("youden", [drawn], points=points)["verdict"] == "not measurable here"
+    other = [run("gap_cam", seed=43)]  # not the run whose scores these are
+    assert judged("youden", other, points=points)["verdict"] == "not measurable here"

@@ -66,6 +66,36 @@ def test_untrained_backbones_are_named_in_the_notes(record):
     assert "UNTRAINED" not in tables.describe([record()])
 
 
+def in_mixed_precision(made):
+    training = replace(made.config.training, precision="mixed")
+    config = replace(made.config, training=training)
+    return replace(made, config=config, run_id=config.run_id)
+
+
+def test_mixed_precision_is_said_wherever_it_was_used(record):
+    mixed, other = in_mixed_precision(record()), record("baseline")
+    assert "precision" not in tables.describe([other])
+    assert "10 epochs in batches of 32, in mixed precision, seed 42" in tables.describe([mixed])
+    assert "in batches of 32, some in mixed precision, seed" in tables.describe([mixed, other])
+    assert tables.command_of(other.config).count("precision") == 0
+    assert tables.command_of(mixed.config).count("--set training.precision=mixed") == 1
+
+
+def test_strips_are_called_by_the_name_of_their_data(record):
+    known = record("gap_cam", "kolektor_sdd1_in_ksdd2_layout")
+    assert tables.describe([known]).startswith("KolektorSDD, ")
+    timed = replace(known, timings={"training_s": 60.0})
+    assert tables.all_runs([timed]).frame["images"].item() == "KolektorSDD"
+    assert tables.describe([record("gap_cam", "ksdd2")]).startswith("KSDD2, ")
+    assert tables.describe([record("gap_cam", "mine")]).startswith("mine, ")
+
+
+def test_the_last_epochs_of_a_log():
+    log = tables.published_log("scenario_a", "screw")
+    last = tables.last_epochs(log, 100)["epochs_done"]
+    assert (last.min(), last.max()) == (200, 300)
+
+
 def test_markdown_has_title_rows_and_notes(record):
     text = tables.ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")

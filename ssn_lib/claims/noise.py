@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssn_lib import tables
-from ssn_lib.claims.rules import (
-    CHANCE,
+from ssn_lib.claims.evidence import (
+    LAST_EPOCHS,
     SCREW,
-    Claim,
     Evidence,
-    Finding,
     MissingError,
+    State,
     margin,
     mean,
-    whole_trainings,
 )
+from ssn_lib.claims.rules import CHANCE, Claim, Finding, whole_trainings
 from ssn_lib.efficiency import Spread
 
 NOTEBOOK = "02"
+
+
+# What becomes of a training, of its preset as stated.
+ENDS: dict[State, str] = {
+    "learned": "it learns",
+    "saturated": "the detector wins at once, and the generator is left without a gradient",
+    "stuck": "it learns nothing, yet its loss does not rise",
+    "collapsed": "it collapses",
+    "undecided": "too short to tell",
+}
 
 
 def _v1_collapses(evidence: Evidence) -> Finding:
@@ -28,15 +37,10 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     if stated == "collapsed":
         return Finding(told, "reproduced", "the rule as stated collapses too")
     if "undecided" in (stated, published):
-        raise MissingError("too short", told)
+        raise MissingError("too short to tell", told)
     if published == "collapsed":
         why = "as published the gradients cancel and the detector never trains; as stated "
-        why += (
-            "it wins at once, and the generator is left without a gradient"
-            if stated == "saturated"
-            else "it learns"
-        )
-        return Finding(told, "explained otherwise", why)
+        return Finding(told, "explained otherwise", why + ENDS[stated])
     return Finding(told, "not reproduced", "neither form collapses")
 
 
@@ -44,42 +48,41 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     v1, v1_told = evidence.state("learned_noise_v1")
     v2, v2_told = evidence.state("learned_noise_v2")
     told = f"as stated: v1 {v1_told}; v2 {v2_told}"
-    if v2 == "collapsed":
-        return Finding(told, "not reproduced", f"v2 as stated collapses; v1 has {v1}")
+    if v2 in ("collapsed", "stuck"):
+        return Finding(told, "not reproduced", f"v2 as stated: {ENDS[v2]}; v1: {ENDS[v1]}")
     if "undecided" in (v1, v2):
-        raise MissingError("too short", told)
+        raise MissingError("too short to tell", told)
     if v1 == "collapsed":
         return Finding(told, "reproduced", "v1 collapses, v2 learns")
-    why = f"v1 as stated has {v1}; the published v1 failed for its cancelled gradients"
+    why = f"v1 as stated: {ENDS[v1]}; the published v1 failed for its cancelled gradients"
     return Finding(told, "explained otherwise", why)
 
 
 def _fluctuation(run: str, metric: str) -> str:
-    """How far a published run's metric moved in its last hundred epochs, by its log, in words."""
-    log = tables.published_log(run, SCREW)
-    last = log[log["epochs_done"] >= 200]
-    low, high = last[metric].min(), last[metric].max()
-    return f"in its last 100 epochs the published run's {metric} moves from {low:.0f} to {high:.0f}"
+    """How far a published run's metric moved in its last epochs, by its log, in words."""
+    last = tables.last_epochs(tables.published_log(run, SCREW), LAST_EPOCHS)[metric]
+    return (
+        f"in its last {LAST_EPOCHS} epochs the published run's {metric} moves from "
+        f"{last.min():.0f} to {last.max():.0f}"
+    )
 
 
 def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     """v2 above (or below) Scenario A in one metric, in both forms."""
+    forms = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}
 
     def rule(evidence: Evidence) -> Finding:
         log = _fluctuation("learned_noise_v2_published", metric)
-        forms = {
-            "as published": evidence.values("learned_noise_v2_published", metric),
-            "as stated": evidence.values("learned_noise_v2", metric),
-        }
-        reference = evidence.values("scenario_a", metric)
-        if not reference or not all(forms.values()):
-            raise MissingError(
-                f"no record of Scenario A and both forms of v2 on real images; {log}"
-            )
-        told = f"A {mean(reference):.1f}; " + ", ".join(
-            f"v2 {form} {mean(values):.1f}" for form, values in forms.items()
-        )
-        state, course = evidence.state("scenario_a")
+        try:
+            even = evidence.alike("scenario_a", *forms.values())
+            reference = even.mean("scenario_a", metric)
+            means = {form: even.mean(name, metric) for form, name in forms.items()}
+        except MissingError as missing:
+            raise MissingError(f"{missing.why}; {log}") from None
+        told = f"A {reference:.1f}; "
+        told += ", ".join(f"v2 {form} {value:.1f}" for form, value in means.items())
+        log += evidence.swing(metric)
+        state, course = even.state("scenario_a")
         if state in ("undecided", "collapsed"):
             found = "has collapsed" if state == "collapsed" else "has not learned yet"
             raise MissingError(
@@ -87,10 +90,8 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
             )
         sign = 1 if better else -1
         gains = {
-            form: sign
-            * (mean(values) - mean(reference))
-            / margin(metric, len(values), len(reference))
-            for form, values in forms.items()
+            form: sign * (means[form] - reference) / even.margin(metric, name, "scenario_a")
+            for form, name in forms.items()
         }  # in margins
         if gains["as stated"] >= 1:
             return Finding(told, "reproduced", f"holds for the rule as stated; but {log}")
@@ -113,20 +114,29 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
             ("as published", "learned_noise_v2_published"),
             ("as stated", "learned_noise_v2"),
         ):
-            swept = {
-                beta: evidence.values(name, metric, tables.beta_changes(beta))
+            ran = {
+                beta: (name, tables.beta_changes(beta))
                 for beta in tables.BETAS
+                if evidence.ran(name, changed=tables.beta_changes(beta))
             }
-            known = {beta: mean(values) for beta, values in swept.items() if values}
-            if known:
-                values = ", ".join(f"β {beta:g}: {value:.1f}" for beta, value in known.items())
-                told.append(f"{form} {values}")
+            if not ran:
+                continue
+            even = evidence.alike(*ran.values())
+            swept = {
+                beta: values
+                for beta, (_, changed) in ran.items()
+                if (values := even.values(name, metric, changed))
+            }
+            known = {beta: mean(values) for beta, values in swept.items()}
+            values = ", ".join(f"β {beta:g}: {value:.1f}" for beta, value in known.items())
+            told.append(f"{form} {values}")
             if len(known) == len(tables.BETAS):
                 leader, second = sorted(known, key=known.__getitem__)[:-3:-1]
                 ahead = known[leader] - known[second]
                 wide = ahead >= margin(metric, len(swept[leader]), len(swept[second]))
                 leads[form] = leader if wide else None
         measured = "; ".join(told)
+        log += evidence.swing(metric)
         if "as stated" not in leads:
             raise MissingError(f"no whole sweep on real images; {log}", measured or tables.EMPTY)
         if leads["as stated"] == best:
@@ -145,7 +155,10 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
 def _inference_free(evidence: Evidence) -> Finding:
     made = evidence.comparison
     if made is None:
-        raise MissingError("inference with and without learned noise was not compared")
+        raise MissingError(
+            "inference with and without learned noise was not compared; `python -m ssn_lib study "
+            "--only 02` does"
+        )
     evidence.used.append(made.first)
     extra = made.second.parameters - made.first.parameters
     kinds = (
@@ -177,19 +190,21 @@ def _key_to_accuracy(evidence: Evidence) -> Finding:
     """Against the simplest remedy: Gaussian noise that is larger."""
     gains, told = [], []  # gains in margins
     for category in tables.LEARNED_CATEGORIES:
-        simple = evidence.mean("scenario_a_relative", "I-AUROC", category)
-        learned = {name: evidence.mean(name, "I-AUROC", category) for name in tables.SWEEP_PRESETS}
+        even = evidence.alike("scenario_a_relative", *tables.SWEEP_PRESETS, category=category)
+        simple = even.mean("scenario_a_relative", "I-AUROC", category)
+        learned = {name: even.mean(name, "I-AUROC", category) for name in tables.SWEEP_PRESETS}
         best = max(learned, key=learned.__getitem__)
-        wide = evidence.margin("I-AUROC", best, "scenario_a_relative", category)
+        wide = even.margin("I-AUROC", best, "scenario_a_relative", category)
         gains.append((learned[best] - simple) / wide)
         told.append(f"{category}, I-AUROC: larger σ {simple:.1f}, v2 {learned[best]:.1f} ({best})")
-    measured = "; ".join(told)
+    measured, swing = "; ".join(told), evidence.swing("I-AUROC")
     if min(gains) > 1:
-        return Finding(measured, "reproduced", "learned noise does better on both")
+        return Finding(measured, "reproduced", "learned noise does better on both" + swing)
     if max(gains) > 1:
-        return Finding(measured, "not reproduced", "it does better on one of two categories")
+        why = "it does better on one of two categories"
+        return Finding(measured, "not reproduced", why + swing)
     why = "Gaussian noise of 12 % of the features' spread does as well or better, without a network"
-    return Finding(measured, "not reproduced", why)
+    return Finding(measured, "not reproduced", why + swing)
 
 
 LEARNED_NOISE = (

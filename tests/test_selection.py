@@ -1,0 +1,63 @@
+"""Which runs stand for a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ssn_lib.runs import Outcome
+from ssn_lib.selection import alike, configuration, longest
+
+
+@pytest.fixture
+def run(record):
+    """run(preset, seed, epochs, batch, precision, resize): an outcome on bottle."""
+
+    def make(name="scenario_a", seed=42, epochs=300, batch=32, precision="float32", resize="plain"):
+        made = record(name, "bottle", seed, epochs, batch)
+        training = replace(made.config.training, precision=precision)
+        data = replace(made.config.data, resize=resize)
+        config = replace(made.config, training=training, data=data)
+        return Outcome.of(replace(made, config=config, run_id=config.run_id))
+
+    return make
+
+
+def test_the_longest_training_of_each_configuration_stands_for_it(run):
+    short, long, other = run(epochs=10), run(epochs=80, batch=8), run("scenario_b", epochs=10)
+    assert longest([short, long, other, run(seed=43, epochs=10)]) == [long, other]
+
+
+def test_all_seeds_of_the_longest_stand_for_it(run):
+    seeds = [run(seed=seed) for seed in (42, 43)]
+    assert longest([*seeds, run(seed=44, epochs=299)]) == seeds
+
+
+def test_of_one_length_the_published_batch_is_taken(run):
+    published, small = run(), [run(seed=seed, batch=8) for seed in (42, 43)]
+    assert longest([*small, published]) == [published]
+    assert longest(small) == small
+    assert longest([*small, run(batch=16)]) == [run(batch=16)]  # batches are never mixed
+
+
+@pytest.mark.parametrize("other", [{"precision": "mixed"}, {"resize": "antialiased"}])
+def test_a_seed_counts_once_as_published_rather_than_not(other, run):
+    published, unlike = run(), run(**other)
+    assert longest([unlike, published]) == longest([published, unlike]) == [published]
+    assert longest([unlike]) == [unlike]
+
+
+def test_what_has_no_record_stands_for_nothing():
+    assert longest([Outcome("scenario_a", "bottle", 42, None, "no weights")]) == []
+
+
+def test_compared_trainings_are_as_long_as_all_can_be(run):
+    a = [run(epochs=epochs) for epochs in (10, 80, 300)]
+    b = [run("scenario_b", epochs=epochs) for epochs in (10, 80)]
+    wanted = [configuration(a[0]), configuration(b[0])]
+    assert alike([*a, *b], wanted) == [a[1], b[1]]
+    assert alike([*a, *b], wanted[:1]) == [a[2]]
+    assert alike([a[2], *b], wanted) == []
+    assert alike(a, wanted) == []  # one of them was not run
+    assert alike(a, []) == []
