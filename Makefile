@@ -5,7 +5,11 @@ VENV := .venv
 PEER := .peer
 RUN := $(VENV)/bin/python
 
-.PHONY: study test report kernel bench peer notebooks clean
+MINUTES ?= 8
+CARRY ?= build/carry
+OUT ?= runs
+
+.PHONY: study test report kernel bench gpu carry peer notebooks clean
 
 study: $(VENV)/.ready
 	$(RUN) -m ssn_lib study --profile $(PROFILE)
@@ -25,6 +29,16 @@ kernel: $(VENV)/.ready
 
 bench: $(VENV)/.ready-test
 	PYTHONPATH=$(PEER) $(RUN) -m ssn_lib bench
+
+# What a GPU that is lent for minutes is used for. It sets nothing up: PyTorch and a few packages are
+# enough, and what was brought by `make carry` is found.
+gpu:
+	PYTHONPATH=. $(PYTHON) -m ssn_lib protocol --minutes $(MINUTES) --out $(OUT) \
+		$(if $(wildcard $(CARRY)),--data-root $(CARRY) --weights-dir $(CARRY))
+
+# Images and weights, small, in a folder to take there; SETS=screw,bottle leaves the strips behind.
+carry: $(VENV)/.ready
+	$(RUN) -m ssn_lib pack $(CARRY) $(if $(SETS),--only $(SETS))
 
 # What else a user could pick, for `bench` and tests/test_peer_anomalib.py; no part of the study.
 peer: $(VENV)/.ready

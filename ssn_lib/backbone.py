@@ -12,25 +12,17 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from ssn_lib.config import nearest
 from ssn_lib.errors import InputError
+from ssn_lib.resnet import RESNETS, stage, stem
 
 DOWNLOAD_TIMEOUT_S = 8  # an unreachable hub must be known within 10 s
-RESNETS = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-)
 
 
 class Backbone(nn.Module):
-    """A torchvision ResNet cut behind its last stage used; frozen, always in eval mode.
+    """A ResNet cut behind its last stage used; frozen, always in eval mode.
 
     Args:
         name: one of `RESNETS`.
@@ -41,15 +33,12 @@ class Backbone(nn.Module):
         super().__init__()
         if name not in RESNETS:
             raise InputError(f"unknown backbone {name!r}: {nearest(name, RESNETS)}")
-        # On the meta device nothing is allocated for the parts that are thrown away.
-        with torch.device("meta"):
-            resnet = getattr(torchvision.models, name)()
         self.layers = layers
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        self.stages = nn.ModuleList(
-            getattr(resnet, f"layer{stage}") for stage in range(1, layers[-1] + 1)
-        )
-        self.channels = tuple(_out_channels(self.stages[stage - 1]) for stage in layers)
+        # On the meta device: PyTorch's own initialisation would draw random numbers for nothing.
+        with torch.device("meta"):
+            self.stem = stem()
+            self.stages = nn.ModuleList(stage(name, number) for number in range(1, layers[-1] + 1))
+        self.channels = tuple(_out_channels(self.stages[number - 1]) for number in layers)
         self.to_empty(device="cpu")
         self.apply(_initialise)
         self.requires_grad_(False)
@@ -64,9 +53,9 @@ class Backbone(nn.Module):
         """(B, 3, H, W) to the wanted stages' outputs, (B, C_l, H / 2^(l+1), W / 2^(l+1)) each."""
         x = self.stem(images)
         outputs = []
-        for stage, block in enumerate(self.stages, start=1):
-            x = block(x)
-            if stage in self.layers:
+        for number, blocks in enumerate(self.stages, start=1):
+            x = blocks(x)
+            if number in self.layers:
                 outputs.append(x)
         return outputs
 
@@ -144,7 +133,7 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     Raises:
         InputError: listing every place tried.
     """
-    url, names = _url(name), weights_files(name)
+    names = weights_files(name)
     if weights != "imagenet":
         given = Path(weights)
         if given.is_file():
@@ -159,12 +148,14 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     except InputError:
         pass
     try:
+        url = _url(name)
         _ask_whether_reachable(url)
         hub.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(
             url, str(hub / names[0]), hash_prefix=_hash_prefix(names[0]), progress=False
         )
-    except (OSError, HTTPException, RuntimeError):  # the last is a hash that differs
+    # Without torchvision its address is not known; a RuntimeError is a hash that differs.
+    except (ImportError, OSError, HTTPException, RuntimeError):
         tried = ", ".join(map(str, folders))
         raise InputError(
             f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download "
@@ -175,7 +166,7 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
 
 def weights_files(name: str) -> tuple[str, str]:
     """What a file of the backbone's weights may be called: torchvision's name, or cut."""
-    return _url(name).rsplit("/", 1)[1], f"{name}_layers123.pth"
+    return RESNETS[name].file, f"{name}_layers123.pth"
 
 
 def _hash_prefix(file: str) -> str:
@@ -184,6 +175,9 @@ def _hash_prefix(file: str) -> str:
 
 
 def _url(name: str) -> str:
+    """Where torchvision has the weights."""
+    import torchvision
+
     return torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
 
 

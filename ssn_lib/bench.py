@@ -39,7 +39,7 @@ SIZES = ((256, 256), (384, 384), (640, 232))
 BATCHES = (1, 4, 16)
 TRAINED_ON = 32  # images: one step of the published batch
 KSDD2_TEST = (1004, 640, 232)
-FILE = "bench.json"
+FILE, GPU_FILE = "bench.json", "bench.cuda.json"
 METRICS = ("ours", "scikit-learn")
 
 
@@ -110,8 +110,11 @@ def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
 def read(folder: Path) -> Bench | None:
     """What `measure` kept in a folder of runs or results; None without it."""
     path = folder / FILE
-    if not path.exists():
-        return None
+    return read_file(path) if path.exists() else None
+
+
+def read_file(path: Path) -> Bench:
+    """What is kept in a file."""
     content = json.loads(path.read_text(encoding="utf-8"))
     timings = [
         Timing(**row | {name: Spread(**row[name]) for name in ("seconds", "speedup")})

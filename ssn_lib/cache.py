@@ -1,4 +1,6 @@
-"""The frozen backbone's outputs, computed once: in memory where they fit, else mapped from a file.
+"""The frozen backbone's outputs, computed once.
+
+They are kept on the GPU where they fit, else in memory, else they are mapped from a file.
 
 A file's name is a hash of all that decides its content (the backbone's weights, the pixels, their
 order), so one that is stale is never taken, and runs at the same time share it. It is removed when
@@ -25,6 +27,7 @@ from ssn_lib.files import held
 
 BATCH = 16  # images per pass of the backbone
 SHARE = 0.5  # of the available memory, for outputs that are kept in it
+GPU_SHARE = 0.25  # likewise, of a GPU's: the training itself needs the rest
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Outputs:
     """Stage outputs of all images.
 
     Attributes:
-        layers: (N, C_l, h_l, w_l) float32 on the CPU.
+        layers: (N, C_l, h_l, w_l) float32, on the GPU or on the CPU.
         file: what they are mapped from; None in memory.
     """
 
@@ -62,7 +65,7 @@ def outputs(
 
     def through(some: slice) -> list[Tensor]:
         batch = normalise(images(some).to(device)).contiguous(memory_format=torch.channels_last)
-        return [layer.cpu() for layer in backbone(batch)]
+        return backbone(batch)
 
     # Channels last, as everything that reads them wants them.
     shapes = [(count, *layer[0].permute(1, 2, 0).shape) for layer in through(slice(0, 1))]
@@ -79,10 +82,11 @@ def outputs(
         parts = zip(flat.split(sizes), shapes, strict=True)
         return [part.view(shape).permute(0, 3, 1, 2) for part, shape in parts]
 
-    if sum(sizes) * 4 <= SHARE * env.available_memory():
-        layers = [torch.empty(shape).permute(0, 3, 1, 2) for shape in shapes]
-        fill(layers)
-        return Outputs(layers)
+    for home, share in ((device, GPU_SHARE), (torch.device("cpu"), SHARE)):
+        if home.type in ("cuda", "cpu") and sum(sizes) * 4 <= share * env.available_memory(home):
+            layers = [torch.empty(shape, device=home).permute(0, 3, 1, 2) for shape in shapes]
+            fill(layers)
+            return Outputs(layers)
     file = folder / f"features-{_key(backbone, count, images)}.bin"
     with held(_lock(file)):  # who comes second waits for the first one's file
         if not file.exists():

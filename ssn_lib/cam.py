@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import rank, threshold_otsu
 from torch import Tensor, nn
 
 from ssn_lib.metrics import Metrics, pixel_metrics
@@ -156,6 +155,8 @@ def trace(region: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.boo
     Returns:
         (H, W); the region itself where no pixel in it stands out.
     """
+    from skimage.filters import threshold_otsu  # tracing alone needs scikit-image
+
     contrasts = contrast(image)
     high = threshold_otsu(contrasts[region])
     low = (np.median(contrasts) + high) / 2
@@ -173,6 +174,8 @@ def contrast(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     Returns:
         (H, W), in grey levels.
     """
+    from skimage.filters import rank
+
     side = max(3, min(image.shape[1:]) // SURROUNDINGS | 1)
     square = np.ones((side, side), dtype=bool)
     around = np.stack([rank.median(channel, square) for channel in image])

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = options.command in (_run, _study)
+        goes_on = options.command in (_run, _study, _protocol)
         more = "; the same command goes on from the last whole epoch" if goes_on else ""
         print(f"interrupted{more}", file=sys.stderr)
         return 130
@@ -108,6 +108,33 @@ def _study(options: argparse.Namespace) -> None:
         scheduler=options.scheduler,
         deadline=time.time() + options.hours * 3600 if options.hours is not None else None,
     )
+
+
+def _protocol(options: argparse.Namespace) -> None:
+    from ssn_lib import gpu
+
+    not_done = gpu.use(
+        minutes=options.minutes,
+        data_root=options.data_root,
+        weights_dir=options.weights_dir,
+        runs_dir=options.runs_dir,
+        out=options.out or options.runs_dir,
+        seeds=tuple(options.seed or gpu.protocol.SEEDS),
+        only=tuple(options.only.split(",")) if options.only else (),
+        epochs=options.epochs,
+        precision=options.precision,
+        workers=options.workers,
+    )
+    if not_done:
+        print(f"{len(not_done)} not done; the same command goes on from there")
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from ssn_lib.packing import SETS, pack
+
+    only = options.only.split(",") if options.only else tuple(SETS)
+    megabytes = pack(options.folder, options.data_root, options.weights_dir, only)
+    print(f"{options.folder}: {megabytes:.1f} MB")
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -239,6 +266,28 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights_dir(sub)
     _add_data_root(sub)
     _add_runs_dir(sub)
+
+    sub = command(
+        "protocol", _protocol, "Make the runs of the published protocol; on a GPU, measure it too."
+    )
+    sub.add_argument("--minutes", type=float, help="begin nothing that would end later than that")
+    sub.add_argument("--only", metavar="PRESETS", help="such as scenario_a,scenario_b")
+    sub.add_argument("--seed", type=int, action="append", help="default: 42, then 43, then 44")
+    sub.add_argument("--epochs", type=int, help="for a rehearsal; default: as published")
+    sub.add_argument("--precision", choices=("float32", "mixed"), default="float32")
+    sub.add_argument("--workers", type=int, help="trainings at once; default: 3 on a GPU, else 1")
+    sub.add_argument("--out", type=Path, help="folder of the archive; default: that of the runs")
+    _add_weights_dir(sub)
+    _add_data_root(sub)
+    _add_runs_dir(sub)
+
+    sub = command("pack", _pack, "Write the images, at the published sizes, and weights small.")
+    sub.add_argument("folder", type=Path, metavar="FOLDER", help="where to; it is made anew")
+    sub.add_argument(
+        "--only", metavar="CATEGORIES", help="such as screw,bottle; default: ksdd2 too"
+    )
+    _add_weights_dir(sub)
+    _add_data_root(sub)
 
     sub = command("bench", _bench, "Measure inference, training and metrics here, and peers.")
     _add_runs_dir(sub)

@@ -408,12 +408,12 @@ def preset(name: str) -> Preset:
 def changes(config: RunConfig) -> tuple[str, ...]:
     """What sets a run's model and training apart from its preset's, as `key=value`, sorted.
 
-    Epochs and batch size are left out: a profile decides them for all presets alike.
+    Epochs, batch size and precision are left out: they are decided for all presets alike.
     """
     chosen = preset(config.preset)
     usual = to_dict(replace(config, model=chosen.model, training=chosen.training))
     flat, usual_flat = _flat(to_dict(config)), _flat(usual)
-    names = flat.keys() - {"training.epochs", "training.batch_size"}
+    names = flat.keys() - {"training.epochs", "training.batch_size", "training.precision"}
     return tuple(sorted(assignment(n, flat[n]) for n in names if flat[n] != usual_flat[n]))
 
 

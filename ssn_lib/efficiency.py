@@ -1,8 +1,9 @@
 """What inference costs here: parameters, arithmetic, latency, throughput, memory.
 
 What is measured is a kind: a preset and a form of its network. The forms have the same outputs:
-"plain", the published operations one by one, "folded" (`folding.fuse`), and "onnx", the folded
-network in ONNX Runtime. Another kind is a peer (`peers`) in the form "peer".
+"plain", the published operations one by one, "folded" (`folding.fuse`), either of them in float16
+on a GPU ("plain16", "folded16"), and "onnx", the folded network in ONNX Runtime. Another kind is a
+peer (`peers`) in the form "peer".
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """
 
@@ -33,13 +34,14 @@ from ssn_lib.errors import InputError
 from ssn_lib.export import Exported, export
 from ssn_lib.files import write_text
 from ssn_lib.folding import FORMS, fuse
-from ssn_lib.model import SuperSimpleNet
+from ssn_lib.model import Prediction, SuperSimpleNet
 from ssn_lib.peers import PEERS, Peer
 
 IMAGE_SIZE = (256, 256)
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
 PEAK_SIDE = 2048
+HALF = "16"  # ends the name of a form that computes in float16
 SCENARIO_A = "scenario_a"
 SCHEMA = 2  # of what is kept: how it is measured and written
 PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
@@ -69,7 +71,7 @@ class Efficiency:
 
     Attributes:
         preset: or the name of a peer.
-        form: "plain", "folded", "onnx" or "peer".
+        form: "plain", "folded", "plain16", "folded16", "onnx" or "peer".
         repetitions: timed passes for the latency.
         parameters: of the inference network, backbone included.
         gflop: for one image, a multiplication and an addition counted as two.
@@ -86,6 +88,7 @@ class Efficiency:
             process; None in records of before it was measured.
         memory_missing: why `memory_mb` is None although it was to be measured.
         image_size: height and width of the images: the preset's own, or the published one.
+        memory_batch_mb, memory_batch_allocated_mb: CUDA only: as above, of a batch of 16.
     """
 
     preset: str
@@ -102,6 +105,8 @@ class Efficiency:
     peak_gflop_s: float | None = None
     memory_missing: str | None = None
     image_size: tuple[int, int] = IMAGE_SIZE
+    memory_batch_mb: float | None = None
+    memory_batch_allocated_mb: float | None = None
 
     @property
     def name(self) -> str:
@@ -118,10 +123,25 @@ class Efficiency:
         """Where it was measured."""
         return env.device_name(self.environment)
 
+    @property
+    def device_type(self) -> str:
+        """Such as "cpu" or "cuda"."""
+        return self.environment["device"]
+
+    @property
+    def file(self) -> str:
+        """What it is called where the best are kept."""
+        return _file(self.name, self.device_type)
+
 
 def both_forms(presets: Sequence[str]) -> list[Kind]:
     """Every preset plain and folded."""
     return [(name, form) for name in presets for form in FORMS]
+
+
+def half_forms(presets: Sequence[str]) -> list[Kind]:
+    """Likewise, in float16."""
+    return [(name, form + HALF) for name, form in both_forms(presets)]
 
 
 def measure_all(
@@ -147,46 +167,58 @@ def measure_all(
 def keep_best(runs_dir: Path, results: Path) -> None:
     """Copy measurements from `runs_dir` to `results`, unless what is there tells more (`rank`).
 
-    Costs are set against each other, so all of them must be of one device: another's are taken when
-    they replace the whole, and else left out with a warning. A comparison stands alone.
+    Costs are set against each other, so there is one processor and one GPU at most: another one's
+    are taken when they replace all that is there of their kind, and else left out with a warning. A
+    comparison stands alone.
     """
     for folder, read in (("efficiency", _read), ("comparisons", _read_comparison)):
-        there = {made.name: made for made in map(read, (results / folder).glob("*.json"))}
+        there = {made.file: made for made in map(read, (results / folder).glob("*.json"))}
         better = {}
         for path in sorted((runs_dir / folder).glob("*.json")):
             made = read(path)
-            before = better[made.name][0] if made.name in better else there.get(made.name)
+            before = better[made.file][0] if made.file in better else there.get(made.file)
             if before is None or made.rank >= before.rank:
-                better[made.name] = made, path
-        after = there | {name: made for name, (made, _) in better.items()}
-        devices = {made.device for made in after.values()}
-        if folder == "efficiency" and len(devices) > 1:
-            warnings.warn(
-                f"{runs_dir / folder} left out: with {results / folder} it would be of "
-                f"{' and '.join(sorted(devices))}; `make bench` measures all of it on one",
-                stacklevel=2,
-            )
-            continue
-        for name, (_, path) in better.items():
-            write_text(results / folder / f"{name}.json", path.read_text())
+                better[made.file] = made, path
+        after = there | {file: made for file, (made, _) in better.items()}
+        for kind in sorted({made.device_type for made, _ in better.values()}):
+            devices = {made.device for made in after.values() if made.device_type == kind}
+            if folder == "efficiency" and len(devices) > 1:
+                warnings.warn(
+                    f"{runs_dir / folder} left out: with {results / folder} it would be of "
+                    f"{' and '.join(sorted(devices))}; `make bench` measures all of it on one",
+                    stacklevel=2,
+                )
+                continue
+            for file, (made, path) in better.items():
+                if made.device_type == kind:
+                    write_text(results / folder / file, path.read_text())
 
 
 def kept(kinds: Sequence[Kind], folder: Path) -> list[Efficiency]:
-    """What is known in a folder of runs or results, in the order of `kinds`; of several
-    measurements the one that tells most (`rank`)."""
-    found = [_best(folder / "efficiency", f"{name}-{form}", _read) for name, form in kinds]
-    return [cost for cost in found if cost is not None]
+    """What is known in a folder of runs or results of one device, in the order of `kinds`.
+
+    Of several devices it is the one that most of these kinds were measured on, a GPU before a
+    processor; of several measurements the one that tells most (`rank`).
+    """
+    names = [f"{name}-{form}" for name, form in kinds]
+    devices: dict[tuple[bool, str], dict[str, Efficiency]] = {}
+    for path in sorted((folder / "efficiency").glob("*.json")):
+        cost = _read(path)
+        if cost.name in names:
+            known = devices.setdefault((cost.device_type == "cuda", cost.device), {})
+            if cost.name not in known or cost.rank > known[cost.name].rank:
+                known[cost.name] = cost
+    if not devices:
+        return []
+    _, most = max(devices.items(), key=lambda item: (len(item[1]), item[0]))
+    return [most[name] for name in names if name in most]
 
 
 def kept_comparison(first: str, second: str, folder: Path) -> Comparison | None:
     """As `kept`, a comparison; None without one."""
-    return _best(folder / "comparisons", f"{first}-{second}", _read_comparison)
-
-
-def _best(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
-    made = [read(path) for path in sorted(folder.glob(f"{name}*.json"))]
-    made = [one for one in made if one.name == name]
-    return max(made, key=lambda one: one.rank, default=None)
+    made = map(_read_comparison, sorted((folder / "comparisons").glob("*.json")))
+    made = [one for one in made if one.name == f"{first}-{second}"]
+    return max(made, key=lambda one: (one.device_type == "cuda", one.rank), default=None)
 
 
 def measure(kinds: Sequence[Kind], repetitions: int) -> list[Efficiency]:
@@ -233,6 +265,16 @@ class Comparison:
         """As `Efficiency.device`."""
         return self.first.device
 
+    @property
+    def device_type(self) -> str:
+        """As `Efficiency.device_type`."""
+        return self.first.device_type
+
+    @property
+    def file(self) -> str:
+        """As `Efficiency.file`."""
+        return _file(self.name, self.device_type)
+
 
 def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -> Comparison:
     """Compare two presets on this machine, once; the result is kept in `runs_dir/comparisons`.
@@ -269,6 +311,7 @@ class _Sample(NamedTuple):
     memory_allocated_mb: float | None
     peak_gflop_s: float
     memory_missing: str | None
+    memory_batch: tuple[float | None, float | None]
 
 
 def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) -> list[_Sample]:
@@ -281,9 +324,12 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
     memory_mb: list[list[float]] = [[] for _ in kinds]
     memory_missing: list[str | None] = [None] * len(kinds)
     allocated: list[float | None] = [None] * len(kinds)
+    of_batch: list[tuple[float | None, float | None]] = [(None, None)] * len(kinds)
     if device.type == "cuda":
         for index, model in enumerate(models):  # each alone on the device
             reserved, allocated[index] = _cuda_memory(model.to(device), ones[index])
+            batch = ones[index].expand(THROUGHPUT_BATCH, -1, -1, -1)
+            of_batch[index] = _cuda_memory(model, batch)
             memory_mb[index].append(reserved)
             model.cpu()
     models = [model.to(device) for model in models]
@@ -319,6 +365,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                 allocated[index],
                 peak,
                 memory_missing[index],
+                of_batch[index],
             )
         )
     return samples
@@ -342,7 +389,13 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
         peak_gflop_s=sample.peak_gflop_s,
         memory_missing=sample.memory_missing,
         image_size=image_size(name),
+        memory_batch_mb=sample.memory_batch[0],
+        memory_batch_allocated_mb=sample.memory_batch[1],
     )
+
+
+def _file(name: str, device_type: str) -> str:
+    return f"{name}.json" if device_type == "cpu" else f"{name}.{device_type}.json"
 
 
 def image_size(name: str) -> tuple[int, int]:
@@ -356,8 +409,22 @@ def build(name: str, form: str) -> nn.Module:
         return Peer(name)
     if form == "onnx":
         return Exported(_onnx_file(name))
+    if form.endswith(HALF):
+        return InHalf(build(name, form.removesuffix(HALF)))
     model = SuperSimpleNet(preset(name).model, weights=None).eval()
     return model if form == "plain" else fuse(model)
+
+
+class InHalf(nn.Module):
+    """A network in float16: float32 images (B, 3, H, W) to a float32 `Prediction`."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See the class."""
+        return Prediction(*(part.float() for part in self.network(images.half())))
 
 
 @cache

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -25,10 +25,18 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 def device() -> torch.device:
     """The accelerator PyTorch offers, or the CPU."""
     if torch.cuda.is_available():
+        exact_float32()
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def move(tensor: torch.Tensor, to: torch.device) -> torch.Tensor:
+    """The tensor on that device; to a GPU through pinned memory, so that nothing has to wait."""
+    if to.type == "cuda" and tensor.is_cpu:
+        return tensor.pin_memory().to(to, non_blocking=True)
+    return tensor.to(to)
 
 
 def low_precision(on: torch.device) -> torch.dtype:
@@ -36,6 +44,13 @@ def low_precision(on: torch.device) -> torch.dtype:
     if on.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16
+
+
+def exact_float32() -> None:
+    """Let float32 products on a GPU be float32: PyTorch otherwise rounds the factors of
+    convolutions to 10 bits (TF32) on recent ones, and the published runs' GPU could not."""
+    for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        part.allow_tf32 = False
 
 
 def check_gpus() -> list[str]:
@@ -101,7 +116,7 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": version("torchvision"),
+        "torchvision": _version("torchvision"),
         "numpy": version("numpy"),
         "cuda": torch.version.cuda if on.type == "cuda" else None,
         "git_commit": _git_commit(),
@@ -111,6 +126,14 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
         described["gpu"] = properties.name
         described["gpu_capability"] = f"{properties.major}.{properties.minor}"
     return described
+
+
+def _version(package: str) -> str | None:
+    """None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def device_name(*environments: dict[str, str | int | None]) -> str:
@@ -175,11 +198,13 @@ def keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def available_memory() -> int:
+def available_memory(on: torch.device | str = "cpu") -> int:
     """Bytes that this process may still take; where the system does not say, half of all there is.
 
     A container's own limit counts (Linux, control groups).
     """
+    if torch.device(on).type == "cuda":
+        return torch.cuda.mem_get_info(on)[0]
     limits = []
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()

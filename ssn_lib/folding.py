@@ -97,7 +97,8 @@ class FusedNet(nn.Module):
         layers = channels_last(outputs)
         geometry = self._geometry(images, layers)
         if self.decoder is not None:
-            final = geometry.rows @ self.decoder(outputs) @ geometry.columns.T
+            errors = self.decoder(outputs).to(images.dtype)  # float32 whatever came in
+            final = geometry.rows @ errors @ geometry.columns.T
             return Prediction(final, top_mean(final))
         if images.device.type != "cpu" or torch.compiler.is_exporting():
             return Prediction(*self._heads(layers, geometry))

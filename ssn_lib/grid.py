@@ -47,6 +47,7 @@ class Task:
             another in their configuration.
         weights: a file or folder of the backbone's, None for an untrained one.
         deadline: in seconds since 1970; no epoch begins that would end after it.
+        images: trained on in an epoch, where that is known before.
     """
 
     config: RunConfig
@@ -55,6 +56,7 @@ class Task:
     weights: Path | None
     runs_dir: Path
     deadline: float | None = None
+    images: int = 0
 
     @property
     def finished(self) -> bool:
@@ -92,9 +94,7 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
             raise OutOfTime(f"not finished within the time budget ({reached})")
 
     try:
-        images = dataset(
-            data.dataset, task.data_root, task.category, data.image_size, data.resize
-        )
+        images = dataset(data.dataset, task.data_root, task.category, data.image_size, data.resize)
         if images.fingerprint != data.fingerprint:
             raise InputError(f"{images.root}: not the files that {config.run_id} was planned for")
         record = runs.run(

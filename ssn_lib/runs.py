@@ -480,7 +480,8 @@ def _finish(
             "epoch_median_s": float(pd.Series(epoch_seconds).median()) if epoch_seconds else 0.0,
             "evaluation_s": time.perf_counter() - started,
         },
-        environment=env.describe(device),
+        environment=env.describe(device)
+        | ({"step": history.form} if device.type == "cuda" else {}),
         weights_source=model.weights_source,
         counts={
             f"{name}{kind}": count

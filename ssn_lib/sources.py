@@ -53,11 +53,11 @@ class Source(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def std(self, adapted: Affine | Dense) -> float:
+    def std(self, adapted: Affine | Dense) -> float | Tensor:
         """σ of the Gaussian noise, in the features' units."""
         if self.config.std_unit == "absolute":
             return self.config.std
-        return self.config.std * adapted.values().std().item()
+        return self.config.std * adapted.values().std()  # on its device, which need not wait
 
 
 class Gaussian(Source):

@@ -184,12 +184,14 @@ def _times(rows: Tensor, matrix: Tensor, products: torch.dtype) -> Tensor:
     """The product, computed in that dtype."""
     if products == rows.dtype:
         return rows @ matrix
-    low = rows.to(products)
+    low = rows.to(products).flatten(0, -2)
+    count = len(low)
     if rows.is_cpu:
         # oneDNN keeps what it prepares for every number of rows that it has seen, tens of megabytes
         # each; how many pixels get noise differs from step to step.
-        low = F.pad(low, (0, 0, 0, -len(low) % ROWS))
-    return (low @ matrix.to(products))[: len(rows)].to(rows.dtype)
+        low = F.pad(low, (0, 0, 0, -count % ROWS))
+    product = (low @ matrix.to(products))[:count].to(rows.dtype)
+    return product.view(*rows.shape[:-1], -1)
 
 
 def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> Tensor:

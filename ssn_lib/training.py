@@ -1,4 +1,8 @@
-"""Training: seeded, resumable at every epoch, the backbone's outputs computed once."""
+"""Training: seeded, resumable, the backbone's outputs computed once.
+
+On a GPU a step asks the device nothing (no `.item()`, no copy that waits), so that the next steps
+are already queued while one runs; what an epoch has to tell is fetched at its end.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,32 @@ import contextlib
 import copy
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
-from ssn_lib import cache, env, split
-from ssn_lib.config import FOLDS, SupervisionConfig, TrainingConfig, beside_defaults
+from ssn_lib import env, step
+from ssn_lib.batches import Features
+from ssn_lib.config import FOLDS, TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.files import read_tensors, written_whole
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.noise import place
 from ssn_lib.sources import Source, make_source
-from ssn_lib.upscaled import Upscaled
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
-_SPLIT, _VALIDATION, _SOUND, _FOLDS = -1, -2, -5, -6
+_SPLIT, _VALIDATION, _FOLDS, _TRIAL = -1, -2, -6, -7
+# A GPU's epoch takes less time than its checkpoint: one is written when so many seconds are over.
+CHECKPOINT_S = 30
+TRIALS = 3  # steps of either form that a GPU is timed with
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class History:
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
         per_epoch: images trained on in an epoch.
+        form: of the step: "split", or "plain" where a GPU was faster with it; see `step`.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -76,6 +79,7 @@ class History:
     selected: int | None = None
     source: Source | None = None
     per_epoch: int = 0
+    form: str = "split"
 
 
 def fit(
@@ -92,9 +96,10 @@ def fit(
 ) -> History:
     """Train the adaptor and the heads; the model is left on `device`, in eval mode.
 
-    Bit-reproducible on a CPU for a fixed thread count. With `checkpoint`, the state after every
-    epoch is written there atomically, and a call that finds it goes on from it and ends with the
-    same numbers. A loss that is not finite ends the training as diverged: a result, not an error.
+    Bit-reproducible on a CPU for a fixed thread count; on a GPU up to rounding, since its sums have
+    no fixed order. With `checkpoint`, the state after an epoch is written there atomically, every
+    30 s at most, and a call that finds it goes on from it and ends with the same numbers. A loss
+    that is not finite ends the training as diverged: a result, not an error.
 
     Args:
         model: its trained parts as they are to start from.
@@ -128,14 +133,14 @@ def fit(
     if first < config.epochs and history.diverged_at is None:
         steps = math.ceil(history.per_epoch / config.batch_size)
         with contextlib.ExitStack() as at_the_end:
-            data = _Features(model, training_set, config.supervision)
+            data = Features(model, training_set, config.supervision)
             at_the_end.callback(data.outputs.remove)
             if model.decoder is not None and first == 0:
                 model.decoder.standardise(data.layers)
             held_out = None
             if len(validation_set):
                 as_they_are = replace(config.supervision, flips=False)
-                held_out = _Features(model, validation_set, as_they_are)
+                held_out = Features(model, validation_set, as_they_are)
                 at_the_end.callback(held_out.outputs.remove)
             bar = tqdm(
                 total=config.epochs * steps,
@@ -147,9 +152,17 @@ def fit(
                 dynamic_ncols=True,
             )
             at_the_end.enter_context(bar)
+            trainer.choose_form(data)
+            history.form = trainer.form
+            written, whole = time.monotonic(), True
             for number in range(first + 1, config.epochs + 1):
                 if before_epoch is not None:
-                    before_epoch(history)
+                    try:
+                        before_epoch(history)
+                    except BaseException:
+                        if checkpoint is not None and not whole:
+                            trainer.save(checkpoint, history, best)
+                        raise
                 epoch = trainer.run_epoch(number, data, held_out, bar)
                 if epoch is None:
                     history.diverged_at = number
@@ -162,102 +175,20 @@ def fit(
                 history.epochs.append(epoch)
                 if after_epoch is not None:
                     after_epoch(history)
-                if checkpoint is not None:
+                whole = (
+                    time.monotonic() - written >= CHECKPOINT_S
+                    or device.type == "cpu"
+                    or number == config.epochs
+                )
+                if checkpoint is not None and whole:
                     trainer.save(checkpoint, history, best)
+                    written = time.monotonic()
     if config.select_epoch == "validation" and best is not None:
         model.load_trained_state(best)
     elif history.epochs:
         history.selected = history.epochs[-1].epoch
     model.eval()
     return history
-
-
-class _Features:
-    """The backbone's outputs for all images, computed once: it is frozen.
-
-    An image has one view, as it is; a defective one may have four, mirrored and turned.
-    """
-
-    def __init__(
-        self,
-        model: SuperSimpleNet,
-        images: ImageSet,
-        supervision: SupervisionConfig,
-    ):
-        labels = images.labels
-        views: list[tuple[int, tuple[int, ...]]] = [(index, ()) for index in range(len(images))]
-        if supervision.flips:
-            for axes in ((-2,), (-1,), (-2, -1)):
-                views += [(index, axes) for index in labels.nonzero()[:, 0].tolist()]
-        self.labels = labels[[index for index, _ in views]]
-
-        def pixels(some: slice) -> Tensor:
-            return torch.stack([images.images[index].flip(axes) for index, axes in views[some]])
-
-        # Before the outputs: a mask that is refused must not leave their file behind.
-        known = {
-            index: torch.stack(_pixel_labels(images, index, supervision))
-            for index in labels.nonzero()[:, 0].tolist()
-            if images.samples[index].mask is not None
-        }
-        folder = Path(tempfile.gettempdir())
-        self.outputs = cache.outputs(model.backbone, len(views), pixels, folder)
-        self.layers = self.outputs.layers
-        size = tuple(side * model.config.upscale for side in self.layers[0].shape[-2:])
-        self.masks = torch.zeros((len(views), 1, *size), dtype=torch.uint8)
-        self.weights = torch.ones((len(views), 1, *size)) if labels.any() else None
-        for row, (index, axes) in enumerate(views):
-            if not labels[index]:
-                continue
-            if index not in known:  # where the defect lies is unknown
-                self.weights[row] = 0
-                continue
-            truth = known[index].flip(axes)[:, None]
-            truth = F.interpolate(truth, size=size, mode="bilinear", align_corners=False)
-            self.masks[row], self.weights[row] = truth[0] >= 0.5, truth[1]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def order(self, seed: int, epoch: int) -> Tensor:
-        """The views of that epoch, shuffled: all, or every defective one and as many others.
-
-        Sound images take turns, so that over the epochs all occur equally often (the public code
-        draws those that occurred least). A function of seed and epoch alone.
-        """
-        generator = env.generator("cpu", seed, epoch)
-        if not self.labels.any():
-            return torch.randperm(len(self), generator=generator)
-        sound, defective = ((self.labels == value).nonzero()[:, 0] for value in (0, 1))
-        wanted = torch.arange((epoch - 1) * len(defective), epoch * len(defective))
-        turns = []
-        for turn in (wanted // len(sound)).unique().tolist():
-            places = wanted[wanted // len(sound) == turn] % len(sound)
-            shuffled = torch.randperm(
-                len(sound), generator=env.generator("cpu", seed, _SOUND, turn)
-            )
-            turns.append(sound[shuffled[places]])
-        views = torch.cat((defective, *turns))
-        return views[torch.randperm(len(views), generator=generator)]
-
-    def batch(self, indices: Tensor, device: torch.device) -> _Batch:
-        """Those views."""
-        return _Batch(
-            [_to(layer[indices], device) for layer in self.layers],
-            self.masks[indices].to(device).float(),
-            self.labels[indices].to(device).float(),
-            None if self.weights is None else self.weights[indices].to(device),
-        )
-
-
-class _Batch(NamedTuple):
-    """Stage outputs, masks on the features' grid (B, 1, h, w), labels (B,), and weights of the
-    pixels like the masks, 0 where the truth is unknown; None where all are 1."""
-
-    layers: list[Tensor]
-    masks: Tensor
-    labels: Tensor
-    weights: Tensor | None
 
 
 class _Step(NamedTuple):
@@ -316,6 +247,7 @@ class _Trainer:
         self.scaler = torch.amp.GradScaler(
             device.type, init_scale=256.0, enabled=self.products == torch.float16
         )
+        self.form = "split"
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(
             self.optimiser,
             milestones=[round(share * config.epochs) for share in config.milestones],
@@ -323,32 +255,35 @@ class _Trainer:
         )
 
     def run_epoch(
-        self, number: int, data: _Features, held_out: _Features | None, bar: tqdm
+        self, number: int, data: Features, held_out: Features | None, bar: tqdm
     ) -> Epoch | None:
         """One pass over the data; None when a loss was not finite."""
         started = time.perf_counter()
-        generator = env.generator(self.device, self.seed, number)
         order = data.order(self.seed, number)
         learning_rate = self.schedule.get_last_lr()[-1]
+        generators = self.generators(number)
         self.model.train()
-        total = power = spread = 0.0
+        spread, told = None, []
         batches = order.split(self.config.batch_size)
         for batch, indices in enumerate(batches, start=1):
-            step = self.forward(data, indices, generator)
-            value = step.loss.item()
-            if not math.isfinite(value):
-                return None
-            if batch == 1:
+            made = self.forward(data, indices, *generators)
+            if spread is None:
                 with torch.no_grad():
-                    spread = step.features().std().item()
-            self.update(step, batch, batch + (number - 1) * len(batches))
-            total += value * len(indices)
-            power += step.power.item() * len(indices)
-            bar.set_postfix(
-                epoch=f"{number}/{self.config.epochs}", loss=f"{value:.3f}", refresh=False
-            )
+                    spread = made.features().std()
+            self.update(made, batch, batch + (number - 1) * len(batches))
+            told.append(torch.stack((made.loss.detach(), made.power.detach())))
             bar.update()
+        losses, powers = torch.stack(told).cpu().unbind(1)  # here the device is waited for
+        if not losses.isfinite().all():
+            return None
+        counts = [len(indices) for indices in batches]
+        loss, power = (
+            sum(value * count for value, count in zip(values.tolist(), counts, strict=True))
+            for values in (losses, powers)
+        )
+        loss /= len(order)
         self.schedule.step()
+        bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{loss:.3f}", refresh=False)
         validation = math.nan
         if held_out is not None:
             validation = self.validation_loss(held_out)
@@ -356,35 +291,76 @@ class _Trainer:
                 return None
         return Epoch(
             number,
-            total / len(order),
+            loss,
             validation,
             learning_rate,
             math.sqrt(power / len(order)),
-            spread,
+            spread.item(),
             time.perf_counter() - started,
         )
 
-    def forward(self, data: _Features, indices: Tensor, generator: torch.Generator) -> _Step:
+    def generators(self, *seeds: int) -> tuple[torch.Generator, torch.Generator]:
+        """Of the places of synthetic anomalies, on the host, and of their noise, on the device; one
+        and the same on a CPU."""
+        places = env.generator("cpu", self.seed, *seeds)
+        if self.device.type == "cpu":
+            return places, places
+        return places, env.generator(self.device, self.seed, *seeds)
+
+    def choose_form(self, data: Features) -> None:
+        """On a GPU, take the form of the step that is faster there, after a few trials of both; the
+        training is left as it was."""
+        if self.device.type != "cuda" or self.model.decoder is not None:
+            return
+        state = copy.deepcopy(self.model.trained_state())
+        indices = data.order(self.seed, 1)[: self.config.batch_size]
+        seconds = {}
+        self.model.train()
+        for self.form in ("split", "plain"):
+            try:
+                for trial in range(2 + TRIALS):  # the first ones start what is started once
+                    if trial == 2:
+                        torch.cuda.synchronize(self.device)
+                        started = time.perf_counter()
+                    self.forward(data, indices, *self.generators(_TRIAL)).loss.backward()
+                torch.cuda.synchronize(self.device)
+                seconds[self.form] = time.perf_counter() - started
+            except torch.cuda.OutOfMemoryError:
+                seconds[self.form] = math.inf
+                torch.cuda.empty_cache()
+        self.form = min(seconds, key=seconds.__getitem__)
+        self.model.load_trained_state(state)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.source.zero_grad(set_to_none=True)
+
+    def forward(
+        self,
+        data: Features,
+        indices: Tensor,
+        places: torch.Generator,
+        generator: torch.Generator,
+    ) -> _Step:
         """The loss of one batch, duplicated and perturbed; for a decoder, as it is."""
-        model, batch = self.model, data.batch(indices, self.device)
+        model, config = self.model, self.config
         if model.decoder is not None:
+            layers = data.stages(indices, self.device)
             with torch.autocast(
                 self.device.type, self.products, enabled=self.products != torch.float32
             ):
-                loss = model.decoder.loss(batch.layers)
-            return _Step(loss, loss.new_zeros(()), lambda: batch.layers[-1])
-        features = Upscaled(
-            batch.layers, model.config.upscale, model.config.align_corners, self.products
+                loss = model.decoder.loss(layers)
+            return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
+        batch = data.batch(indices, config.noise, places, self.device)
+        form: step.Form = step.plain if self.form == "plain" else step.split_form
+        logits = form(model, batch, self.source, generator, self.products)
+        loss = detection_loss(
+            None if model.seg_head is None else logits.map,
+            logits.score,
+            batch.masks,
+            batch.labels,
+            config.focal,
+            batch.weights,
         )
-        adapted = split.adapt(model.adaptor, features)
-        pixels, masks, labels = place(batch.masks, batch.labels, self.config.noise, generator)
-        noise = self.source(adapted, pixels, generator)
-        map_logits, score = split.heads(model, features, adapted, pixels, noise.values)
-        weights = None if batch.weights is None else torch.cat((batch.weights, batch.weights))
-        if model.seg_head is None:
-            map_logits = None
-        loss = detection_loss(map_logits, score, masks, labels, self.config.focal, weights)
-        return _Step(loss, noise.power, adapted.values)
+        return _Step(loss, logits.power, logits.adapted)
 
     def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
         """Move the weights after a batch, numbered from 1 in its epoch and in the training.
@@ -435,13 +411,13 @@ class _Trainer:
         self.scaler.update()
 
     @torch.no_grad()
-    def validation_loss(self, held_out: _Features) -> float:
+    def validation_loss(self, held_out: Features) -> float:
         """Loss on the held-out images with the same synthetic anomalies after every epoch."""
-        generator = env.generator(self.device, self.seed, _VALIDATION)
+        generators = self.generators(_VALIDATION)
         self.model.eval()
         total = 0.0
         for indices in torch.arange(len(held_out)).split(self.config.batch_size):
-            total += self.forward(held_out, indices, generator).loss.item() * len(indices)
+            total += self.forward(held_out, indices, *generators).loss.item() * len(indices)
         return total / len(held_out)
 
     def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
@@ -547,29 +523,3 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
                 f"training images none that is {kind} would be {role}; choose another fraction"
             )
     return kept, left
-
-
-def _pixel_labels(
-    images: ImageSet, index: int, supervision: SupervisionConfig
-) -> tuple[Tensor, Tensor]:
-    """Mask, widened, and pixel weights of a defective image, (H, W) float."""
-    mask = images.masks[index, 0].numpy().astype(bool)
-    if not mask.any():
-        raise InputError(
-            f"mask {images.samples[index].mask} marks nothing, and its image counts as defective"
-        )
-    if supervision.dilation > 1:
-        mask = ndimage.grey_dilation(mask, size=(supervision.dilation, supervision.dilation))
-    weights = torch.ones(mask.shape)
-    if supervision.weight:
-        depth = ndimage.distance_transform_edt(mask)
-        regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        peaks = np.ones(count + 1)
-        peaks[1:] = ndimage.maximum(depth, regions, range(1, count + 1))
-        inside = supervision.weight * (depth / peaks[regions]) ** supervision.exponent
-        weights = torch.from_numpy(np.where(mask, inside, 1)).float()
-    return torch.from_numpy(mask).float(), weights
-
-
-def _to(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device, memory_format=torch.channels_last)

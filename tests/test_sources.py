@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssn_lib import env, preset, split, training
+from ssn_lib import batches, env, preset, split, training
 from ssn_lib.config import GeneratorConfig, ModelConfig, NoiseConfig
 from ssn_lib.sources import Noise, make_source
 from ssn_lib.tables import published
@@ -169,8 +169,9 @@ def trainer(dataset, make_model):
             make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
         )
         made.model.train()
-        data = training._Features(made.model, dataset.train, config.supervision)
-        return made, made.forward(data, torch.arange(6), env.generator("cpu", 0))
+        data = batches.Features(made.model, dataset.train, config.supervision)
+        generator = env.generator("cpu", 0)
+        return made, made.forward(data, torch.arange(6), generator, generator)
 
     return build
 

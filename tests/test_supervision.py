@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
-from ssn_lib import preset, runs, training
+from ssn_lib import batches, preset, runs, training
 from ssn_lib.config import SupervisionConfig
 from ssn_lib.data import normalise
 from ssn_lib.data.pixel_labels import with_masks
@@ -94,7 +94,7 @@ def test_defective_images_are_left_out_unless_asked_for(strips, make_model, same
 def features(images, model, **changes):
     supervision = replace(LABELS, **changes)
     images = with_masks(images, supervision.masks, 0)
-    return training._Features(model, images, supervision)
+    return batches.Features(model, images, supervision)
 
 
 def test_an_epoch_is_balanced_and_sound_images_take_turns(strips, make_model):
@@ -139,7 +139,7 @@ def test_views_are_of_mirrored_images_with_mirrored_masks(strips, make_model):
 
 def test_pixel_weights_follow_the_distance_to_the_edge(strips):
     settings = SupervisionConfig(labels=True, dilation=7, weight=3.0, exponent=2.0)
-    mask, weights = training._pixel_labels(strips.train, 10, settings)
+    mask, weights = batches._pixel_labels(strips.train, 10, settings)
     original = strips.train.masks[10, 0].numpy().astype(bool)
     assert original.any()
     widened = np.zeros_like(original)
@@ -153,7 +153,7 @@ def test_pixel_weights_follow_the_distance_to_the_edge(strips):
         expected[regions == region] = (3 * (depth / depth.max()) ** 2)[regions == region]
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
     assert weights.max() == 3
-    _, equal = training._pixel_labels(strips.train, 10, replace(settings, weight=0.0))
+    _, equal = batches._pixel_labels(strips.train, 10, replace(settings, weight=0.0))
     assert (equal == 1).all()
 
 
@@ -171,7 +171,8 @@ def test_an_image_without_a_pixel_label_teaches_the_score_alone(strips, make_mod
         trainer.model = twin
         # Eval mode: BatchNorm's statistics would join the images.
         twin.eval()
-        step = trainer.forward(data, indices, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        step = trainer.forward(data, indices, generator, generator)
         step.loss.backward()
         gradients.append([p.grad for p in twin.seg_head.parameters()])
         assert twin.cls_head.fc.weight.grad.any()

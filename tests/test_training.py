@@ -270,9 +270,9 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
 def test_every_image_is_seen_once_an_epoch(batch_size, train, make_model, monkeypatch):
     seen, forward = [], training._Trainer.forward
 
-    def spy(self, data, indices, generator):
+    def spy(self, data, indices, *generators):
         seen.extend(indices.tolist())
-        return forward(self, data, indices, generator)
+        return forward(self, data, indices, *generators)
 
     monkeypatch.setattr(training._Trainer, "forward", spy)
     history = fit(

@@ -158,9 +158,7 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def read_image(
-    path: Path, image_size: tuple[int, int], resize: Resize = "antialiased"
-) -> Tensor:
+def read_image(path: Path, image_size: tuple[int, int], resize: Resize = "antialiased") -> Tensor:
     """An image file as (3, H, W) uint8 RGB: grey becomes RGB, 16-bit grey is scaled to 8 bits.
 
     Args:
@@ -183,9 +181,7 @@ def read_image(
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     if pixels.shape[1:] == image_size:
         return pixels
-    resized = F.interpolate(
-        pixels[None].float(), image_size, mode="bilinear", align_corners=False
-    )
+    resized = F.interpolate(pixels[None].float(), image_size, mode="bilinear", align_corners=False)
     return resized[0].round().to(torch.uint8)
 
 

@@ -1,0 +1,183 @@
+"""`make gpu`: the whole use of a GPU that one has for minutes: preflight, checks, costs, runs.
+
+Nothing is installed and nothing downloaded: PyTorch, NumPy, pandas and scikit-learn are enough.
+What is measured is safe at once, and the next call goes on from there. Without a GPU the same
+command makes the runs, one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from ssn_lib import bench, checks, efficiency, env, grid, protocol
+from ssn_lib.backbone import find_weights
+from ssn_lib.bench import Bench
+from ssn_lib.config import PRESETS
+from ssn_lib.efficiency import both_forms, half_forms
+from ssn_lib.errors import InputError
+from ssn_lib.files import write_text
+from ssn_lib.runs import Outcome
+
+FACTS = "gpu.json"  # what the preflight found and how the checks ended, beside the runs
+ARCHIVE = "protocol.zip"
+REPETITIONS = 50  # timed passes of an inference
+STEP_REPETITIONS = 5
+WANTED = ("torchvision", "skimage", "pytest")  # what can be done without
+
+
+def use(
+    *,
+    minutes: float | None,
+    data_root: Path | None,
+    weights_dir: str | Path,
+    runs_dir: Path,
+    out: Path,
+    seeds: tuple[int, ...] = protocol.SEEDS,
+    only: tuple[str, ...] = (),
+    epochs: int | None = None,
+    precision: str = "float32",
+    workers: int | None = None,
+) -> list[str]:
+    """Do all that the time given allows, in the order in which it decides claims.
+
+    Args:
+        minutes: from now on; None for no limit.
+        out: folder of the archive of all records, written anew after every finished run.
+        seeds, only, epochs, precision: as of `protocol.tasks`.
+        workers: trainings at once; None for 3 on a GPU, one elsewhere.
+
+    Returns:
+        What was not done, and why.
+
+    Raises:
+        InputError: there are no weights or no images, or a check failed.
+    """
+    began = time.time()
+    deadline = None if minutes is None else began + 60 * minutes - protocol.RESERVE_S
+    device = env.device()
+
+    def tell(text: str) -> None:
+        print(f"[{time.time() - began:4.0f} s] {text}", flush=True)
+
+    weights = find_weights("resnet18", weights_dir).resolve()
+    runs_dir = runs_dir.resolve()
+    tasks, missing = protocol.tasks(
+        data_root=None if data_root is None else data_root.resolve(),
+        weights=weights,
+        runs_dir=runs_dir,
+        seeds=seeds,
+        only=only,
+        epochs=epochs,
+        precision=precision,
+    )
+    facts = preflight(device, tasks, runs_dir, weights)
+    for name, fact in facts.items():
+        tell(f"{name}: {fact}")
+    for reason in missing:
+        tell(f"left out: {reason}")
+    if not tasks:
+        raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
+    archive = out / ARCHIVE
+    queue = protocol.Queue([task for task in tasks if not task.finished], deadline)
+    if device.type == "cuda":
+        results = checks.run_all(device, tell)
+        content = {"facts": facts, "checks": [asdict(result) for result in results]}
+        write_text(runs_dir / FACTS, json.dumps(content, indent=1))
+        failed = [result.name for result in results if not result.passed]
+        if failed:
+            protocol.archive(runs_dir, archive)
+            raise InputError(f"{len(failed)} of {len(results)} checks failed: {failed[0]}")
+        step_s = costs(runs_dir, tell)
+        protocol.archive(runs_dir, archive)
+        # Trainings at once share the GPU: an image takes each of them so many times longer.
+        crew = workers or protocol.GPU_WORKERS
+        queue.image_s = {name: crew * step_s / bench.TRAINED_ON for name in PRESETS}
+    else:
+        crew = workers or 1
+    tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
+    started: dict[str, float] = {}
+    not_done = missing
+
+    def finished(task: grid.Task, outcome: Outcome) -> None:
+        took = time.time() - started.get(task.config.run_id, began)
+        tell(protocol.line(task, outcome, took))
+        if outcome.record is None:
+            not_done.append(protocol.line(task, outcome, took))
+        protocol.archive(runs_dir, archive)
+
+    protocol.make(
+        queue,
+        workers=crew,
+        begun=lambda task: started.setdefault(task.config.run_id, time.time()),
+        finished=finished,
+    )
+    for reason in queue.left:
+        tell(reason)
+    done = sum(task.finished for task in tasks)
+    tell(f"{done} of {len(tasks)} runs are finished; all records are in {archive}")
+    return [*not_done, *queue.left]
+
+
+def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
+    """Measure inference and training steps, once.
+
+    Returns:
+        Seconds of a training step of Scenario A on 32 images.
+    """
+    swapped = bench.PRESETS[:3]
+    kinds = [*both_forms(bench.PRESETS), *half_forms(swapped)]
+    for cost in efficiency.measure_all(kinds, runs_dir, repetitions=REPETITIONS):
+        tell(
+            f"{cost.preset}, {cost.form}: {cost.latency_ms.median:.2f} ms, "
+            f"{cost.throughput_img_s.median:.0f} images/s, {cost.memory_mb.median:.0f} MB"
+        )
+    efficiency.compare("scenario_a", "learned_noise_v2", runs_dir, repetitions=REPETITIONS)
+    path = runs_dir / bench.GPU_FILE
+    if not path.exists():
+        timings = [*bench.inference(STEP_REPETITIONS), *bench.training(STEP_REPETITIONS)]
+        made = Bench([], timings, [], env.describe(env.device()))
+        write_text(path, json.dumps(asdict(made), indent=1))
+    steps = [t for t in bench.read_file(path).timings if t.work.startswith("training step")]
+    for timing in steps:
+        tell(f"{timing.work}, {timing.how}: {1e3 * timing.seconds.median:.1f} ms")
+    return next(t.seconds.median for t in steps if t.how.startswith("here"))
+
+
+def preflight(
+    device: torch.device, tasks: list[grid.Task], runs_dir: Path, weights: Path
+) -> dict[str, str]:
+    """What decides how this goes, one fact each.
+
+    Raises:
+        InputError: a GPU that this build of PyTorch cannot use.
+    """
+    facts = {"device": ", ".join(env.check_gpus()) or env.device_name(env.describe(device))}
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        facts["GPU memory"] = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        facts["low precision"] = str(env.low_precision(device)).removeprefix("torch.")
+        facts["float32 products"] = "exact (TF32 off)"
+    described = env.describe(device)
+    facts["versions"] = ", ".join(
+        f"{name} {described[name]}" for name in ("python", "torch", "numpy", "cuda", "torchvision")
+    )
+    facts["processor"] = f"{os.cpu_count()} cores, {env.available_memory() / 2**30:.0f} GiB free"
+    absent = [name for name in WANTED if find_spec(name) is None]
+    facts["not installed"] = ", ".join(absent) or "nothing that is used"
+    facts["weights"] = weights.name
+    facts["images"] = (
+        ", ".join(dict.fromkeys(task.config.data.category for task in tasks)) or "none"
+    )
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    facts["disk"] = f"{shutil.disk_usage(runs_dir).free / 2**30:.0f} GiB free"
+    facts["commit"] = str(described["git_commit"])
+    return facts

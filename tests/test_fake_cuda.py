@@ -1,0 +1,137 @@
+"""The GPU's path on tensors that only pretend to lie on one: what mixes devices is found here.
+
+The backward passes that PyTorch writes itself cannot run without a driver; those written by hand
+are called one by one.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ssn_lib import preset, step
+from ssn_lib.batches import Batch
+from ssn_lib.config import PRESETS
+from ssn_lib.efficiency import InHalf
+from ssn_lib.folding import fuse
+from ssn_lib.losses import detection_loss
+from ssn_lib.model import SuperSimpleNet
+from ssn_lib.sources import make_source
+from ssn_lib.split import _SegmentationTail
+from ssn_lib.upscaled import Upscaled, _Convolution
+
+CUDA = torch.device("cuda")
+# One of each architecture and noise source; what differs by numbers alone needs no run of its own.
+KINDS = (
+    "simplenet",
+    "scenario_a",
+    "scenario_a_icpr",
+    "scenario_a_relative",
+    "scenario_b",
+    "learned_noise_v2",
+    "gradient_ascent",
+    "gap_cam",
+    "cam_fine",
+    "weak_ssn",
+)
+
+
+def moved(module):
+    """The module with fake tensors on the device in the place of its own."""
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for key, value in held.items():
+                if value is not None:
+                    held[key] = torch.zeros(value.shape, dtype=value.dtype, device=CUDA)
+                    if held is part._parameters:
+                        held[key] = nn.Parameter(held[key], value.requires_grad)
+    return module
+
+
+def on_cuda(tensors):
+    return all(tensor.device.type == "cuda" for tensor in tensors)
+
+
+@pytest.mark.parametrize(
+    ("form", "products"),
+    [  # autocast, of the plain form, needs a driver
+        (step.plain, torch.float32),
+        (step.split_form, torch.float32),
+        (step.split_form, torch.bfloat16),
+    ],
+)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_training_step_stays_on_the_device(name, form, products):
+    chosen = preset(name)
+    model = SuperSimpleNet(chosen.model, weights=None).train()
+    source = make_source(chosen.training.noise, model, seed=0)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        moved(model)
+        moved(source)
+        layers = model.backbone(torch.zeros(2, 3, 64, 48, device=CUDA))
+        size = tuple(side * model.config.upscale for side in layers[0].shape[-2:])
+        masks, labels = (torch.zeros(4, *shape, device=CUDA) for shape in ((1, *size), ()))
+        pixels = torch.zeros(37, dtype=torch.long, device=CUDA)
+        batch = Batch(layers, pixels, masks, labels, None)
+        logits = form(model, batch, source, None, products)
+        loss = detection_loss(logits.map, logits.score, masks, labels, True)
+        assert on_cuda((*logits[:3], loss, logits.adapted()))
+        assert logits.map.shape == (4, 1, *size)
+        assert logits.map.dtype == logits.score.dtype == torch.float32
+
+
+def test_the_backward_passes_written_by_hand_stay_on_the_device():
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        rows, kernels, noisy = 96, 16, 21
+
+        def made(*shape):
+            return torch.zeros(shape, device=CUDA)
+
+        where = torch.zeros(noisy, dtype=torch.long, device=CUDA)
+        saved = (
+            made(rows, kernels),
+            made(noisy, kernels),
+            where,
+            made(rows),
+            *(made(kernels) for _ in range(5)),
+        )
+        context = SimpleNamespace(saved_tensors=saved, eps=1e-5, total=made())
+        gradients = _SegmentationTail.backward(context, made(rows), made(noisy))
+        assert on_cuda(g for g in gradients if g is not None)
+
+        layers = [made(2, 8, 12, 10), made(2, 16, 6, 5)]
+        features = Upscaled(layers, 2, True)
+        for taps in (1, 3):
+            context = SimpleNamespace(features=features, shape=(kernels, 24, taps, taps))
+            gradient, _ = _Convolution.backward(context, made(2, *features.size, kernels))
+            assert on_cuda([gradient])
+            assert gradient.shape == context.shape
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", ["baseline", *KINDS, "evolved"])
+def test_inference_stays_on_the_device_plain_and_folded(name, half):
+    model = SuperSimpleNet(preset(name).model, weights=None).eval()
+    networks = [fuse(model), model]
+    if half:
+        networks = [InHalf(network) for network in networks]
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        images = torch.zeros(2, 3, 64, 48, device=CUDA)
+        for network in networks:
+            prediction = moved(network)(images)
+            assert on_cuda(prediction)
+            assert prediction.anomaly_map.shape == (2, 1, 64, 48)
+            assert prediction.score.dtype == torch.float32
+
+
+def test_every_kind_of_system_is_among_them():
+    def kind(name):
+        chosen = preset(name)
+        noise = chosen.training.noise
+        return chosen.model.score, chosen.model.adaptor, noise.source, noise.std_unit
+
+    covered = {kind(name) for name in (*KINDS, "evolved", "learned_noise_v1")}
+    wanted = {kind(name) for name in PRESETS} - {kind("scenario_b_relative")}
+    assert wanted <= covered

@@ -1,0 +1,159 @@
+import os
+import signal
+import time
+import zipfile
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssn_lib import checks, gpu, protocol
+from ssn_lib.config import PRESETS
+from ssn_lib.errors import InputError
+from ssn_lib.protocol import Asked, Queue
+from ssn_lib.runs import read_record
+
+CATEGORY = "widget"
+
+
+@pytest.fixture
+def planned(mvtec_root, tmp_path, monkeypatch):
+    """planned(*presets): tasks of one epoch on small images, without weights."""
+    monkeypatch.setattr(protocol, "IMAGE_SIZE", (32, 32))
+
+    def make(*presets, epochs=1, **options):
+        monkeypatch.setattr(protocol, "PROTOCOL", tuple(Asked(name, CATEGORY) for name in presets))
+        return protocol.tasks(
+            data_root=mvtec_root,
+            weights=None,
+            runs_dir=tmp_path / "runs",
+            seeds=(42,),
+            epochs=epochs,
+            **options,
+        )
+
+    return make
+
+
+def test_every_run_that_the_claims_want_is_asked_for_once():
+    assert len(set(protocol.PROTOCOL)) == len(protocol.PROTOCOL)
+    assert {asked.preset for asked in protocol.PROTOCOL} <= PRESETS.keys()
+    first = [(asked.preset, asked.category) for asked in protocol.PROTOCOL[:4]]
+    assert first == [
+        ("scenario_a", "screw"),
+        ("scenario_b", "bottle"),
+        ("learned_noise_v2_published", "screw"),
+        ("scenario_a", "bottle"),
+    ]
+
+
+def test_the_tasks_are_the_presets_as_published(planned):
+    (task,), missing = planned("scenario_b", epochs=None)
+    assert not missing
+    chosen = PRESETS["scenario_b"]
+    assert task.config.training == chosen.training
+    assert (task.config.model, task.config.data.resize) == (chosen.model, "plain")
+    assert task.images == 6
+
+
+def test_mixed_precision_is_left_out_where_a_preset_cannot(planned):
+    tasks, _ = planned("scenario_a", "learned_noise_v1", precision="mixed")
+    assert [task.config.training.precision for task in tasks] == ["mixed", "float32"]
+
+
+def test_images_that_are_not_there_are_named_once(planned, monkeypatch):
+    _, missing = planned("scenario_a")
+    monkeypatch.setattr(protocol, "PROTOCOL", (Asked("scenario_a", "gadget"),) * 2)
+    tasks, missing = protocol.tasks(
+        data_root=None, weights=None, runs_dir=None, seeds=(42, 43), epochs=1
+    )
+    assert not tasks
+    assert len(missing) == 1
+    assert "'gadget' not found" in missing[0]
+    with pytest.raises(InputError, match="did you mean 'scenario_a'"):
+        protocol.tasks(data_root=None, weights=None, runs_dir=None, only=("scenario_aa",))
+
+
+def test_no_run_begins_that_would_not_end_in_time(planned):
+    (long, short), _ = planned("scenario_a", "scenario_b", epochs=100)
+    short = replace(short, images=1)
+    soon = time.time() + protocol.FINISH_S + 20
+    queue = Queue([long, short], deadline=soon, image_s={"scenario_a": 0.1, "scenario_b": 0.1})
+    assert queue.next() is short  # 10 s, where the other takes 60
+    assert queue.next() is None
+    (left,) = queue.left
+    assert left.startswith("scenario_a widget seed 42: not begun, it would take about 75 s")
+    queue = Queue([long], deadline=time.time() + protocol.FINISH_S + 20)
+    queue.seen(short, 0.02)  # seconds of an epoch of one image
+    assert queue.next() is long  # an unknown preset is taken to be as fast
+    assert Queue([long], image_s={"scenario_a": 1e9}).next() is long  # no limit
+
+
+def test_runs_are_made_and_packed_and_a_worker_that_dies_costs_its_run_alone(
+    planned, tmp_path, monkeypatch
+):
+    (endless,), _ = planned("scenario_a", epochs=10_000)
+    (short,), _ = planned("simplenet")
+    workers, told = [], {}
+
+    class Watched(protocol._Worker):
+        def __init__(self):
+            super().__init__()
+            workers.append(self)
+
+    def begun(task):
+        if task is endless:
+            os.kill(workers[0].process.pid, signal.SIGKILL)
+
+    def finished(task, outcome):
+        told[task.config.preset] = protocol.line(task, outcome, 1.0)
+        protocol.archive(tmp_path / "runs", tmp_path / "out" / "protocol.zip")
+
+    monkeypatch.setattr(protocol, "_Worker", Watched)
+    protocol.make(Queue([endless, short]), begun=begun, finished=finished)
+    assert told["scenario_a"].endswith("widget seed 42: its process ended with status -9")
+    assert "simplenet widget seed 42: completed, I-AUROC" in told["simplenet"]
+    with zipfile.ZipFile(tmp_path / "out" / "protocol.zip") as packed:
+        names = packed.namelist()
+        packed.extractall(tmp_path / "unpacked")
+    assert {name.partition("/")[2] for name in names} >= {"record.json", "history.csv"}
+    assert not any(name.endswith(("maps.csv", ".pt")) for name in names)
+    assert read_record(tmp_path / "unpacked" / short.config.run_id).status == "completed"
+
+
+def test_the_checks_hold_on_a_cpu_in_a_gpus_place():
+    told = []
+    results = checks.run_all(torch.device("cpu"), told.append)
+    assert all(result.passed for result in results), told
+    assert len(told) == len(checks.CHECKS)
+
+
+def test_a_check_that_breaks_counts_as_failed(monkeypatch):
+    def breaks(device):
+        """What breaks."""
+        raise RuntimeError("out of luck\nand more")
+
+    monkeypatch.setattr(checks, "CHECKS", (breaks,))
+    (result,) = checks.run_all(torch.device("cpu"), lambda _: None)
+    assert result == checks.Result("What breaks", False, "RuntimeError: out of luck")
+
+
+def test_the_command_says_what_it_found_and_goes_on_where_it_was(
+    planned, mvtec_root, tmp_path, monkeypatch, capsys
+):
+    planned("scenario_a")
+    weights = tmp_path / "resnet18_layers123.pth"
+    weights.touch()
+    monkeypatch.setattr(gpu, "find_weights", lambda *_: weights)
+    of_protocol = protocol.tasks
+    monkeypatch.setattr(protocol, "tasks", lambda **asked: of_protocol(**asked | {"weights": None}))
+    asked = dict(minutes=None, data_root=mvtec_root, weights_dir="imagenet", seeds=(42,), epochs=1)
+    asked |= {"runs_dir": tmp_path / "runs", "out": tmp_path / "out"}
+    assert gpu.use(**asked) == []
+    said = capsys.readouterr().out
+    for fact in ("device: CPU", "versions: python", "weights: resnet18", "images: widget"):
+        assert fact in said
+    assert "1 of 1 runs are finished; all records are in" in said
+    monkeypatch.setattr(protocol, "_Worker", lambda: pytest.fail("trained again"))
+    assert gpu.use(**asked) == []
+    assert "1 of 1 runs are finished; 1 at once" in capsys.readouterr().out
