@@ -56,10 +56,12 @@ class Affine(NamedTuple):
         """What the statistics of the features x, and of other rows y (M, C) at some pixels of
         (B·h·w), are made of: the mean of x over all pixels, Σ (x − mean)(x − mean)ᵀ over all, and
         Σ (x − mean) yᵀ over those."""
-        mean, scatter = self.base.moments(self.matrix.dtype)
-        other = rows.new_zeros(self.pixels, rows.shape[1])
-        other = other.index_add(0, pixels, rows).view(len(self.base), *self.base.size, -1)
-        crossed = self.base.correlation(other) - torch.outer(mean, rows.sum(0))
+        dtype, products = self.matrix.dtype, self.base.products
+        mean, scatter = self.base.moments(dtype)
+        other = rows.new_zeros(self.pixels, rows.shape[1], dtype=products)
+        other = other.index_add(0, pixels, rows.to(products))
+        other = other.view(len(self.base), *self.base.size, -1)
+        crossed = self.base.correlation(other, dtype) - torch.outer(mean, rows.sum(0))
         through = self.matrix
         return through @ mean + self.bias, through @ scatter @ through.T, through @ crossed
 
@@ -236,8 +238,8 @@ def _hidden(
         patches = F.unfold(map_logits, side, padding=side // 2).transpose(1, 2)
         hidden = patches.reshape(-1, side**2) @ on_map.flatten(1).T
     taps = weight.permute(2, 1, 3, 0).flatten(2)  # (dy, C, dx·K)
-    hidden = hidden.view(2 * count, height, width, kernels)
-    return _AddNoisy.apply(hidden, shared, noise, taps, pixels, products)
+    hidden = _AddNoisy.apply(hidden, shared, noise, taps, pixels, products)
+    return hidden.view(2 * count, height, width, kernels)
 
 
 def _times(rows: Tensor, matrix: Tensor, products: torch.dtype) -> Tensor:
@@ -258,48 +260,48 @@ class _AddNoisy(torch.autograd.Function):
         pixels: Tensor,
         products: torch.dtype,
     ) -> Tensor:
-        """(2B, h, w, K); (B, h, w, K); (M, C) noise at `pixels` of (2B·h·w); weights (dy, C, dx·K).
-        Returns (2B, h, w, K)."""
+        """(2B·h·w, K), no view; (B, h, w, K); (M, C) noise at `pixels` of the former; weights (dy,
+        C, dx·K). Returns (2B·h·w, K)."""
         for copy in hidden.chunk(2):
-            copy += shared
-        rows = hidden.view(-1, hidden.shape[-1])
+            copy += shared.flatten(0, 2)
         noise, taps = noise.to(products), taps.to(products)
         for part, where in _pieces(noise, pixels):
-            targets, outside = _targets(where, hidden.shape[:3], len(taps))
+            targets, outside = _targets(where, shared.shape, len(taps))
             for tap, target, out in zip(taps, targets, outside, strict=True):
-                added = (part @ tap).to(rows.dtype).view(-1, rows.shape[1])
-                rows.index_add_(0, target, added.index_fill_(0, out, 0))
+                added = (part @ tap).to(hidden.dtype).view(-1, hidden.shape[1])
+                hidden.index_add_(0, target, added.index_fill_(0, out, 0))
         ctx.save_for_backward(noise, taps, pixels)
-        ctx.shared = shared.dtype
+        ctx.shape, ctx.dtype = shared.shape, shared.dtype
         ctx.mark_dirty(hidden)
         return hidden
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         noise, taps, pixels = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        rows = gradient.view(-1, gradient.shape[-1])
+        rows = gradient.contiguous().to(noise.dtype)
         on_taps = torch.zeros_like(taps, dtype=gradient.dtype)
         on_noise = gradient.new_zeros(noise.shape)
         for part, where, on_part in _pieces(noise, pixels, on_noise):
-            targets, outside = _targets(where, gradient.shape[:3], len(taps))
+            targets, outside = _targets(where, ctx.shape, len(taps))
             for tap, on_tap, target, out in zip(taps, on_taps, targets, outside, strict=True):
                 there = rows.index_select(0, target).index_fill_(0, out, 0)
-                there = there.to(noise.dtype).view(len(part), tap.shape[1])
+                there = there.view(len(part), tap.shape[1])
                 on_tap += part.T @ there
                 if ctx.needs_input_grad[2]:
                     on_part += there @ tap.T
         first, second = gradient.chunk(2)
-        return gradient, (first + second).to(ctx.shared), on_noise, on_taps, None, None
+        shared = (first + second).to(ctx.dtype).view(ctx.shape)
+        return gradient, shared, on_noise, on_taps, None, None
 
 
 def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> tuple[Tensor, list[Tensor]]:
-    """Where the taps of a kernel take each pixel, and which of these lie outside the image:
-    (taps, len(pixels)·taps) targets, 0 for those outside, and every row's positions of these.
+    """Where the taps of a kernel take each pixel of images of that shape, (…, h, w, K).
 
-    Row dy holds, for pixel after pixel, the targets of dx = 0, 1, …
+    Returns:
+        (taps, len(pixels)·taps): row dy holds, for pixel after pixel, the targets of dx = 0, 1, …,
+        and 0 for those outside the image; and of every row the places of these.
     """
-    _, height, width = shape
+    height, width = shape[1:3]
     x, y, image = pixels % width, pixels // width % height, pixels // (width * height)
     offset = taps // 2 - torch.arange(taps, device=pixels.device)
     rows = (y + offset[:, None])[:, :, None]  # (dy, M, 1)

@@ -165,10 +165,10 @@ class Upscaled:
             bias = weight.new_zeros(len(weight))
         return _Convolution.apply(weight, bias, self)
 
-    def correlation(self, other: Tensor) -> Tensor:
-        """Σ f gᵀ over all pixels, (C, K), with (B, H, W, K) other features g, which it is
-        differentiable in."""
-        return _Correlation.apply(other, self)
+    def correlation(self, other: Tensor, dtype: torch.dtype) -> Tensor:
+        """Σ f gᵀ over all pixels, (C, K), summed in `dtype`, with (B, H, W, K) other features g,
+        which it is differentiable in."""
+        return _Correlation.apply(other, dtype, self)
 
     @torch.no_grad()
     def moments(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -182,7 +182,7 @@ class Upscaled:
         pixels = len(self) * self.size[0] * self.size[1]
         weights = [torch.outer(*(m.sum(0) for m in pair)) for pair in zip(*axes, strict=True)]
         means = [
-            torch.einsum("bhwc,hw->c", layer, weight) / pixels
+            weight.flatten() @ layer.flatten(1, 2).sum(0) / pixels
             for layer, weight in zip(layers, weights, strict=True)
         ]
         scatter = layers[0].new_zeros(sum(self.channels), sum(self.channels))
@@ -228,14 +228,13 @@ class _Correlation(torch.autograd.Function):
     """`Upscaled.correlation`: a convolution's gradient, so its own gradient is a convolution."""
 
     @staticmethod
-    def forward(ctx: Any, other: Tensor, features: Upscaled) -> Tensor:
+    def forward(ctx: Any, other: Tensor, dtype: torch.dtype, features: Upscaled) -> Tensor:
         ctx.features = features
-        return _correlation(features, other, 1, other.dtype)[0][:, :, 0, 0].T
+        return _correlation(features, other, 1, dtype)[0][:, :, 0, 0].T
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        out = _convolution(ctx.features, gradient.T[:, :, None, None], None)
-        return out.to(gradient.dtype), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _convolution(ctx.features, gradient.T[:, :, None, None], None), None, None
 
 
 # Both work on a few images at a time: what lies between the products stays in a CPU's cache.
