@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssn_lib import preset, split
+from ssn_lib import preset, split, upscaled
 from ssn_lib.config import ModelConfig, NoiseConfig
 from ssn_lib.losses import detection_loss
 from ssn_lib.noise import place
@@ -65,6 +65,17 @@ def split_step(model, images, pixels, noise):
     return split.heads(model, features, split.adapt(model.adaptor, features), pixels, noise)
 
 
+@pytest.fixture(params=["in pieces", "at once"])
+def pieces(request, monkeypatch):
+    """As on a CPU, here in pieces that are less than an image, and as on a GPU."""
+    monkeypatch.setattr(split, "CHUNK", 50)
+    if request.param == "at once":
+        for name in ("_pieces", "_images"):
+            monkeypatch.setattr(split, name, lambda *tensors: [tensors])
+        monkeypatch.setattr(upscaled, "_chunks", lambda batch: [slice(0, len(batch))])
+
+
+@pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize("mask", ["perlin", "half"])
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_gradients_and_statistics_are_the_plain_steps(
@@ -117,6 +128,7 @@ def test_eval_mode_uses_the_running_statistics(name, batch, make_model, randomis
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.usefixtures("pieces")
 def test_gradient_of_the_noise(batch, make_model):
     """A learned noise source needs it."""
     images, labels, generator = batch
