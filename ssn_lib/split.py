@@ -165,6 +165,7 @@ def _segment(
     if head.training:
         mean, covariance = _moments(adapted, where, noise, products)
         mean, variance = weight @ mean + first.bias, ((weight @ covariance) * weight).sum(1)
+        variance = variance.clamp(min=0)  # rounding may take a vanishing one below
         _track(normalise, mean, variance, 2 * adapted.pixels)
     else:
         mean, variance = normalise.running_mean, normalise.running_var
@@ -294,7 +295,7 @@ class _AddNoisy(torch.autograd.Function):
         return gradient, shared, on_noise, on_taps, None, None
 
 
-def _targets(pixels: Tensor, shape: tuple[int, int, int], taps: int) -> tuple[Tensor, list[Tensor]]:
+def _targets(pixels: Tensor, shape: torch.Size, taps: int) -> tuple[Tensor, list[Tensor]]:
     """Where the taps of a kernel take each pixel of images of that shape, (…, h, w, K).
 
     Returns:
