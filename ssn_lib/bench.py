@@ -164,7 +164,7 @@ def training(repetitions: int) -> list[Timing]:
         "published operations": plain,
         "here: cached, split, batched": partial(ours, "float32"),
     }
-    if device.type == "cuda":  # of a processor, only recent ones gain
+    if env.gains_from_low_precision(device):
         works["here, mixed precision"] = partial(ours, "mixed")
     return _in_turns("training step, Scenario A, batch 32", works, repetitions)
 

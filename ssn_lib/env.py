@@ -19,6 +19,7 @@ import torch
 from ssn_lib.errors import InputError
 
 _MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
+_CPU_INFO = Path("/proc/cpuinfo")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
@@ -51,6 +52,17 @@ def exact_float32() -> None:
     convolutions to 10 bits (TF32) on recent ones, and the published runs' GPU could not."""
     for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
         part.allow_tf32 = False
+
+
+def gains_from_low_precision(on: torch.device) -> bool:
+    """Whether a device multiplies faster in that dtype: any GPU; of processors those with units for
+    bfloat16, where the system tells (Linux)."""
+    if on.type != "cpu":
+        return on.type == "cuda"
+    with contextlib.suppress(OSError):
+        words = _CPU_INFO.read_text(encoding="utf-8").split()
+        return not {"avx512_bf16", "amx_bf16"}.isdisjoint(words)
+    return False
 
 
 def check_gpus() -> list[str]:
@@ -157,7 +169,7 @@ def device_name(*environments: dict[str, str | int | None]) -> str:
 
 def _processor() -> str:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

@@ -31,13 +31,16 @@ class Grid:
         scale: the features' grid (H, W) is `scale` × the first layer's.
         align_corners: of the bilinear upscaling.
         like: gives device and dtype.
+
+    Attributes:
+        axes: of rows, then of columns: every layer's interpolation, (H, h_l) or (W, w_l).
     """
 
     def __init__(
         self, sides: Sequence[tuple[int, int]], scale: int, align_corners: bool, like: Tensor
     ):
         self.size = (scale * sides[0][0], scale * sides[0][1])
-        self._axes = [
+        self.axes = [
             [upscaling_matrix(short, long, align_corners).to(like) for short in shorts]
             for shorts, long in zip(zip(*sides, strict=True), self.size, strict=True)
         ]
@@ -51,7 +54,7 @@ class Grid:
             (W, w_l·dx): S_dx B_l side by side.
         """
         if taps not in self._shifted:
-            rows, columns = ([_shifts(matrix, taps) for matrix in axis] for axis in self._axes)
+            rows, columns = ([_shifts(matrix, taps) for matrix in axis] for axis in self.axes)
             down = [shifts.transpose(0, 1).flatten(1) for shifts in rows]
             self._shifted[taps] = (
                 torch.cat([*down, down[0].new_ones(self.size[0], 1)], dim=1),
@@ -131,8 +134,7 @@ class Upscaled:
     Args:
         layers: stage outputs (B, C_l, h_l, w_l), the finest first.
         scale, align_corners: see `Grid`.
-        products: what matrix products are computed in; None for the layers' own dtype. What comes
-            out has the weights' dtype either way.
+        products: what matrix products are computed in; None for the layers' own dtype.
     """
 
     def __init__(
@@ -156,10 +158,52 @@ class Upscaled:
         """C_l of every layer."""
         return [layer.shape[-1] for layer in self.layers]
 
-    def conv(self, weight: Tensor) -> Tensor:
-        """Convolution of the features with (K, C, k, k): (B, H, W, K). Differentiable in the
-        weight; the backbone is frozen."""
-        return _Convolution.apply(weight, self)
+    def conv(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Convolution of the features with (K, C, k, k) and (K,): (B, H, W, K), in the products'
+        dtype. Differentiable in weight and bias; the backbone is frozen."""
+        if bias is None:
+            bias = weight.new_zeros(len(weight))
+        return _Convolution.apply(weight, bias, self)
+
+    def correlation(self, other: Tensor, dtype: torch.dtype) -> Tensor:
+        """Σ f gᵀ over all pixels, (C, K), summed in `dtype`, with (B, H, W, K) other features g,
+        which it is differentiable in."""
+        return _Correlation.apply(other, dtype, self)
+
+    @torch.no_grad()
+    def moments(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Mean f̄ over all pixels, (C,), and Σ (f − f̄)(f − f̄)ᵀ, (C, C), computed in that dtype.
+
+        Sums over the features' grid are weighted sums over a layer's own, and of two layers over
+        the coarser one's: of f f'ᵀ they are Σ (A'ᵀA L BᵀB') L'ᵀ.
+        """
+        axes = [[matrix.to(dtype) for matrix in axis] for axis in self.grid.axes]
+        layers = [layer.to(dtype) for layer in self.layers]
+        pixels = len(self) * self.size[0] * self.size[1]
+        weights = [torch.outer(*(m.sum(0) for m in pair)) for pair in zip(*axes, strict=True)]
+        means = [
+            weight.flatten() @ layer.flatten(1, 2).sum(0) / pixels
+            for layer, weight in zip(layers, weights, strict=True)
+        ]
+        scatter = layers[0].new_zeros(sum(self.channels), sum(self.channels))
+        blocks = [rows.split(self.channels, dim=1) for rows in scatter.split(self.channels)]
+        for fine, layer in enumerate(layers):
+            for coarse in range(fine, len(layers)):
+                down, across = (axis[coarse].T @ axis[fine] for axis in axes)
+                block = blocks[fine][coarse]
+                for images in _chunks(layer):
+                    rows = layer[images].flatten(0, 1)
+                    rows = torch.bmm(across.expand(len(rows), -1, -1), rows)
+                    rows = rows.view(-1, layer.shape[1], len(across) * layer.shape[3])
+                    rows = torch.bmm(down.expand(len(rows), -1, -1), rows)
+                    # The mean is taken away first: squares of what is left do not cancel.
+                    rows = rows.view(-1, weights[coarse].numel(), layer.shape[3])
+                    rows -= torch.outer(weights[coarse].flatten(), means[fine])
+                    there = layers[coarse][images].flatten(0, 2)
+                    block += rows.flatten(0, 1).T @ there
+                if coarse > fine:
+                    blocks[coarse][fine].copy_(block.T)
+        return torch.cat(means), scatter
 
 
 def channels_last(layers: Sequence[Tensor]) -> list[Tensor]:
@@ -168,38 +212,72 @@ def channels_last(layers: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _Convolution(torch.autograd.Function):
-    """`convolve`, a few images at a time: what lies between its products stays in a CPU's cache."""
+    """`Upscaled.conv`."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, features: Upscaled) -> Tensor:
-        weights = pack(weight.to(features.products), features.channels)
-        out = weights[0].new_empty(len(features), *features.size, len(weight))
-        for images in _chunks(out):
-            layers = [layer[images] for layer in features.layers]
-            convolve(layers, weights, features.grid, out=out[images])
-        ctx.features, ctx.shape = features, weight.shape
-        return out.to(weight.dtype)
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, features: Upscaled) -> Tensor:
+        ctx.features, ctx.taps, ctx.dtype = features, weight.shape[-1], weight.dtype
+        return _convolution(features, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        features, kernels, taps = ctx.features, ctx.shape[0], ctx.shape[-1]
-        width, dtype = features.size[1], gradient.dtype
-        gradient = gradient.to(features.products).contiguous()
-        down, columns = features.grid.shifted(taps)
-        weights = pack(gradient.new_zeros(ctx.shape, dtype=dtype), features.channels)
-        for images in _chunks(gradient):
-            rows = gradient[images].flatten(2)
-            half = torch.bmm(down.T.expand(len(rows), -1, -1), rows)
-            half, start = half.view(len(rows), -1, width, kernels), 0
-            for layer, weight, across in zip(features.layers, weights, columns, strict=True):
-                h, flat = layer.shape[1], layer[images].reshape(-1, layer.shape[-1]).T
-                across = across.T.expand(len(rows) * h, -1, -1)
-                for tap in weight:
-                    part = half[:, start : start + h].reshape(-1, width, kernels)
-                    tap += flat @ torch.bmm(across, part).view(-1, taps * kernels)
-                    start += h
-        unpacked = [weight.view(taps, -1, taps, kernels).permute(3, 1, 0, 2) for weight in weights]
-        return torch.cat(unpacked, dim=1), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *_correlation(ctx.features, gradient, ctx.taps, ctx.dtype), None
+
+
+class _Correlation(torch.autograd.Function):
+    """`Upscaled.correlation`: a convolution's gradient, so its own gradient is a convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, other: Tensor, dtype: torch.dtype, features: Upscaled) -> Tensor:
+        ctx.features = features
+        return _correlation(features, other, 1, dtype)[0][:, :, 0, 0].T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _convolution(ctx.features, gradient.T[:, :, None, None], None), None, None
+
+
+# Both work on a few images at a time: what lies between the products stays in a CPU's cache.
+
+
+def _convolution(features: Upscaled, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`convolve`, in the products' dtype."""
+    weights = pack(weight.to(features.products), features.channels)
+    bias = None if bias is None else bias.to(features.products)
+    out = weights[0].new_empty(len(features), *features.size, len(weight))
+    for images in _chunks(out):
+        layers = [layer[images] for layer in features.layers]
+        convolve(layers, weights, features.grid, bias, out=out[images])
+    return out
+
+
+def _correlation(
+    features: Upscaled, gradient: Tensor, taps: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weight (K, C, taps, taps) and bias (K,) from the one of the convolution, (B, H,
+    W, K): products of the features with it, summed in `dtype`."""
+    width, kernels = features.size[1], gradient.shape[-1]
+    gradient = gradient.to(features.products).contiguous()
+    down, columns = features.grid.shifted(taps)
+    weights = [
+        gradient.new_zeros(taps, channels, taps * kernels, dtype=dtype)
+        for channels in features.channels
+    ]
+    bias = gradient.new_zeros(kernels, dtype=dtype)
+    for images in _chunks(gradient):
+        rows = gradient[images].flatten(2)
+        half = torch.bmm(down.T.expand(len(rows), -1, -1), rows)
+        half, start = half.view(len(rows), -1, width, kernels), 0
+        for layer, weight, across in zip(features.layers, weights, columns, strict=True):
+            h, flat = layer.shape[1], layer[images].reshape(-1, layer.shape[-1]).T
+            across = across.T.expand(len(rows) * h, -1, -1)
+            for tap in weight:
+                part = half[:, start : start + h].reshape(-1, width, kernels)
+                tap += flat @ torch.bmm(across, part).view(-1, taps * kernels)
+                start += h
+        bias += half[:, start].sum((0, 1), dtype=dtype)
+    unpacked = [weight.view(taps, -1, taps, kernels).permute(3, 1, 0, 2) for weight in weights]
+    return torch.cat(unpacked, dim=1), bias
 
 
 def _shifts(matrix: Tensor, taps: int) -> Tensor:

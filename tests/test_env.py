@@ -27,3 +27,22 @@ def test_every_device_is_named_once(environments, name):
 
 def test_mixed_precision_has_the_range_of_float32_where_the_device_allows():
     assert env.low_precision(torch.device("cpu")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("flags", "gains"),
+    [
+        ("fma avx2 avx512f", False),
+        ("avx2 avx512_bf16 avx512vl", True),
+        ("avx2 amx_bf16 amx_tile", True),
+        (None, False),  # another system
+    ],
+)
+def test_processors_with_units_for_bfloat16_gain_from_it(flags, gains, tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    if flags is not None:
+        path.write_text(f"processor\t: 0\nmodel name\t: A B\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(env, "_CPU_INFO", path)
+    assert env.gains_from_low_precision(torch.device("cpu")) is gains
+    assert env.gains_from_low_precision(torch.device("cuda"))
+    assert not env.gains_from_low_precision(torch.device("mps"))

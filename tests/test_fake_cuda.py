@@ -4,8 +4,6 @@ The backward passes that PyTorch writes itself cannot run without a driver; thos
 are called one by one.
 """
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -19,8 +17,8 @@ from ssn_lib.folding import fuse
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.sources import make_source
-from ssn_lib.split import _SegmentationTail
-from ssn_lib.upscaled import Upscaled, _Convolution
+from ssn_lib.split import _AddNoisy, _Pooled, _SegmentationTail
+from ssn_lib.upscaled import Upscaled, _Convolution, _Correlation
 
 CUDA = torch.device("cuda")
 # One of each architecture and noise source; what differs by numbers alone needs no run of its own.
@@ -82,32 +80,60 @@ def test_a_training_step_stays_on_the_device(name, form, products):
         assert logits.map.dtype == logits.score.dtype == torch.float32
 
 
+class Context:
+    """In autograd's place: keeps what a forward pass leaves for the backward pass."""
+
+    needs_input_grad = (True,) * 9
+
+    def save_for_backward(self, *tensors):
+        self.saved_tensors = tensors
+
+    def mark_dirty(self, *_):
+        pass
+
+    def mark_non_differentiable(self, *_):
+        pass
+
+
 def test_the_backward_passes_written_by_hand_stay_on_the_device():
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        rows, kernels, noisy = 96, 16, 21
+        count, kernels, noisy = 2, 16, 21
 
         def made(*shape):
             return torch.zeros(shape, device=CUDA)
 
-        where = torch.zeros(noisy, dtype=torch.long, device=CUDA)
-        saved = (
-            made(rows, kernels),
-            made(noisy, kernels),
-            where,
-            made(rows),
-            *(made(kernels) for _ in range(5)),
-        )
-        context = SimpleNamespace(saved_tensors=saved, eps=1e-5, total=made())
-        gradients = _SegmentationTail.backward(context, made(rows), made(noisy))
-        assert on_cuda(g for g in gradients if g is not None)
-
-        layers = [made(2, 8, 12, 10), made(2, 16, 6, 5)]
+        layers = [made(count, 8, 12, 10), made(count, 16, 6, 5)]
         features = Upscaled(layers, 2, True)
-        for taps in (1, 3):
-            context = SimpleNamespace(features=features, shape=(kernels, 24, taps, taps))
-            gradient, _ = _Convolution.backward(context, made(2, *features.size, kernels))
-            assert on_cuda([gradient])
-            assert gradient.shape == context.shape
+        size, pixels = features.size, count * features.size[0] * features.size[1]
+        where = torch.zeros(noisy, dtype=torch.long, device=CUDA)
+        works = (
+            (_Convolution, made(kernels, 24, 1, 1), made(kernels), features),
+            (_Convolution, made(kernels, 24, 5, 5), made(kernels), features),
+            (_Correlation, made(count, *size, kernels), torch.float32, features),
+            (_SegmentationTail, made(pixels, kernels), made(noisy, kernels), where, made(kernels)),
+            (
+                _AddNoisy,
+                made(2 * pixels, kernels),
+                made(count, *size, kernels),
+                made(noisy, 24),
+                made(3, 24, 3 * kernels),
+                where,
+                torch.float32,
+            ),
+            (_Pooled, made(2 * count, *size, kernels), made(kernels), made(kernels), 1e-5),
+        )
+        for function, *given in works:
+            context = Context()
+            out = function.forward(context, *given)
+            out = out if isinstance(out, tuple) else (out,)
+            gradients = function.backward(context, *map(torch.zeros_like, out))
+            assert on_cuda(out)
+            of = {  # what each is the gradient of
+                index: gradient for index, gradient in enumerate(gradients) if gradient is not None
+            }
+            assert of
+            assert on_cuda(of.values())
+            assert all(gradient.shape == given[index].shape for index, gradient in of.items())
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from ssn_lib import preset, split
+from ssn_lib import preset, split, upscaled
 from ssn_lib.config import ModelConfig, NoiseConfig
 from ssn_lib.losses import detection_loss
 from ssn_lib.noise import place
@@ -64,6 +65,17 @@ def split_step(model, images, pixels, noise):
     return split.heads(model, features, split.adapt(model.adaptor, features), pixels, noise)
 
 
+@pytest.fixture(params=["in pieces", "at once"])
+def pieces(request, monkeypatch):
+    """As on a CPU, here in pieces that are less than an image, and as on a GPU."""
+    monkeypatch.setattr(split, "CHUNK", 50)
+    if request.param == "at once":
+        for name in ("_pieces", "_images"):
+            monkeypatch.setattr(split, name, lambda *tensors: [tensors])
+        monkeypatch.setattr(upscaled, "_chunks", lambda batch: [slice(0, len(batch))])
+
+
+@pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize("mask", ["perlin", "half"])
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_gradients_and_statistics_are_the_plain_steps(
@@ -116,6 +128,7 @@ def test_eval_mode_uses_the_running_statistics(name, batch, make_model, randomis
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.usefixtures("pieces")
 def test_gradient_of_the_noise(batch, make_model):
     """A learned noise source needs it."""
     images, labels, generator = batch
@@ -141,9 +154,45 @@ def test_no_noise_at_all(batch, make_model):
     masks = torch.zeros(3, 1, 12, 16)
     placed, noise = perturbation(masks, labels, 384, generator, nothing)
     assert len(placed.pixels) == 0
-    for a, b in zip(
-        split_step(model, images, placed.pixels, noise),
-        plain_step(model, images, placed.pixels, noise),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    results = []
+    for step in (split_step, plain_step):
+        model.zero_grad()
+        logits = step(model, images, placed.pixels, noise)
+        sum(part.square().mean() for part in logits).backward()
+        gradients = [w.grad.clone() for part in model.trained_parts() for w in part.parameters()]
+        results.append((*logits, *gradients))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+def test_in_float32_the_statistics_hold_far_from_zero(make_model):
+    """They are made of sums of squares, of features far from zero."""
+    layers = [torch.rand(2, 128, 8, 8) + 10, torch.rand(2, 256, 4, 4) + 10]
+    model = make_model().train()
+    noise = torch.randn(5, 384)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        features = Upscaled([layer.to(dtype) for layer in layers], 2, True)
+        adapted = split.adapt(model.to(dtype).adaptor, features)
+        found.append(split._moments(adapted, torch.arange(5), noise.to(dtype), dtype)[1])
+    spread = found[1].diagonal()
+    assert (found[0].diagonal() / spread - 1).abs().max() < 1e-3
+
+
+def test_where_several_pixels_are_highest_the_weights_get_the_plain_gradients():
+    """One of them stands for all, which makes no difference: they are equal."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randint(-2, 3, (2, 3, 4, 5), generator=generator).double().requires_grad_()
+    weight = torch.tensor([1.0, -1.0, 0.5, 2.0, 1.0], dtype=torch.float64, requires_grad=True)
+    shift = torch.tensor([0.0, 0.3, 0.1, 0.0, -9.0], dtype=torch.float64, requires_grad=True)
+    highest, average, *_ = split._Pooled.apply(hidden, weight, shift, 1e-5)
+    images = hidden.permute(0, 3, 1, 2)
+    plain = torch.relu(F.batch_norm(images, None, None, weight, shift, training=True))
+    results = []
+    for high, middle in ((highest, average), (plain.amax((2, 3)), plain.mean((2, 3)))):
+        loss = (high * torch.arange(1, 6)).sum() + middle.square().sum()
+        on_hidden, *others = torch.autograd.grad(loss, (hidden, weight, shift))
+        by_value = [on_hidden[hidden == value].sum() for value in range(-2, 3)]
+        results.append((high, middle, *others, torch.stack(by_value)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)

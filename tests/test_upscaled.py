@@ -58,3 +58,23 @@ def test_the_features_themselves_are_a_convolution(layers, make_model):
     identity = torch.eye(9, dtype=torch.float64)[:, :, None, None]
     got = Upscaled(layers, 2, True).conv(identity).permute(0, 3, 1, 2)
     torch.testing.assert_close(got, features(make_model, layers, 2, True), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_moments_and_correlation_are_those_of_the_features_built(align_corners, layers, make_model):
+    built = features(make_model, layers, 2, align_corners).permute(0, 2, 3, 1)
+    rows = built.flatten(0, 2)
+    folded = Upscaled(layers, 2, align_corners)
+    mean, scatter = folded.moments(torch.float64)
+    torch.testing.assert_close(mean, rows.mean(0), rtol=1e-10, atol=1e-10)
+    away = rows - rows.mean(0)
+    torch.testing.assert_close(scatter, away.T @ away, rtol=1e-10, atol=1e-10)
+
+    other = torch.randn(*built.shape[:3], 3, dtype=torch.float64, requires_grad=True)
+    target = torch.randn(9, 3, dtype=torch.float64)
+    found = folded.correlation(other, torch.float64)
+    expected = rows.T @ other.flatten(0, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    (ours,) = torch.autograd.grad((found * target).sum(), other)
+    (theirs,) = torch.autograd.grad((expected * target).sum(), other)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
