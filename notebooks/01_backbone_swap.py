@@ -36,7 +36,7 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, figures, tables
+from ssn_lib import claims, course_figures, figures, tables
 from ssn_lib.study import Study
 
 study = Study.of_notebook(globals())
@@ -111,7 +111,7 @@ study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
 study.save("published_leaving", tables.published_leaving())
 
 # %%
-study.save("published_courses", figures.published_courses(tables.SWAP_COURSES))
+study.save("published_courses", course_figures.published_courses(tables.SWAP_COURSES))
 
 # %% [markdown]
 # ## Why does Scenario B fail?
@@ -143,14 +143,14 @@ study.save("panels_screw", study.panels(shown, "screw"))
 # %% [markdown]
 # ## Training curves
 #
-# Against optimiser steps, so that batches of different sizes compare; hollow markers are the
+# Against images seen, by which progress goes in batches of any size; hollow markers are the
 # published runs.
 
 # %%
 trained = [*swap, *(outcome for outcome in [*steps, *relative] if outcome not in swap)]
 study.save(
     "training_curves",
-    figures.training_curves(study.files(trained, "history.csv"), study.caption(trained)),
+    course_figures.training_curves(study.files(trained, "history.csv"), study.caption(trained)),
 )
 # %% [markdown]
 # ## The published claims

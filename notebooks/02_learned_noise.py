@@ -47,7 +47,7 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, figures, tables
+from ssn_lib import claims, course_figures, tables
 from ssn_lib.study import Study
 
 study = Study.of_notebook(globals())
@@ -63,7 +63,7 @@ study = Study.of_notebook(globals())
 # β = 0.015 ends at the figures that the slides give for 0.0015.
 
 # %%
-study.save("published_courses_noise", figures.published_courses(tables.LEARNED_COURSES))
+study.save("published_courses_noise", course_figures.published_courses(tables.LEARNED_COURSES))
 
 # %% [markdown]
 # ## Every noise source
@@ -82,7 +82,7 @@ study.save("learned_noise", tables.learned_noise(sources))
 # %%
 study.save(
     "convergence",
-    figures.training_curves(
+    course_figures.training_curves(
         study.files(sources, "history.csv"), study.caption(sources), log_loss=True
     ),
 )
@@ -98,7 +98,7 @@ study.save(
 on_screw = [run for run in sources if run.category == tables.SWEEP_CATEGORY]
 study.save(
     "noise_courses",
-    figures.noise_courses(
+    course_figures.noise_courses(
         study.files(on_screw, "history.csv"),
         study.files(on_screw, "noise.csv"),
         f"{tables.SWEEP_CATEGORY}, {study.caption(on_screw)}",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssn_lib import cache, env
 from ssn_lib.config import NoiseConfig, SupervisionConfig
-from ssn_lib.data.images import ImageSet
+from ssn_lib.data.images import ImageSet, read_whole_mask
 from ssn_lib.errors import InputError
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.noise import place
@@ -79,8 +79,12 @@ class Features:
             if index not in known:  # where the defect lies is unknown
                 self.weights[row] = 0
                 continue
-            truth = known[index].flip(axes)[:, None]
-            truth = F.interpolate(truth, size=size, mode="bilinear", align_corners=False)
+            truth = F.interpolate(
+                known[index].flip(axes)[:, None],
+                size=size,
+                mode="bilinear",
+                align_corners=_as_published(images, index),
+            )
             self.masks[row], self.weights[row] = truth[0] >= 0.5, truth[1]
 
     def __len__(self) -> int:
@@ -135,15 +139,24 @@ class Features:
         )
 
 
+def _as_published(images: ImageSet, index: int) -> bool:
+    """Whether a mask is widened at its file's own size and brought to the grid corner on corner, as
+    in the public code; not one that no file holds."""
+    return images.resize == "plain" and images.samples[index].mask.is_file()
+
+
 def _pixel_labels(
     images: ImageSet, index: int, supervision: SupervisionConfig
 ) -> tuple[Tensor, Tensor]:
     """Mask, widened, and pixel weights of a defective image, (H, W) float."""
-    mask = images.masks[index, 0].numpy().astype(bool)
+    sample = images.samples[index]
+    whole = _as_published(images, index)
+    if whole:
+        mask = read_whole_mask(sample.mask, sample.image)
+    else:
+        mask = images.masks[index, 0].numpy().astype(bool)
     if not mask.any():
-        raise InputError(
-            f"mask {images.samples[index].mask} marks nothing, and its image counts as defective"
-        )
+        raise InputError(f"mask {sample.mask} marks nothing, and its image counts as defective")
     if supervision.dilation > 1:
         mask = ndimage.grey_dilation(mask, size=(supervision.dilation, supervision.dilation))
     weights = torch.ones(mask.shape)
@@ -154,4 +167,7 @@ def _pixel_labels(
         peaks[1:] = ndimage.maximum(depth, regions, range(1, count + 1))
         inside = supervision.weight * (depth / peaks[regions]) ** supervision.exponent
         weights = torch.from_numpy(np.where(mask, inside, 1)).float()
-    return torch.from_numpy(mask).float(), weights
+    both = torch.stack((torch.from_numpy(mask).float(), weights))
+    if whole:
+        both = F.interpolate(both[None], images.image_size, mode="nearest")[0]
+    return both[0], both[1]

@@ -107,14 +107,11 @@ def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
     return kinds, missing
 
 
-def read(folder: Path) -> Bench | None:
-    """What `measure` kept in a folder of runs or results; None without it."""
-    path = folder / FILE
-    return read_file(path) if path.exists() else None
-
-
-def read_file(path: Path) -> Bench:
-    """What is kept in a file."""
+def read(folder: Path, file: str = FILE) -> Bench | None:
+    """What was measured and kept in a folder of runs or results; None without it."""
+    path = folder / file
+    if not path.exists():
+        return None
     content = json.loads(path.read_text(encoding="utf-8"))
     timings = [
         Timing(**row | {name: Spread(**row[name]) for name in ("seconds", "speedup")})

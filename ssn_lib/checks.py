@@ -24,7 +24,7 @@ from ssn_lib.config import TrainingConfig, preset
 from ssn_lib.data.images import ImageSet, Sample, normalise
 from ssn_lib.errors import OutOfTime
 from ssn_lib.folding import fuse
-from ssn_lib.inference import evaluate, predict
+from ssn_lib.inference import predict
 from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.noise import place
@@ -40,11 +40,13 @@ COURSE_TOLERANCE = 0.05  # of the loss of a short training, relative
 
 @dataclass(frozen=True)
 class Result:
-    """How a check ended: `told` is what it measured, or what failed."""
+    """How a check ended: `told` is what it measured, or what failed. Where a decisive one fails,
+    a training there is not the training of the study."""
 
     name: str
     passed: bool
     told: str
+    decisive: bool = False
 
 
 def run_all(device: torch.device, tell: Callable[[str], None] = print) -> list[Result]:
@@ -53,10 +55,11 @@ def run_all(device: torch.device, tell: Callable[[str], None] = print) -> list[R
     for check in CHECKS:
         name = check.__doc__.splitlines()[0].rstrip(".")
         try:
-            result = Result(name, True, check(device))
+            result = Result(name, True, check(device), check in DECISIVE)
         except Exception as error:  # whatever breaks, the others are told of
             reason = str(error).splitlines()[0] if str(error) else ""
-            result = Result(name, False, f"{type(error).__name__}: {reason}")
+            told = f"{type(error).__name__}: {reason}"
+            result = Result(name, False, told, check in DECISIVE)
         results.append(result)
         tell(f"{'ok    ' if result.passed else 'FAILED'} {result.name}: {result.told}")
     return results
@@ -75,26 +78,16 @@ def folded_is_plain(device: torch.device) -> str:
     return f"{len(FOLDED)} systems, largest difference {worst:.1e} of their scale"
 
 
-def evaluation_is_the_cpus(device: torch.device) -> str:
-    """Prediction on the device gives the CPU's maps, scores and metrics."""
-    images, masks = _images(), torch.zeros(IMAGES, 1, SIDE, SIDE, dtype=torch.uint8)
-    masks[::2, :, 10:30, 20:50] = 1
-    samples = (
-        replace(sample, label=1 - index % 2, mask=Path("drawn"))
-        for index, sample in enumerate(images.samples)
-    )
-    test = ImageSet.of(samples, images.images, masks)
-    worst = gap = 0.0
+def prediction_is_the_cpus(device: torch.device) -> str:
+    """Prediction on the device gives the CPU's maps and scores."""
+    worst = 0.0
     for name in FOLDED:
         model = _model(name, torch.device("cpu")).eval()
-        expected, got = (predict(model.to(on), test) for on in (torch.device("cpu"), device))
+        expected, got = (predict(model.to(on), _images()) for on in (torch.device("cpu"), device))
         for ours, theirs in zip(got, expected, strict=True):
             worst = max(worst, _difference(ours, theirs))
-        ours, theirs = (evaluate(prediction, test) for prediction in (got, expected))
-        gap = max(gap, *(abs(ours[key] - theirs[key]) for key in theirs))
-    assert worst <= 10 * MAP_TOLERANCE, f"maps or scores differ by {worst:.1e} of their scale"
-    assert gap <= 1.0, f"a metric differs by {gap:.2f} points"
-    return f"maps within {worst:.1e} of their scale, metrics within {gap:.2f} points"
+    assert worst <= 10 * MAP_TOLERANCE, f"they differ by {worst:.1e} of their scale"
+    return f"{len(FOLDED)} systems, largest difference {worst:.1e} of their scale"
 
 
 def step_is_the_cpus(device: torch.device) -> str:
@@ -199,13 +192,16 @@ def published_gradients_cancel(device: torch.device) -> str:
 
 CHECKS = (
     folded_is_plain,
-    evaluation_is_the_cpus,
+    prediction_is_the_cpus,
     step_is_the_cpus,
     resumed_is_unbroken,
     mixed_is_finite,
     a_step_waits_for_nothing,
     published_gradients_cancel,
 )
+
+
+DECISIVE = (folded_is_plain, prediction_is_the_cpus, step_is_the_cpus)
 
 
 def _chance(seed: int = 0) -> torch.Generator:

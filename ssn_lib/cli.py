@@ -45,7 +45,8 @@ def _run(options: argparse.Namespace) -> None:
         options.data_root,
         category=options.category,
         image_size=tuple(options.image_size) if options.image_size else own,
-        resize=options.resize or chosen.resize,
+        # As published where something is reproduced; of large images that would lose detail.
+        resize=options.resize or ("antialiased" if options.dataset == "folder" else chosen.resize),
     )
     weights = None if options.untrained else options.weights_dir
     config = runs.configure(
@@ -223,7 +224,9 @@ def _parser() -> argparse.ArgumentParser:
         help="default: the preset's own, or as published",
     )
     sub.add_argument(
-        "--resize", choices=get_args(Resize), help="default: the preset's, plain where published"
+        "--resize",
+        choices=get_args(Resize),
+        help="default: plain where published, antialiased for a folder",
     )
     sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
     sub.add_argument(

@@ -4,7 +4,7 @@ colours do, so that they survive a black-and-white print."""
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,6 @@ from ssn_lib import tables
 from ssn_lib.config import preset
 from ssn_lib.efficiency import Efficiency
 from ssn_lib.env import device_name
-from ssn_lib.losses import ignorance_loss
 from ssn_lib.peers import PEERS
 from ssn_lib.runs import Outcome
 
@@ -213,189 +212,11 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
     return figure
 
 
-def training_curves(
-    histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str, log_loss: bool = False
-) -> Figure:
-    """Training loss by optimiser step, one panel a category, one line a run.
-
-    A run that diverged ends with a cross at its last whole epoch. On MVTec AD the published runs of
-    the same presets stand beside (hollow markers).
-    """
-    categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
-    real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
-    names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
-    width = max(8.0, 3.6 * len(categories))
-    figure, all_axes = plt.subplots(
-        1, len(categories), figsize=(width, 4.3), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axes, category in zip(all_axes[0], categories, strict=True):
-        for outcome, history in histories:
-            if outcome.category == category:
-                batches = outcome.record.batches
-                which = names.index(outcome.preset)
-                axes.plot(
-                    history["epoch"] * batches,
-                    history["loss"],
-                    color=PALETTE[which % len(PALETTE)],
-                    ls=LINES[which % len(LINES)],
-                    marker=MARKERS[which % len(MARKERS)],
-                    ms=3.5,
-                    label=outcome.preset,
-                )
-                if outcome.record.status == "diverged":
-                    end = history.tail(1)  # no point, but a legend, when it was the first epoch
-                    axes.plot(
-                        end["epoch"] * batches,
-                        end["loss"],
-                        color="black",
-                        marker="x",
-                        ms=11,
-                        mew=2.5,
-                        ls="none",
-                        label=f"{outcome.preset} diverged in epoch {outcome.record.diverged_at}",
-                    )
-        for name in names if real else ():
-            log = tables.published_log(name, category)
-            if len(log):
-                which = names.index(name)
-                axes.plot(
-                    log["step"],
-                    log["loss"],
-                    color=PALETTE[which % len(PALETTE)],
-                    ls=":",
-                    lw=1,
-                    marker=MARKERS[which % len(MARKERS)],
-                    mfc="none",
-                    ms=5,
-                    label=f"{name}, published log",
-                )
-        for with_focal in sorted({o.record.config.training.focal for o, _ in histories}):
-            axes.axhline(
-                ignorance_loss(with_focal),
-                color="0.5",
-                lw=1,
-                ls="--" if with_focal else "-",
-                zorder=0,
-                label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
-            )
-        axes.set(title=category, xlabel="optimiser steps (log scale)", xscale="log")
-        plain_numbers(axes.xaxis)
-        if log_loss:
-            axes.set_yscale("log")
-            plain_numbers(axes.yaxis)
-        axes.grid(alpha=0.3)
-    all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
-    legend(figure, all_axes[0])
-    filled = f"filled, here: {caption}"
-    told = f"{filled}; hollow, published: 300 epochs in batches of 32" if real else caption
-    figure.suptitle(f"Training curves\n{wrapped(told, 110)}", fontsize=9)
-    return figure
-
-
 def empty(reason: str) -> Figure:
     """What stands for a figure that cannot be drawn: why."""
     figure, axes = plt.subplots(figsize=(8, 1.6), layout="constrained")
     axes.axis("off")
     axes.text(0.5, 0.5, wrapped(reason, 90), ha="center", va="center", fontsize=9)
-    return figure
-
-
-def published_courses(runs: Mapping[str, str]) -> Figure:
-    """Loss and image metrics of published runs over their 300 epochs.
-
-    One column a category for which all of the runs are known; of a single category one row.
-
-    Args:
-        runs: name in `tables.published_logs` to what the legend says.
-    """
-    logs = tables.published_logs()
-    logs = logs[logs["run"].isin(runs)]
-    known = logs.groupby("category", sort=False)["run"].nunique()
-    categories = list(known[known == len(runs)].index)
-    shown = {
-        "loss": "training loss",
-        "I-AUROC": "I-AUROC, % (image score)",
-        "seg-I-AUROC": "seg-I-AUROC, % (map maximum)",
-    }
-    single = len(categories) == 1
-    shape = (1, len(shown)) if single else (len(shown), len(categories))
-    figure, grid = plt.subplots(
-        *shape,
-        figsize=(3.7 * shape[1], 2.4 * shape[0] + (1.6 if single else 0.4)),
-        sharex=True,
-        sharey=False if single else "row",
-        squeeze=False,
-        layout="constrained",
-    )
-    cells = [(metric, category) for metric in shown for category in categories]
-    for axes, (metric, category) in zip(grid.flat, cells, strict=True):
-        for which, (name, title) in enumerate(runs.items()):
-            log = tables.published_log(name, category)
-            axes.plot(
-                log["epochs_done"],
-                log[metric],
-                color=PALETTE[which],
-                ls=LINES[which % len(LINES)],
-                marker=MARKERS[which],
-                ms=4,
-                label=title,
-            )
-        if metric == "loss":
-            axes.axhline(
-                ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
-            )
-            axes.set_yscale("log")
-        if metric == "loss" and not single:
-            axes.set_title(category, fontsize=9)
-        if single or category == categories[0]:
-            axes.set_ylabel(shown[metric], fontsize=8.5)
-        axes.grid(alpha=0.3)
-    for axes in grid[-1]:
-        axes.set_xlabel("epochs")
-    legend(figure, grid[0])
-    figure.suptitle(
-        f"Published runs{f' on {categories[0]}' if single else ''}, as the author logged them\n"
-        "seed 42, batch 32, Tesla P100; evaluated every 4 epochs, some shown",
-        fontsize=9,
-    )
-    return figure
-
-
-def noise_courses(
-    histories: Sequence[tuple[Outcome, pd.DataFrame]],
-    profiles: Sequence[tuple[Outcome, pd.DataFrame]],
-    caption: str,
-) -> Figure:
-    """What the noise became, against the spread of the features that it is added to.
-
-    Left: its root mean square over the training. Right: of every channel at the end, sorted.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
-    for axes, shown in ((left, histories), (right, profiles)):
-        for outcome, table in shown:
-            which = names.index(outcome.preset)
-            style = {"color": PALETTE[which], "ls": LINES[which % len(LINES)]}
-            style["label"] = preset(outcome.preset).title
-            if axes is left:
-                ratio = table["noise_rms"] / table["feature_std"]
-                axes.plot(table["epoch"], ratio, marker=MARKERS[which], ms=4, **style)
-            else:
-                ratio = np.sort(table["noise_rms"] / table["feature_std"].clip(lower=1e-12))
-                marks = {"marker": MARKERS[which], "ms": 4, "markevery": 0.1}
-                axes.plot(np.arange(1, len(ratio) + 1), ratio, **marks, **style)
-    left.set(xlabel="epoch", ylabel="noise (RMS) / spread of all channels together", yscale="log")
-    left.set_title("over the training", fontsize=9)
-    right.set(
-        xlabel="channels, sorted", ylabel="noise (RMS) / spread of that channel", yscale="log"
-    )
-    right.set_title("by channel, after the training", fontsize=9)
-    for axes in (left, right):
-        plain_numbers(axes.yaxis)
-        axes.grid(alpha=0.3)
-    left.xaxis.get_major_locator().set_params(integer=True)
-    legend(figure, [left, right])
-    figure.suptitle(f"Noise against features\n{wrapped(caption, 120)}", fontsize=9)
     return figure
 
 

@@ -92,15 +92,17 @@ def use(
         results = checks.run_all(device, tell)
         content = {"facts": facts, "checks": [asdict(result) for result in results]}
         write_text(runs_dir / FACTS, json.dumps(content, indent=1))
-        failed = [result.name for result in results if not result.passed]
-        if failed:
+        failed = [result for result in results if not result.passed]
+        missing += [f"check failed: {result.name}: {result.told}" for result in failed]
+        if any(result.decisive for result in failed):
             protocol.archive(runs_dir, archive)
-            raise InputError(f"{len(failed)} of {len(results)} checks failed: {failed[0]}")
+            raise InputError(f"{missing[-1]}; its trainings would not be the study's")
         step_s = costs(runs_dir, tell)
         protocol.archive(runs_dir, archive)
-        # Trainings at once share the GPU: an image takes each of them so many times longer.
+        # Trainings at once share the GPU: an image takes each of them so many times longer. What is
+        # not measured yet is taken to be half as costly again as Scenario A.
         crew = workers or protocol.GPU_WORKERS
-        queue.image_s = {name: crew * step_s / bench.TRAINED_ON for name in PRESETS}
+        queue.image_s = {name: 1.5 * crew * step_s / bench.TRAINED_ON for name in PRESETS}
     else:
         crew = workers or 1
     tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
@@ -146,7 +148,11 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
         timings = [*bench.inference(STEP_REPETITIONS), *bench.training(STEP_REPETITIONS)]
         made = Bench([], timings, [], env.describe(env.device()))
         write_text(path, json.dumps(asdict(made), indent=1))
-    steps = [t for t in bench.read_file(path).timings if t.work.startswith("training step")]
+    steps = [
+        t
+        for t in bench.read(runs_dir, bench.GPU_FILE).timings
+        if t.work.startswith("training step")
+    ]
     for timing in steps:
         tell(f"{timing.work}, {timing.how}: {1e3 * timing.seconds.median:.1f} ms")
     return next(t.seconds.median for t in steps if t.how.startswith("here"))

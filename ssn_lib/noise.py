@@ -58,15 +58,10 @@ def perlin_masks(
     def draw(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=device)
 
-    # A cell needs two pixels: with one, every pixel lies on a grid point, where the noise is zero.
+    # On a small grid a cell is one pixel or less: the noise is then zero, as in the public code.
     exponents = [
-        torch.randint(
-            min(PERLIN_EXPONENTS, side.bit_length() - 1),
-            (batch, 1),
-            generator=generator,
-            device=device,
-        )
-        for side in power
+        torch.randint(PERLIN_EXPONENTS, (batch, 1), generator=generator, device=device)
+        for _ in power
     ]
     angles = 2 * math.pi * draw(batch, finest + 1, finest + 1)
     empty = draw(batch) > EMPTY_PROBABILITY

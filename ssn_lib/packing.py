@@ -68,25 +68,27 @@ def pack(
 
 
 def _write(dataset: Dataset, folder: Path) -> None:
-    """Images and masks under the names that the readers look for, and official split files."""
+    """Images and masks under the names that the readers look for, and official split files.
+
+    Strips are copied as they are: they are hardly larger than training wants them, and their masks
+    are widened at their own size.
+    """
     for part in (dataset.train, dataset.test):
         for index, sample in enumerate(part.samples):
+            path = folder / sample.image.relative_to(dataset.root)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if dataset.name == "ksdd2":
+                mask = sample.image.with_name(f"{sample.image.stem}_GT.png")
+                shutil.copy(sample.image, path)
+                shutil.copy(mask, path.with_name(mask.name))
+                continue
             pixels = part.images[index]
             grey = bool((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all())
-            image = Image.fromarray(
-                pixels[0].numpy() if grey else pixels.permute(1, 2, 0).contiguous().numpy()
-            )
-            _save(image, folder / sample.image.relative_to(dataset.root))
-            # In KolektorSDD2's layout a sound image has a mask, too, a black one.
-            beside = sample.image.with_name(f"{sample.image.stem}_GT.png")
-            path = sample.mask or (beside if beside.exists() else None)
-            if path is not None:
-                mask = Image.fromarray(255 * part.masks[index, 0].numpy())
-                _save(mask, folder / path.relative_to(dataset.root))
+            image = pixels[0] if grey else pixels.permute(1, 2, 0).contiguous()
+            Image.fromarray(image.numpy()).save(path, optimize=True)
+            if sample.mask is not None:
+                mask = folder / sample.mask.relative_to(dataset.root)
+                mask.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(255 * part.masks[index, 0].numpy()).save(mask, optimize=True)
         for path in part.splits.values():
             shutil.copy(path, folder / path.relative_to(dataset.root))
-
-
-def _save(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, optimize=True)

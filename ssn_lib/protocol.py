@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ssn_lib import grid, runs
-from ssn_lib.config import assignment, preset
+from ssn_lib.config import FOLDS, assignment, preset
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
@@ -32,6 +32,7 @@ GPU_WORKERS = 3  # trainings at once on one GPU
 RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
 FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
 BETA = "training.noise.generator.beta"
+FOLD = "training.supervision.fold"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ PROTOCOL: tuple[Asked, ...] = (
         for asked in _on(category, "simplenet", "simplenet_upscaled", "simplenet_perlin")
     ),
     *_on("bottle", *_SWEPT, "learned_noise_v1_published", "learned_noise_v1"),
-    *_on(STRIPS, "gap_cam", "weak_ssn", "mixed_ssn", "full_ssn", "cam_traced"),
+    *_on(STRIPS, "gap_cam", "full_ssn", "simplenet", "mixed_ssn", "weak_ssn", "cam_traced"),
+    # A threshold without test labels wants the scores of training images that were left out.
+    *(Asked("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
 )
 
 
@@ -80,8 +83,8 @@ class Queue:
     Attributes:
         tasks: not begun yet, in order.
         deadline: in seconds since 1970; no run begins that would end after it. None for no limit.
-        image_s: seconds that an image of a preset takes in training, where it has been seen; the
-            guess for another preset is the largest.
+        image_s: seconds that an image of 256×256 pixels takes in a preset's training, where that is
+            known; the guess for another preset is the largest.
         left: what was not begun, and why.
     """
 
@@ -109,11 +112,11 @@ class Queue:
         training = task.config.training
         done = epochs_in(task.runs_dir / task.config.run_id / "checkpoint.pt")
         known = self.image_s.get(task.config.preset) or max(self.image_s.values(), default=0.0)
-        return FINISH_S + (training.epochs - done) * task.images * known
+        return FINISH_S + (training.epochs - done) * _size(task) * known
 
     def seen(self, task: grid.Task, epoch_s: float) -> None:
         """Learn from an epoch of a task."""
-        self.image_s[task.config.preset] = epoch_s / max(1, task.images)
+        self.image_s[task.config.preset] = epoch_s / _size(task)
 
 
 def tasks(
@@ -291,6 +294,12 @@ def _records(runs_dir: Path) -> Iterator[Path]:
                 yield record.parent / name
     for pattern in ("efficiency/*.json", "comparisons/*.json", "bench*.json", "gpu.json"):
         yield from sorted(runs_dir.glob(pattern))
+
+
+def _size(task: grid.Task) -> float:
+    """Of an epoch, in images of 256×256 pixels."""
+    height, width = task.config.data.image_size
+    return max(1, task.images) * height * width / (256 * 256)
 
 
 def line(task: grid.Task, outcome: Outcome, took_s: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 from ssn_lib import (
     bench,
     claims,
+    course_figures,
     evolved_tables,
     figures,
     supervision_figures,
@@ -46,7 +49,7 @@ README_PARTS = (
     Part("What holds", ("verdicts", "synthesis")),
     Part(
         "Modification 1: a smaller backbone",
-        ("backbone_swap_full", "backbone_swap"),
+        ("backbone_swap_full", "full_courses", "backbone_swap"),
         ("published_start", "published_leaving", "ablation", "scenario_b_noise"),
     ),
     Part("Cost", ("efficiency", "tradeoff"), ("bench_costs", "bench_timings")),
@@ -82,6 +85,7 @@ class Report:
         self.evolved_costs = kept(both_forms(("evolved",)), folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
         self.bench = bench.read(folder)
+        self.gpu_bench = bench.read(folder, bench.GPU_FILE)
 
     def save(self, name: str) -> Table | Figure:
         """Make the table or figure of that name, save it, and give it back."""
@@ -156,6 +160,10 @@ class Report:
         """What training and metrics cost."""
         return tables.bench_timings(self.bench) if self.bench else _unmeasured("make bench")
 
+    def bench_timings_gpu(self) -> Table:
+        """What training and inference cost on a GPU."""
+        return tables.bench_timings(self.gpu_bench) if self.gpu_bench else _unmeasured("make gpu")
+
     def roofline(self) -> Figure:
         """Latency against arithmetic."""
         return figures.roofline(self.bench.costs if self.bench else self.costs)
@@ -178,7 +186,24 @@ class Report:
 
     def published_courses(self) -> Figure:
         """How the published runs of Modification 1 went."""
-        return figures.published_courses(tables.SWAP_COURSES)
+        return course_figures.published_courses(tables.SWAP_COURSES)
+
+    def full_courses(self) -> Figure:
+        """The published protocol run here, over the published runs."""
+        runs = [outcome for outcome in self._full if not outcome.changes]
+        read = {
+            name: {outcome.record.run_id: rows for outcome, rows in self._files(runs, name)}
+            for name in ("history.csv", COURSE)
+        }
+        whole = [
+            (outcome, *(of[outcome.record.run_id] for of in read.values()))
+            for outcome in runs
+            if all(outcome.record.run_id in of for of in read.values())
+        ]
+        if not whole:
+            return figures.empty("No run of the published protocol yet: `make gpu`.")
+        caption = self.study.caption([outcome for outcome, *_ in whole])
+        return course_figures.full_courses(whole, caption)
 
     def panels_bottle(self) -> Figure:
         """Maps on bottle."""
@@ -212,11 +237,13 @@ class Report:
         if not runs:
             return self._nothing(tables.LEARNED_PRESETS[0])
         parts = [self._files(runs, name) for name in ("history.csv", "noise.csv")]
-        return figures.noise_courses(*parts, f"{tables.SWEEP_CATEGORY}, {self.study.caption(runs)}")
+        return course_figures.noise_courses(
+            *parts, f"{tables.SWEEP_CATEGORY}, {self.study.caption(runs)}"
+        )
 
     def published_courses_noise(self) -> Figure:
         """How the published runs of Modification 2 went."""
-        return figures.published_courses(tables.LEARNED_COURSES)
+        return course_figures.published_courses(tables.LEARNED_COURSES)
 
     def inference_free(self) -> Table:
         """What a noise generator costs at inference."""
@@ -479,7 +506,9 @@ class Report:
         histories = self._files(runs, "history.csv")
         if not histories:
             return self._nothing("scenario_a")
-        return figures.training_curves(histories, self.study.caption(runs), log_loss=log_loss)
+        return course_figures.training_curves(
+            histories, self.study.caption(runs), log_loss=log_loss
+        )
 
     def _from_files(
         self, draw: Callable[[Any, str], Figure], runs: list[Outcome], name: str
@@ -598,9 +627,18 @@ def _in_readme(part: Part, folder: Path) -> str:
 
 
 def _add(runs: Path, results: Path) -> None:
-    """Copy the finished records worth keeping, and the measured costs."""
+    """Copy the finished records worth keeping, and the costs, of a folder or an archive."""
+    if runs.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(runs) as packed:
+                    packed.extractall(folder)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise InputError(f"--add-runs {runs}: not a whole archive: {error}") from None
+            _add(Path(folder), results)
+        return
     if not runs.is_dir():
-        raise InputError(f"--add-runs {runs}: no such folder")
+        raise InputError(f"--add-runs {runs}: no such folder or archive")
     sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
     for path in sorted(runs.glob("*/record.json")):
         try:
@@ -619,5 +657,6 @@ def _add(runs: Path, results: Path) -> None:
                 if (path.parent / name).exists() and (rendered or name != MAPS):
                     shutil.copy(path.parent / name, target / name)
     keep_best(runs, results)
-    if (runs / bench.FILE).exists():
-        shutil.copy(runs / bench.FILE, results / bench.FILE)
+    for name in (bench.FILE, bench.GPU_FILE):
+        if (runs / name).exists():
+            shutil.copy(runs / name, results / name)

@@ -108,10 +108,9 @@ class Record:
     backbone: str | None = None
 
     @property
-    def batches(self) -> int:
-        """Optimiser steps in an epoch."""
-        images = self.counts.get("per_epoch", self.counts["train"])
-        return math.ceil(images / self.config.training.batch_size)
+    def images_per_epoch(self) -> int:
+        """Images that an epoch of its training goes through."""
+        return self.counts.get("per_epoch", self.counts["train"])
 
     def to_json(self) -> dict[str, Any]:
         """As written to `record.json`, with schema version and content hash."""

@@ -97,13 +97,13 @@ def published() -> dict[str, Any]:
 def published_logs() -> pd.DataFrame:
     """What the author's public notebook printed while its runs trained: one row an evaluation.
 
-    Columns: run (a preset's name where there is one), category, epochs_done, loss, step (optimiser
-    steps, batches of 32 on MVTec AD) and the seven metrics in percent. One seed, Tesla P100.
+    Columns: run (a preset's name where there is one), category, epochs_done, loss, images (seen so
+    far, on MVTec AD) and the seven metrics in percent. One seed, Tesla P100.
     """
     path = files("ssn_lib").joinpath("published_logs.csv")
     logs = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), comment="#")
     images = logs["category"].map({name: counts[0] for name, counts in MVTEC_COUNTS.items()})
-    return logs.assign(step=logs["epochs_done"] * np.ceil(images / PUBLISHED_BATCH))
+    return logs.assign(images=logs["epochs_done"] * images)
 
 
 def published_log(run: str, category: str) -> pd.DataFrame:

@@ -33,8 +33,7 @@ from ssn_lib.sources import Source, make_source
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _SPLIT, _VALIDATION, _FOLDS, _TRIAL = -1, -2, -6, -7
-# A GPU's epoch takes less time than its checkpoint: one is written when so many seconds are over.
-CHECKPOINT_S = 30
+CHECKPOINT_S = 30  # between two checkpoints on a GPU
 TRIALS = 3  # steps of either form that a GPU is timed with
 
 
@@ -177,7 +176,7 @@ def fit(
                     after_epoch(history)
                 whole = (
                     time.monotonic() - written >= CHECKPOINT_S
-                    or device.type == "cpu"
+                    or _saves_every_epoch(device)
                     or number == config.epochs
                 )
                 if checkpoint is not None and whole:
@@ -453,6 +452,11 @@ class _Trainer:
             self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"], self.source), state["best"]
+
+
+def _saves_every_epoch(device: torch.device) -> bool:
+    """A GPU's epoch takes less time than its checkpoint."""
+    return device.type != "cuda"
 
 
 def epochs_in(checkpoint: Path) -> int:

@@ -217,6 +217,40 @@ def test_an_image_of_floating_point_values_is_refused(tmp_path):
         read_image(tmp_path / "a.tiff", (48, 64))
 
 
+@pytest.mark.parametrize("size", [(24, 32), (17, 100), (48, 64)])
+def test_plain_resizing_takes_the_four_nearest_pixels(size, tmp_path):
+    """OpenCV's INTER_LINEAR, by its definition: pixel centres, no antialiasing."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    got = read_image(tmp_path / "a.png", size, "plain").numpy()
+
+    def axis(length, wanted):
+        where = ((np.arange(wanted) + 0.5) * length / wanted - 0.5).clip(0, length - 1)
+        low = np.floor(where).astype(int)
+        return low, np.minimum(low + 1, length - 1), where - low
+
+    (top, bottom, y), (left, right, x) = axis(48, size[0]), axis(64, size[1])
+    y, x = y[:, None, None], x[None, :, None]
+    values = image.astype(np.float64)
+    upper = values[top][:, left] * (1 - x) + values[top][:, right] * x
+    lower = values[bottom][:, left] * (1 - x) + values[bottom][:, right] * x
+    expected = (upper * (1 - y) + lower * y).transpose(2, 0, 1)
+    assert np.abs(got - expected).max() <= 0.5 + 1e-3
+    smooth = read_image(tmp_path / "a.png", size).numpy()
+    assert (size == (48, 64)) == bool((got == smooth).all())
+
+
+def test_a_set_is_resized_as_it_was_asked_for(own_category):
+    sets = [
+        load_dataset("folder", own_category, image_size=(32, 32), resize=how).train
+        for how in ("antialiased", "plain")
+    ]
+    assert not torch.equal(sets[0].images, sets[1].images)
+    assert sets[1].subset([0, 1]).resize == sets[1].sound().resize == "plain"
+    assert torch.equal(sets[1].subset([1]).images, sets[1].images[1:2])
+
+
 def test_normalise_is_imagenets():
     images = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     images[0, :, 0, 0] = 255

@@ -4,8 +4,9 @@ import os
 from dataclasses import replace
 
 import pytest
+import torch
 
-from ssn_lib import efficiency
+from ssn_lib import efficiency, fuse
 from ssn_lib.config import PRESETS
 from ssn_lib.efficiency import Spread, both_forms
 from ssn_lib.errors import InputError
@@ -94,6 +95,37 @@ def test_costs_of_two_devices_do_not_lie_together(small, tmp_path, monkeypatch):
     measured("whole", "scenario_a", "scenario_b")
     folder = "whole"
     assert committed() == {"T4"}
+
+
+def test_a_gpus_costs_lie_beside_a_processors_and_are_taken_first(small, tmp_path, monkeypatch):
+    kinds = both_forms(["scenario_a", "scenario_b"])
+    efficiency.measure_all(kinds, tmp_path / "here", repetitions=1)
+    efficiency.keep_best(tmp_path / "here", tmp_path / "results")
+    describe = efficiency.env.describe
+    gpu = {"device": "cuda", "gpu": "T4"}
+    monkeypatch.setattr(efficiency.env, "describe", lambda on: describe(on) | gpu)
+    efficiency.measure_all(kinds[:2], tmp_path / "gpu", repetitions=1)
+    efficiency.keep_best(tmp_path / "gpu", tmp_path / "results")
+
+    def devices(asked):
+        return {cost.device_type for cost in efficiency.kept(asked, tmp_path / "results")}
+
+    assert devices(kinds[:2]) == {"cuda"}
+    assert devices(kinds) == {"cpu"}  # where the GPU's are fewer: never both in one table
+    assert len(efficiency.kept(kinds, tmp_path / "results")) == 4
+    efficiency.measure_all(kinds[2:], tmp_path / "gpu", repetitions=1)
+    efficiency.keep_best(tmp_path / "gpu", tmp_path / "results")
+    assert devices(kinds) == {"cuda"}
+
+
+def test_a_form_in_float16_gives_float32_near_the_others(make_model):
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for network in (make_model(), fuse(make_model())):
+        expected = network(images)
+        for got, exact in zip(efficiency.InHalf(network)(images), expected, strict=True):
+            assert got.dtype == torch.float32
+            torch.testing.assert_close(got, exact, rtol=0.02, atol=0.02)
+    assert efficiency.half_forms(["a"]) == [("a", "plain16"), ("a", "folded16")]
 
 
 def test_a_measurement_with_memory_is_not_given_up_for_one_without(small, tmp_path, monkeypatch):

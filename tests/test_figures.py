@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from ssn_lib import figures, tables
+from ssn_lib import course_figures, figures, tables
 from ssn_lib.efficiency import Efficiency, Spread
 from ssn_lib.inference import Thresholds
 from ssn_lib.losses import ignorance_loss
@@ -32,24 +32,25 @@ def history(losses):
     return pd.DataFrame({"epoch": range(1, len(losses) + 1), "loss": losses})
 
 
-def test_training_curves_count_steps_and_show_the_published_run_beside(record):
-    figure = figures.training_curves([(Outcome.of(record()), history([2.0, 1.5]))], "caption")
+def test_training_curves_count_images_and_show_the_published_run_beside(record):
+    runs = [(Outcome.of(record()), history([2.0, 1.5]))]
+    figure = course_figures.training_curves(runs, "caption")
     drawn = lines(figure.axes[0])
-    assert drawn["scenario_a"] == [[7.0, 14.0], [2.0, 1.5]]  # 209 images in batches of 32
-    steps, losses = drawn["scenario_a, published log"]
-    assert (steps[0], losses[0], steps[-1]) == (28.0, 1.11, 2100.0)
+    assert drawn["scenario_a"] == [[209.0, 418.0], [2.0, 1.5]]  # images of bottle
+    images, losses = drawn["scenario_a, published log"]
+    assert (images[0], losses[0], images[-1]) == (836.0, 1.11, 62700.0)
     assert drawn["answering 0 everywhere (SSN)"][1] == [ignorance_loss(True)] * 2
 
 
 def test_published_courses_show_every_run_of_every_category():
-    figure = figures.published_courses(tables.SWAP_COURSES)
+    figure = course_figures.published_courses(tables.SWAP_COURSES)
     assert len(figure.axes) == 9
     for axes in figure.axes:
         assert set(tables.SWAP_COURSES.values()) <= set(lines(axes))
 
 
 def test_published_courses_of_one_category_leave_the_others_out():
-    figure = figures.published_courses(tables.LEARNED_COURSES)  # beside A on screw only
+    figure = course_figures.published_courses(tables.LEARNED_COURSES)  # beside A on screw only
     assert len(figure.axes) == 3
     assert figure.get_suptitle().startswith("Published runs on screw,")
     assert set(tables.LEARNED_COURSES.values()) <= set(lines(figure.axes[0]))

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -78,7 +80,7 @@ def test_no_run_begins_that_would_not_end_in_time(planned):
     (long, short), _ = planned("scenario_a", "scenario_b", epochs=100)
     short = replace(short, images=1)
     soon = time.time() + protocol.FINISH_S + 20
-    queue = Queue([long, short], deadline=soon, image_s={"scenario_a": 0.1, "scenario_b": 0.1})
+    queue = Queue([long, short], deadline=soon, image_s={"scenario_a": 6.4, "scenario_b": 6.4})
     assert queue.next() is short  # 10 s, where the other takes 60
     assert queue.next() is None
     (left,) = queue.left
@@ -157,3 +159,16 @@ def test_the_command_says_what_it_found_and_goes_on_where_it_was(
     monkeypatch.setattr(protocol, "_Worker", lambda: pytest.fail("trained again"))
     assert gpu.use(**asked) == []
     assert "1 of 1 runs are finished; 1 at once" in capsys.readouterr().out
+
+
+def test_a_machine_with_pytorch_alone_will_do():
+    """What the study's other commands want is not imported."""
+    absent = ("torchvision", "skimage", "seaborn", "papermill", "jupytext", "markdown_it", "kaggle")
+    absent += ("onnx", "onnxruntime", "distributed", "pytest", "IPython", "ipykernel")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent})); "
+        "from ssn_lib import SuperSimpleNet, gpu, preset; "
+        "SuperSimpleNet(preset('scenario_a').model, weights=None)"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr

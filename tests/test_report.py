@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssn_lib import report, study
+from ssn_lib import protocol, report, study
 from ssn_lib.errors import InputError
 from ssn_lib.report import PHOTOGRAPHS, README_PARTS, Report, with_results
 from ssn_lib.study import PROFILES, REPORT, REPOSITORY, Study
@@ -229,3 +229,27 @@ def test_publishing_rewrites_figures_readme_and_page(repository):
         list((repository / "runs/report/figures").iterdir())
     )
     assert "report.save" not in page
+
+
+def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):
+    made = record(epochs=300)
+    runs = tmp_path / "runs" / made.run_id
+    runs.mkdir(parents=True)
+    (runs / "record.json").write_text(json.dumps(made.to_json()))
+    (runs / "course.csv").write_text("epoch,I-AUROC\n20,50.0\n")
+    (tmp_path / "runs" / "bench.cuda.json").write_text("{}")
+    protocol.archive(tmp_path / "runs", tmp_path / "protocol.zip")
+    for source, target in (("runs", "a"), ("protocol.zip", "b")):
+        (tmp_path / target).mkdir()
+        report._add(tmp_path / source, tmp_path / target)
+    found = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert found[0] == found[1]
+    assert {path.name for path in found[0]} == {"record.json", "course.csv", "bench.cuda.json"}
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "protocol.zip").read_bytes()[:50])
+    with pytest.raises(InputError, match=r"cut\.zip: not a whole archive"):
+        report._add(tmp_path / "cut.zip", tmp_path / "a")
+    with pytest.raises(InputError, match="no such folder or archive"):
+        report._add(tmp_path / "absent", tmp_path / "a")

@@ -394,6 +394,41 @@ def test_an_interrupted_run_resumes_from_its_checkpoint(dataset, finished, tmp_p
     assert numbers == [1, 2, 2]
 
 
+def test_the_course_of_test_metrics_survives_an_interruption_and_changes_nothing(
+    dataset, tmp_path, monkeypatch, same_bits
+):
+    """Rows of epochs that are gone through again are replaced; the training is as without them."""
+    monkeypatch.setattr(runs, "COURSE_EPOCHS", 2)
+    config = configure(dataset, epochs=5)
+    run_epoch = training._Trainer.run_epoch
+
+    def cut(self, number, *rest):
+        if number == 5:
+            raise KeyboardInterrupt
+        return run_epoch(self, number, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Trainer, "run_epoch", cut)
+        run(config, dataset, tmp_path / "broken")
+    path = tmp_path / "broken" / config.run_id / runs.COURSE
+    begun = pd.read_csv(path)
+    assert begun["epoch"].tolist() == [2, 4]
+    record = run(config, dataset, tmp_path / "broken")
+    assert record.epochs_done == 5
+
+    monkeypatch.setattr(runs, "COURSE_EPOCHS", 5)
+    run(config, dataset, tmp_path / "whole")
+    course = pd.read_csv(tmp_path / "whole" / config.run_id / runs.COURSE)
+    assert course["epoch"].tolist() == [5]
+    for name in ("I-AUROC", "AUPRO", "seg-AP-det"):  # the last row is the record's own
+        assert course[name].iloc[0] == pytest.approx(record.metrics[name], abs=1e-9)
+    weights = [
+        torch.load(tmp_path / name / config.run_id / "weights.pt", weights_only=True)
+        for name in ("broken", "whole")
+    ]
+    assert same_bits(*weights)
+
+
 def test_each_setting_has_its_own_run(dataset):
     ids = {
         config.run_id

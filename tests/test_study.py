@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import figures, study, tables, training
+from ssn_lib import course_figures, study, tables, training
 from ssn_lib.config import PRESETS
 from ssn_lib.errors import InputError
 from ssn_lib.study import PROFILES, Study
@@ -89,7 +89,7 @@ def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     assert runs[0].record.status == "diverged"
     ((_, history),) = small.files(runs, "history.csv")
     assert history.empty
-    figure = figures.training_curves([(runs[0], history)], "caption", log_loss=True)
+    figure = course_figures.training_curves([(runs[0], history)], "caption", log_loss=True)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "learned_noise_v1 diverged in epoch 1" in labels
     assert small.files(runs, "noise.csv") == []

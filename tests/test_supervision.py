@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
-from ssn_lib import batches, preset, runs, training
-from ssn_lib.config import SupervisionConfig
+from ssn_lib import batches, env, preset, runs, training
+from ssn_lib.config import NoiseConfig, SupervisionConfig
 from ssn_lib.data import normalise
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.training import fit
 
 LABELS = SupervisionConfig(labels=True, masks=0)
+CPU = torch.device("cpu")
 
 
 def fitted(model, images, name, epochs=1, **supervision):
@@ -126,14 +127,15 @@ def test_views_are_of_mirrored_images_with_mirrored_masks(strips, make_model):
     data = features(strips.train, model, masks=None, dilation=1)
     images, masks = strips.train.images, strips.train.masks
     for row, axes in ((9, ()), (13, (-2,)), (17, (-1,)), (21, (-2, -1))):
-        batch = data.batch(torch.tensor([row]), torch.device("cpu"))
+        nowhere = NoiseConfig(perlin_threshold=9)
+        batch = data.batch(torch.tensor([row]), nowhere, env.generator("cpu", 0), CPU)
         expected = model.backbone(normalise(images[9:10].flip(axes)))
         for ours, layer in zip(batch.layers, expected, strict=True):
             torch.testing.assert_close(ours, layer, rtol=1e-4, atol=1e-5)
         mask = torch.nn.functional.interpolate(
             masks[9:10].flip(axes).float(), size=batch.masks.shape[-2:], mode="bilinear"
         )
-        assert torch.equal(batch.masks, (mask >= 0.5).float())
+        assert torch.equal(batch.masks, (mask >= 0.5).float().repeat(2, 1, 1, 1))
         assert batch.masks.any()
 
 
@@ -155,6 +157,34 @@ def test_pixel_weights_follow_the_distance_to_the_edge(strips):
     assert weights.max() == 3
     _, equal = batches._pixel_labels(strips.train, 10, replace(settings, weight=0.0))
     assert (equal == 1).all()
+
+
+def test_masks_as_published_are_widened_at_the_files_own_size(strips, make_model):
+    """Dilated and weighted before they are resized to the nearest pixel, then brought to the grid
+    corner on corner (Rolih et al., JIMS 2025, public code)."""
+    settings = SupervisionConfig(labels=True, dilation=7, weight=3.0, exponent=2.0, flips=False)
+    published = replace(strips.train, resize="plain")
+    with Image.open(strips.train.samples[10].mask) as file:
+        original = np.array(file) > 0
+    assert original.shape == (80, 40)  # twice the images' size
+    widened = np.zeros_like(original)
+    for y, x in zip(*original.nonzero(), strict=True):
+        widened[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = True
+    depth = distance_transform_edt(widened)
+    weights = np.where(widened, 3 * (depth / depth.max()) ** 2, 1)
+    rows = np.arange(40) * 2
+    columns = np.floor(np.arange(24) * 40 / 24).astype(int)
+    nearest = np.ix_(rows, columns)
+    got = batches._pixel_labels(published, 10, settings)
+    assert (got[0].numpy() == widened[nearest]).all()
+    np.testing.assert_allclose(got[1].numpy(), weights[nearest], rtol=1e-6)
+
+    data = batches.Features(make_model(), published, settings)
+    grid = torch.nn.functional.interpolate(
+        torch.stack(got)[None], size=data.masks.shape[-2:], mode="bilinear", align_corners=True
+    )[0]
+    assert torch.equal(data.masks[10, 0].bool(), grid[0] >= 0.5)
+    torch.testing.assert_close(data.weights[10, 0], grid[1])
 
 
 def test_an_image_without_a_pixel_label_teaches_the_score_alone(strips, make_model):

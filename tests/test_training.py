@@ -13,7 +13,7 @@ from torchvision.ops import sigmoid_focal_loss
 from ssn_lib import env, preset, training
 from ssn_lib.config import SupervisionConfig, TrainingConfig
 from ssn_lib.data import ImageSet, normalise
-from ssn_lib.errors import InputError
+from ssn_lib.errors import InputError, OutOfTime
 from ssn_lib.noise import place
 from ssn_lib.training import fit
 
@@ -127,6 +127,34 @@ def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch
     first.save(tmp_path / "c.pt", training.History(), None)
     again.restore(tmp_path / "c.pt")
     assert again.scaler.get_scale() == 8.0
+
+
+def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
+    train, make_model, tmp_path, monkeypatch
+):
+    """As on a device whose epochs are shorter than a checkpoint."""
+    saved, save = [], training._Trainer.save
+
+    def spy(self, path, history, best):
+        saved.append(len(history.epochs))
+        save(self, path, history, best)
+
+    def stop(history):
+        if len(history.epochs) == 3:
+            raise OutOfTime
+
+    monkeypatch.setattr(training._Trainer, "save", spy)
+    monkeypatch.setattr(training, "_saves_every_epoch", lambda device: False)
+    config = replace(TINY, epochs=5)
+    with pytest.raises(OutOfTime):
+        fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt", before_epoch=stop)
+    assert saved == [3]
+    history, _ = fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt")
+    assert saved == [3, 5]
+    assert course(history) == course(fitted(make_model(), train, config)[0])
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0)
+    fitted(make_model(), train, config, checkpoint=tmp_path / "d.pt")
+    assert saved[2:] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"config": replace(TINY, epochs=4)}])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -43,7 +44,8 @@ class ImageSet:
         samples: in a fixed order.
         image_size: (height, width).
         splits: official files that say whose masks are used, by the number of masks.
-        resize: how images are brought to that size; see `read_image`.
+        resize: how images are brought to that size, see `read_image`; "plain" also says that the
+            masks that training learns from are treated as in the public code, see `batches`.
     """
 
     samples: tuple[Sample, ...]
@@ -193,6 +195,24 @@ def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tens
     Raises:
         InputError: naming the file, when it cannot be read or is not of its image's size.
     """
+    height, width = image_size
+    mask = _marked(path, image_path)
+    area = np.array(mask.resize((width, height), Image.Resampling.BOX))
+    marked = area >= 128
+    return torch.from_numpy((marked if marked.any() else area > 0).astype(np.uint8))
+
+
+def read_whole_mask(path: Path, image_path: Path) -> NDArray[np.bool_]:
+    """A mask file as (H, W) of the file's own size.
+
+    Raises:
+        InputError: as of `read_mask`.
+    """
+    return np.array(_marked(path, image_path)) > 0
+
+
+def _marked(path: Path, image_path: Path) -> Image.Image:
+    """A mask file, 255 where it marks anything."""
     mask = _open(path).convert("L").point(lambda value: 255 if value else 0)
     image_width, image_height = _size(image_path)
     if (image_width, image_height) != mask.size:
@@ -200,10 +220,7 @@ def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tens
             f"mask {path} is {mask.size[0]}×{mask.size[1]} pixels, its image {image_path} "
             f"{image_width}×{image_height}: they must agree"
         )
-    height, width = image_size
-    area = np.array(mask.resize((width, height), Image.Resampling.BOX))
-    marked = area >= 128
-    return torch.from_numpy((marked if marked.any() else area > 0).astype(np.uint8))
+    return mask
 
 
 def is_black(path: Path) -> bool:
