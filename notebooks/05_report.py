@@ -121,6 +121,9 @@ report.save("bench_costs")
 report.save("bench_timings")
 
 # %%
+report.save("bench_timings_gpu")
+
+# %%
 report.save("roofline")
 
 # %%

@@ -1,6 +1,8 @@
 import contextlib
 import hashlib
+import sys
 import time
+from dataclasses import replace
 from http.client import BadStatusLine, IncompleteRead
 from urllib.error import URLError
 
@@ -51,6 +53,26 @@ def test_outputs_are_torchvisions(name, layers, randomise_batchnorm):
     for ours, theirs, channels in zip(got, expected, backbone.channels, strict=True):
         assert ours.shape[1] == channels
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", backbone.RESNETS)
+def test_every_network_has_torchvisions_parts_and_its_files_name(name):
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, name)().state_dict()
+        ours = Backbone(name, (4,)).state_dict()
+    named = {backbone._torchvision_name(key): value.shape for key, value in ours.items()}
+    wanted = {key: value.shape for key, value in theirs.items() if not key.startswith("fc.")}
+    assert named == wanted
+    url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
+    assert url.endswith(f"/{backbone.RESNETS[name].file}")
+
+
+def test_without_torchvision_a_file_is_taken_and_none_is_downloaded(no_hub, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match="the download failed"):
+        find_weights("resnet18")
+    torch.save({}, tmp_path / FILE)
+    assert find_weights("resnet18", tmp_path) == tmp_path / FILE
 
 
 @pytest.mark.parametrize(("layers", "stages"), [((2, 3), 3), ((2,), 2), ((1,), 1)])
@@ -191,6 +213,8 @@ def test_a_download_is_kept_in_the_hub_cache(no_hub, resnet18, monkeypatch):
 def test_a_short_download_is_refused_and_not_kept(no_hub, tmp_path, monkeypatch):
     whole = b"all of it"
     origin = tmp_path / f"resnet18-{hashlib.sha256(whole).hexdigest()[:8]}.pth"
+    known = replace(backbone.RESNETS["resnet18"], file=origin.name)
+    monkeypatch.setitem(backbone.RESNETS, "resnet18", known)
     monkeypatch.setattr(backbone, "_url", lambda _: origin.as_uri())
     monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
     origin.write_bytes(whole[:3])

@@ -24,7 +24,7 @@ def pictures(dataset):
 
 @pytest.fixture
 def no_memory(monkeypatch):
-    monkeypatch.setattr(env, "available_memory", lambda: 0)
+    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_mapped_from_a_file_they_are_the_same(pictures, count, make_model, tmp_p
     kept = cache.outputs(backbone, count, pictures, tmp_path)
     assert kept.file is None
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(env, "available_memory", lambda: 0)
+    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
     mapped = cache.outputs(backbone, count, pictures, tmp_path)
     assert list(tmp_path.iterdir()) == [mapped.file]
     for a, b in zip(kept.layers, mapped.layers, strict=True):
@@ -114,7 +114,7 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
     config = replace(TINY, validation_fraction=0.34)
     in_memory = make_model()
     fit(in_memory, dataset.train, config, 1, progress=None)
-    monkeypatch.setattr(env, "available_memory", lambda: 0)
+    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mapped, seen = make_model(), []
     run_epoch = training._Trainer.run_epoch
