@@ -122,8 +122,9 @@ def use(
         begun=lambda task: started.setdefault(task.config.run_id, time.time()),
         finished=finished,
     )
-    for reason in queue.left:
-        tell(reason)
+    if queue.left:
+        more = f"; and {len(queue.left) - 1} more" if len(queue.left) > 1 else ""
+        tell(f"{queue.left[0]}{more}")
     done = sum(task.finished for task in tasks)
     tell(f"{done} of {len(tasks)} runs are finished; all records are in {archive}")
     return [*not_done, *queue.left]

@@ -27,7 +27,7 @@ def truncated_l1(map_logits: Tensor, masks: Tensor, weights: Tensor | None = Non
     normal = (map_logits + MARGIN).clamp(min=0) * (1 - masks)
     anomalous = (MARGIN - map_logits).clamp(min=0) * masks
     count = masks.sum()
-    total = count.new_tensor(masks.numel())
+    total = torch.full_like(count, masks.numel())  # no copy from the host, which a GPU waits for
     if weights is not None:
         normal, anomalous = normal * weights, anomalous * weights
         counted = weights > 0

@@ -102,7 +102,7 @@ class Queue:
                 return task
             remaining = max(0.0, self.deadline - time.time())
             self.left.append(
-                f"{_title(task)}: not begun, it would take about {needed:.0f} s and "
+                f"{title(task)}: not begun, it would take about {needed:.0f} s and "
                 f"{remaining:.0f} s are left"
             )
         return None
@@ -246,6 +246,9 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process; a run in it goes on another time."""
+        if self.task is None:  # it waits for another one, and ends by itself without
+            self.pipe.close()
+            self.process.join(timeout=10)
         self.process.terminate()
         self.process.join()
 
@@ -306,16 +309,17 @@ def line(task: grid.Task, outcome: Outcome, took_s: float) -> str:
     """What is said of a run that has ended."""
     record = outcome.record
     if record is None:
-        return f"{_title(task)}: {outcome.reason}"
+        return f"{title(task)}: {outcome.reason}"
     metrics = ", ".join(
         f"{name} {value:.1f}"
         for name in ("I-AUROC", "AUPRO", "AP-loc")
         if (value := record.metrics.get(name)) is not None
     )
-    return f"{_title(task)}: {record.status}, {metrics or 'no metrics'}, {took_s:.0f} s"
+    return f"{title(task)}: {record.status}, {metrics or 'no metrics'}, {took_s:.0f} s"
 
 
-def _title(task: grid.Task) -> str:
+def title(task: grid.Task) -> str:
+    """A run in words."""
     config = task.config
     changes = [change.rpartition(".")[2] for change in runs.changes(config)]
     return " ".join((config.preset, *changes, config.data.category, f"seed {config.seed}"))

@@ -14,6 +14,7 @@ features at full size are never built, and the arithmetic is several times less.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,6 +62,18 @@ class Grid:
                 [shifts.permute(1, 2, 0).flatten(1).contiguous() for shifts in columns],
             )
         return self._shifted[taps]
+
+
+@lru_cache(maxsize=16)
+def known_grid(
+    sides: tuple[tuple[int, int], ...],
+    scale: int,
+    align_corners: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Grid:
+    """As `Grid`, made once: its matrices come from the host, and a GPU would wait for them."""
+    return Grid(sides, scale, align_corners, torch.empty(0, device=device, dtype=dtype))
 
 
 def upscaling_matrix(short: int, long: int, align_corners: bool) -> Tensor:
@@ -146,8 +159,9 @@ class Upscaled:
     ):
         self.products = products or layers[0].dtype
         self.layers = [layer.to(self.products) for layer in channels_last(layers)]
-        sides = [(layer.shape[2], layer.shape[3]) for layer in layers]
-        self.grid = Grid(sides, scale, align_corners, self.layers[0])
+        sides = tuple((layer.shape[2], layer.shape[3]) for layer in layers)
+        device, dtype = self.layers[0].device, self.layers[0].dtype
+        self.grid = known_grid(sides, scale, align_corners, device, dtype)
         self.size = self.grid.size
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssn_lib import preset, step
 from ssn_lib.batches import Batch
@@ -18,9 +19,17 @@ from ssn_lib.losses import detection_loss
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.sources import make_source
 from ssn_lib.split import _AddNoisy, _Pooled, _SegmentationTail
-from ssn_lib.upscaled import Upscaled, _Convolution, _Correlation
+from ssn_lib.upscaled import Upscaled, _Convolution, _Correlation, known_grid
 
 CUDA = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def nothing_fake_is_kept():
+    yield
+    known_grid.cache_clear()
+
+
 # One of each architecture and noise source; what differs by numbers alone needs no run of its own.
 KINDS = (
     "simplenet",
@@ -52,6 +61,36 @@ def on_cuda(tensors):
     return all(tensor.device.type == "cuda" for tensor in tensors)
 
 
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses what makes the host and the device wait for each other: values read back, copies."""
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        name = str(function)
+        assert "_local_scalar_dense" not in name, "a value is read back"
+        assert "nonzero" not in name, "a size is read back"
+        made = function(*given, **(named or {}))
+        if "copy" in name:
+            before, after = given[-1] if "copy_" in name else given[0], made
+            assert before.device == after.device, f"{name} from {before.device}"
+        return made
+
+
+def test_a_copy_from_the_host_and_a_value_read_back_are_noticed():
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        on_host, there = torch.zeros(3), torch.zeros(3, device=CUDA)
+        for work in (
+            lambda: on_host.to(CUDA),
+            lambda: there.copy_(on_host),
+            lambda: there.cpu(),
+            lambda: there.sum().item(),
+            lambda: there.nonzero(),
+        ):
+            with pytest.raises(AssertionError), NothingFromTheHost():
+                work()
+        with NothingFromTheHost():
+            (there + 1).to(torch.bfloat16).sum()
+
+
 @pytest.mark.parametrize(
     ("form", "products"),
     [  # autocast, of the plain form, needs a driver
@@ -73,8 +112,10 @@ def test_a_training_step_stays_on_the_device(name, form, products):
         masks, labels = (torch.zeros(4, *shape, device=CUDA) for shape in ((1, *size), ()))
         pixels = torch.zeros(37, dtype=torch.long, device=CUDA)
         batch = Batch(layers, pixels, masks, labels, None)
-        logits = form(model, batch, source, None, products)
-        loss = detection_loss(logits.map, logits.score, masks, labels, True)
+        form(model, batch, source, None, products)  # makes what is kept
+        with NothingFromTheHost():
+            logits = form(model, batch, source, None, products)
+            loss = detection_loss(logits.map, logits.score, masks, labels, True)
         assert on_cuda((*logits[:3], loss, logits.adapted()))
         assert logits.map.shape == (4, 1, *size)
         assert logits.map.dtype == logits.score.dtype == torch.float32
