@@ -78,10 +78,12 @@ class Bench:
 
 def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     """Measure everything here, and keep it in `runs_dir`."""
+    # First: what other networks leave in the process's memory makes a training step slower.
+    steps = training(max(3, repetitions // 5))
     kinds, missing = measurable(env.device())
     costs = efficiency.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
     missing += [cost.memory_missing for cost in costs if cost.memory_missing]
-    timings = [*inference(max(3, repetitions // 3)), *training(max(3, repetitions // 5))]
+    timings = [*inference(max(3, repetitions // 3)), *steps]
     of_metrics, failed = metrics()
     made = Bench(costs, [*timings, *of_metrics], [*missing, *failed], env.describe(env.device()))
     write_text(runs_dir / FILE, json.dumps(asdict(made), indent=1))
