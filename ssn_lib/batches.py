@@ -114,10 +114,9 @@ class Features:
     def stages(self, indices: Tensor, device: torch.device) -> list[Tensor]:
         """The stage outputs of those views, (B, C_l, h_l, w_l), channels last."""
         # From the host they come through pinned memory: the device need not wait for them.
+        where = indices if self.layers[0].is_cpu else env.move(indices, device)
         return [
-            env.move(layer[indices if layer.is_cpu else env.move(indices, device)], device).to(
-                memory_format=torch.channels_last
-            )
+            env.move(layer[where], device).to(memory_format=torch.channels_last)
             for layer in self.layers
         ]
 

@@ -248,7 +248,6 @@ def _step(name: str, form: step.Form, device: torch.device) -> tuple[float, list
             return Noise(values.to(device), values.square().mean().to(device))
 
     elif noise.generator.z_channels:  # drawn on the device: left out here
-        source.config = noise
         source.z_channels = 0
         source.layers[0] = _without_z(source.layers[0], sum(model.backbone.channels))
     logits = form(model, batch, source, None, torch.float32)

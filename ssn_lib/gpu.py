@@ -107,13 +107,12 @@ def use(
         crew = workers or 1
     tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
     started: dict[str, float] = {}
-    not_done = missing
 
     def finished(task: grid.Task, outcome: Outcome) -> None:
         took = time.time() - started.get(task.config.run_id, began)
         tell(protocol.line(task, outcome, took))
         if outcome.record is None:
-            not_done.append(protocol.line(task, outcome, took))
+            missing.append(protocol.line(task, outcome, took))
         protocol.archive(runs_dir, archive)
 
     protocol.make(
@@ -127,7 +126,7 @@ def use(
         tell(f"{queue.left[0]}{more}")
     done = sum(task.finished for task in tasks)
     tell(f"{done} of {len(tasks)} runs are finished; all records are in {archive}")
-    return [*not_done, *queue.left]
+    return [*missing, *queue.left]
 
 
 def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
