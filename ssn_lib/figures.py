@@ -375,4 +375,4 @@ def legend(figure: Figure, row: Sequence[Axes]) -> None:
 
 def wrapped(text: str, width: int) -> str:
     """The text in lines of at most that many characters."""
-    return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
