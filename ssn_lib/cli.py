@@ -14,6 +14,7 @@ from typing import get_args
 from ssn_lib.config import PRESETS, Resize, preset
 from ssn_lib.data import DATASETS, load_dataset, of_strips
 from ssn_lib.errors import InputError
+from ssn_lib.files import REPOSITORY
 from ssn_lib.folding import FORMS
 
 
@@ -125,6 +126,7 @@ def _protocol(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         precision=options.precision,
         workers=options.workers,
+        results=REPOSITORY / "results",
     )
     if not_done:
         print(f"{len(not_done)} not done; the same command goes on from there")

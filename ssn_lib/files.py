@@ -19,6 +19,8 @@ try:
 except ImportError:  # Windows has none: there nothing is held
     fcntl = None
 
+REPOSITORY = Path(__file__).resolve().parent.parent  # of a checkout, with its results/
+
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     """What `torch.save` wrote there: plain data and tensors.

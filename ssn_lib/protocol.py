@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ssn_lib import grid, runs
-from ssn_lib.config import FOLDS, assignment, preset
+from ssn_lib.config import FOLDS, RunConfig, assignment, preset
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
@@ -177,6 +177,33 @@ def tasks(
                 grid.Task(config, asked.category, data_root, weights, runs_dir, images=images)
             )
     return made, list(missing)
+
+
+def without_recorded(waiting: Sequence[grid.Task], results: Path) -> list[grid.Task]:
+    """Those tasks that no record in a folder of results is of.
+
+    The files may be others, packed for another machine say, and so may the precision: it is the
+    same configuration, on all images of the category, for as many epochs in batches as large.
+    """
+    made = set()
+    for path in results.glob("*/record.json"):
+        record = runs.read_record(path.parent)
+        made.add((*_asked(record.config), record.counts["train"]))
+    return [task for task in waiting if (*_asked(task.config), _training_images(task)) not in made]
+
+
+def _asked(config: RunConfig) -> tuple:
+    training, data = config.training, config.data
+    size = training.epochs, training.batch_size, *data.image_size, data.resize
+    return config.preset, data.category, runs.changes(config), config.seed, *size
+
+
+def _training_images(task: grid.Task) -> int:
+    data = task.config.data
+    dataset = grid.dataset(
+        data.dataset, task.data_root, task.category, data.image_size, data.resize
+    )
+    return len(dataset.train)
 
 
 def make(

@@ -25,14 +25,13 @@ from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text, written_whole
+from ssn_lib.files import REPOSITORY, write_text, written_whole
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.page import page
 from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
 STRIPS = "ksdd2"
 # What a notebook's parameters cell holds; the report has one more, of `Study`.
