@@ -54,6 +54,14 @@ def exact_float32() -> None:
         part.allow_tf32 = False
 
 
+def without_autocast(on: torch.device) -> contextlib.AbstractContextManager:
+    """A block in which `torch.autocast`, wherever it was entered, changes nothing on that device:
+    for algebra whose products must not be rounded, and what chooses its precision itself."""
+    if torch.is_autocast_enabled(on.type):
+        return torch.autocast(on.type, enabled=False)
+    return contextlib.nullcontext()  # nothing that an exported network would hold
+
+
 def gains_from_low_precision(on: torch.device) -> bool:
     """Whether a device multiplies faster in that dtype: any GPU; of processors those with units for
     bfloat16, where the system tells (Linux)."""

@@ -558,13 +558,11 @@ def study(
         weights_dir = None
     here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
-    notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    notebooks.sort(key=lambda path: path.stem == REPORT)  # it reads what the others make
-    numbers = [path.name[:2] for path in notebooks]
+    numbers = [path.name[:2] for path in notebooks()]
     for number in only:
         if number not in numbers:
             raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
-    chosen = [path for path in notebooks if not only or path.name[:2] in only]
+    chosen = [path for path in notebooks() if not only or path.name[:2] in only]
     parameters = {
         "profile": profile,
         "data_root": str(Path(data_root).resolve()) if data_root else None,
@@ -582,6 +580,12 @@ def study(
             saved += execute(path, parameters, here.out_dir)
             print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
+
+
+def notebooks() -> list[Path]:
+    """The study's, in the order in which they are run."""
+    found = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
 
 
 def _joined(items: Sequence[str] | None) -> str | None:
