@@ -641,7 +641,8 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         What it saved, by its completion record.
 
     Raises:
-        InputError: it failed, lacks a parameter, or does not show a figure that it saved.
+        InputError: it failed, lacks a parameter, does not show a figure that it saved, or cannot
+            hold a folder's name.
     """
     import papermill
 
@@ -650,6 +651,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
     parameters = {name: value for name, value in parameters.items() if name in known}
+    _check_text({"notebook": str(path), **parameters})
     name = path.stem
     done = out_dir / f"{name}.done.json"
     done.unlink(missing_ok=True)
@@ -685,6 +687,18 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         _check_shown("report.html", report, saved)
         write_text(out_dir / "report.html", report)
     return saved
+
+
+def _check_text(values: Mapping[str, Any]) -> None:
+    """Raise for a name of other bytes than UTF-8: an executed notebook cannot hold it."""
+    for name, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{name}={value!r}: not UTF-8, which notebooks are written in; rename the folder, "
+                "or set PYTHONUTF8=1 where the system's locale is another"
+            ) from None
 
 
 def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
