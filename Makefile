@@ -1,7 +1,9 @@
 # Everything a fresh machine needs is set up by the first target that is asked for.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.11
 PROFILE ?= demo
 VENV := .venv
+OLDEST := .venv-oldest
 PEER := .peer
 RUN := $(VENV)/bin/python
 
@@ -9,7 +11,7 @@ MINUTES ?= 8
 CARRY ?= build/carry
 OUT ?= runs
 
-.PHONY: study test report kernel bench gpu carry peer notebooks clean
+.PHONY: study test test-oldest report kernel bench gpu carry peer notebooks clean
 
 study: $(VENV)/.ready
 	$(RUN) -m ssn_lib study --profile $(PROFILE)
@@ -18,6 +20,10 @@ test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(RUN) -m pytest
+
+# The tests on the lower bounds of requirements.txt and pyproject.toml, in an environment of its own.
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest
 
 report: $(VENV)/.ready
 	$(RUN) -m ssn_lib report
@@ -59,9 +65,17 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(RUN) -m pip install --quiet pytest hypothesis ruff "dask[distributed]" \
-		onnx onnxscript onnxruntime
+	$(RUN) -m pip install --quiet --editable ".[grid,export,test]"
+	touch $@
+
+# Every bound as a pin: what cannot be installed together ends here.
+$(OLDEST)/.ready: requirements.txt pyproject.toml
+	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	grep -ohE '[[:alpha:]][[:alnum:]_.-]*(\[[a-z]+\])?>=[0-9.]+' requirements.txt pyproject.toml \
+		| sed -E 's/\[.*\]//; s/>=/==/' > $(OLDEST)/pins.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/pins.txt \
+		--editable ".[grid,export,test]"
 	touch $@
 
 clean:
-	rm -rf runs build .pytest_cache .ruff_cache
+	rm -rf runs build .pytest_cache .ruff_cache $(OLDEST)

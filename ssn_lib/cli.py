@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import json
+import os
 import sys
 import time
 import warnings
@@ -20,6 +22,8 @@ from ssn_lib.folding import FORMS
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 2 after one line on stderr for bad input."""
+    _prepare_console()
+    os.environ.pop("MPLBACKEND", None)  # figures are saved, no window opens
     options = _parser().parse_args(arguments)
     warnings.showwarning = _one_line_warning
     try:
@@ -33,6 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"interrupted{more}", file=sys.stderr)
         return 130
     return 0
+
+
+def _prepare_console() -> None:
+    """Let a console that lacks a character show its number instead, as it does for names of files
+    that are no text; otherwise Python ends the command there."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # neither Jupyter's nor a closed one
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(options: argparse.Namespace) -> None:

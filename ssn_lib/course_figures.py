@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ssn_lib import tables
 from ssn_lib.config import PRESETS, preset
-from ssn_lib.figures import LINES, MARKERS, PALETTE, legend, plain_numbers, wrapped
+from ssn_lib.figures import LINES, MARKERS, PALETTE, legend, plain_numbers, subplots, wrapped
 from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome
 from ssn_lib.selection import configuration
@@ -29,8 +28,8 @@ def training_curves(
     real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
     width = max(8.0, 3.6 * len(categories))
-    figure, all_axes = plt.subplots(
-        1, len(categories), figsize=(width, 4.3), sharey=True, squeeze=False, layout="constrained"
+    figure, all_axes = subplots(
+        1, len(categories), figsize=(width, 4.3), sharey=True, squeeze=False
     )
     for axes, category in zip(all_axes[0], categories, strict=True):
         for outcome, history in histories:
@@ -116,13 +115,12 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
     }
     single = len(categories) == 1
     shape = (1, len(shown)) if single else (len(shown), len(categories))
-    figure, grid = plt.subplots(
+    figure, grid = subplots(
         *shape,
         figsize=(3.7 * shape[1], 2.4 * shape[0] + (1.6 if single else 0.4)),
         sharex=True,
         sharey=False if single else "row",
         squeeze=False,
-        layout="constrained",
     )
     cells = [(metric, category) for metric in shown for category in categories]
     for axes, (metric, category) in zip(grid.flat, cells, strict=True):
@@ -180,14 +178,13 @@ def full_courses(
         "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
         "AUPRO": "AUPRO, %",
     }
-    figure, grid = plt.subplots(
+    figure, grid = subplots(
         len(shown),
         len(kinds),
         figsize=(max(6.5, 3.4 * len(kinds)), 8.4),
         sharex=True,
         sharey="row",
         squeeze=False,
-        layout="constrained",
     )
     for column, kind in zip(grid.T, kinds, strict=True):
         name, category, changes = kind
@@ -246,7 +243,7 @@ def noise_courses(
 
     Left: its root mean square over the training. Right: of every channel at the end, sorted.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    figure, (left, right) = subplots(1, 2, figsize=(11, 4.6))
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
     for axes, shown in ((left, histories), (right, profiles)):
         for outcome, table in shown:

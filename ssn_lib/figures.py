@@ -6,8 +6,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -32,6 +32,26 @@ USEFUL_AUROC = 90
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure as it was saved: Jupyter shows it whatever matplotlib's backend is.
+
+    Attributes:
+        png: the file's bytes.
+        alt: what it says, for who does not see it.
+    """
+
+    png: bytes
+    alt: str
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        """How Jupyter shows it: the bytes, and the metadata of the image."""
+        return self.png, {"alt": self.alt}
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+@dataclass(frozen=True)
 class Panel:
     """One configuration's answer to one image.
 
@@ -51,7 +71,7 @@ class Panel:
 
 def architecture() -> Figure:
     """SuperSimpleNet as a diagram: what is frozen, trained, and present in training only."""
-    figure, axes = plt.subplots(figsize=(11, 4.4), layout="constrained")
+    figure, axes = subplots(figsize=(11, 4.4))
     axes.set(xlim=(0, 110), ylim=(0, 44))
     axes.axis("off")
     frozen, trained, training_only = PALETTE[7], PALETTE[0], PALETTE[1]
@@ -105,7 +125,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
 
     The folded form of a network (hatched) has the accuracy of the plain one.
     """
-    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
+    figure, axes = subplots(figsize=(11, 5.2))
     categories = sorted({outcome.category for outcome in outcomes})
     memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
     presets = list(dict.fromkeys(cost.preset for cost in costs))
@@ -172,7 +192,7 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
     costs = [cost for cost in costs if cost.peak_gflop_s]
     if not costs:
         return empty("No costs with this device's peak rate: `make bench` measures both.")
-    figure, axes = plt.subplots(figsize=(10, 4.6), layout="constrained")
+    figure, axes = subplots(figsize=(10, 4.6))
     peak = max(cost.peak_gflop_s for cost in costs)
     span = np.array([0.5 * min(c.gflop for c in costs), 2 * max(c.gflop for c in costs)])
     axes.plot(span, 1e3 * span / peak, color="0.3", ls="--", label=f"floor: {peak:.0f} GFLOP/s")
@@ -215,7 +235,7 @@ def roofline(costs: Sequence[Efficiency]) -> Figure:
 
 def empty(reason: str) -> Figure:
     """What stands for a figure that cannot be drawn: why."""
-    figure, axes = plt.subplots(figsize=(8, 1.6), layout="constrained")
+    figure, axes = subplots(figsize=(8, 1.6))
     axes.axis("off")
     axes.text(0.5, 0.5, wrapped(reason, 90), ha="center", va="center", fontsize=9)
     return figure
@@ -239,13 +259,7 @@ class NoiseMaps:
 
 def noise_maps(image: NDArray[np.uint8], sources: Sequence[NoiseMaps], caption: str) -> Figure:
     """Where a source puts how much noise on an image, and how much of it chance decides."""
-    figure, grid = plt.subplots(
-        len(sources),
-        3,
-        figsize=(8.6, 1.9 * len(sources) + 0.9),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure, grid = subplots(len(sources), 3, figsize=(8.6, 1.9 * len(sources) + 0.9), squeeze=False)
     for row, source in zip(grid, sources, strict=True):
         spread = source.features.std()
         size = np.sqrt((source.first**2).mean(-1)) / spread
@@ -278,12 +292,8 @@ def panels(
     Args:
         image: (H, W, 3). mask: (H, W), 1 = defect.
     """
-    figure, grid = plt.subplots(
-        len(answers),
-        4,
-        figsize=(10.5, 2.45 * len(answers) + 0.9),
-        squeeze=False,
-        layout="constrained",
+    figure, grid = subplots(
+        len(answers), 4, figsize=(10.5, 2.45 * len(answers) + 0.9), squeeze=False
     )
     for row, answer in zip(grid, answers, strict=True):
         row[0].imshow(image)
@@ -321,12 +331,8 @@ def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: st
     """
     if not scores:
         return empty("No scores: none of these runs was made, see the tables above.")
-    figure, grid = plt.subplots(
-        *(1, len(scores)),
-        figsize=(5.2 * len(scores), 4.0),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
+    figure, grid = subplots(
+        1, len(scores), figsize=(5.2 * len(scores), 4.0), sharey=True, squeeze=False
     )
     for axes, (outcome, table) in zip(grid[0], scores, strict=True):
         kinds = [*sorted(table[table["label"] == 1]["defect"].unique()), "good"]
@@ -357,6 +363,19 @@ def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: st
         axes.grid(alpha=0.3, axis="x")
     figure.suptitle(f"Scores by kind of defect\n{wrapped(caption, 110)}", fontsize=9)
     return figure
+
+
+def subplots(*shape: int, figsize: tuple[float, float], **how: Any) -> tuple[Figure, Any]:
+    """As `pyplot.subplots` does, without pyplot: no backend is loaded, and none stays open."""
+    figure = Figure(figsize=figsize, layout="constrained")
+    return figure, figure.subplots(*shape, **how)
+
+
+def alt_text(figure: Figure) -> str:
+    """What a figure says in words: its heading, or else all that is written into its axes."""
+    heading = figure.get_suptitle()
+    written = [text.get_text() for axes in figure.axes for text in axes.texts]
+    return "; ".join(" ".join(text.split()) for text in ([heading] if heading else written))
 
 
 def plain_numbers(axis: Axis) -> None:

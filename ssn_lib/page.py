@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -40,7 +41,8 @@ pre { background: #f2f2f2; padding: .6rem; overflow-x: auto; }
 def page(notebook: Path) -> str:
     """The page of an executed notebook: Markdown cells, and what code cells show; no code.
 
-    Nothing is loaded from elsewhere: figures are inside.
+    Nothing is loaded from elsewhere: figures are inside, with what they say as their alternative
+    text.
     """
     book = nbformat.read(notebook, as_version=4)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -55,8 +57,11 @@ def page(notebook: Path) -> str:
             if "text/markdown" in data:
                 parts.append(markdown.render(_text(data["text/markdown"])))
             elif "image/png" in data:
-                image = base64.b64encode(base64.b64decode(data["image/png"])).decode()
-                parts.append(f'<figure><img alt="" src="data:image/png;base64,{image}"></figure>')
+                alt = html.escape(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+                image = _encoded(base64.b64decode(data["image/png"]))
+                parts.append(
+                    f'<figure><img alt="{alt}" src="data:image/png;base64,{image}"></figure>'
+                )
     body = "\n".join(parts)
     body = body.replace("<table>", '<div class="wide"><table>').replace(
         "</table>", "</table></div>"
@@ -67,6 +72,16 @@ def page(notebook: Path) -> str:
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def not_shown(document: str, figures: Iterable[Path]) -> list[str]:
+    """Names of those PNG files that are not in the text of an executed notebook or a page."""
+    return [path.stem for path in figures if _encoded(path.read_bytes()) not in document]
+
+
+def _encoded(image: bytes) -> str:
+    """As notebooks and pages hold an image: on one line."""
+    return base64.b64encode(image).decode()
 
 
 def _text(value: str | list[str]) -> str:

@@ -98,8 +98,8 @@ class Report:
         self.bench = bench.read(folder)
         self.gpu_bench = bench.read(folder, bench.GPU_FILE)
 
-    def save(self, name: str) -> Table | Figure:
-        """Make the table or figure of that name, save it, and give it back."""
+    def save(self, name: str) -> Table | figures.Picture:
+        """Make the table or figure of that name, save it, and give back what is shown of it."""
         return self.study.save(name, getattr(self, name)())
 
     # --- the whole ----------------------------------------------------------------------------

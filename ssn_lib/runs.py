@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -488,7 +488,7 @@ def _finish(
             for kind, count in (("", len(part)), ("_defective", int(part.labels.sum())))
         }
         | ({"per_epoch": history.per_epoch} if history.per_epoch != len(dataset.train) else {}),
-        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=model.backbone.fingerprint(),
     )
     write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from matplotlib.figure import Figure
+from traitlets import default
 
 from ssn_lib import env, figures, grid, runs, supervision_figures, supervision_tables, tables
 from ssn_lib.backbone import find_weights
@@ -27,7 +29,7 @@ from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, meas
 from ssn_lib.errors import InputError
 from ssn_lib.files import REPOSITORY, write_text, written_whole
 from ssn_lib.model import SuperSimpleNet
-from ssn_lib.page import page
+from ssn_lib.page import not_shown, page
 from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
@@ -451,12 +453,17 @@ class Study:
                 )
         return sample, answers
 
-    def save(self, name: str, made: Any) -> Any:
-        """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`, and give it back."""
+    def save(self, name: str, made: Figure | tables.Table) -> figures.Picture | tables.Table:
+        """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
+
+        Returns:
+            What the notebook shows of it: the table, or the figure's picture.
+        """
         folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
-        self.saved += [str(path) for path in save(folder, name, made)]
-        if isinstance(made, Figure):  # an open one would be shown a second time
-            plt.close(made)
+        paths = save(folder, name, made)
+        self.saved += [str(path) for path in paths]
+        if isinstance(made, Figure):
+            return figures.Picture(paths[0].read_bytes(), figures.alt_text(made))
         return made
 
     def finish(self, notebook: str) -> None:
@@ -621,6 +628,15 @@ def _weights(name: str, place: str | Path) -> Path | InputError:
         return error
 
 
+class _OwnKernel(AsyncKernelManager):
+    """Starts a kernel of this interpreter, whatever is installed as "python3" for Jupyter."""
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        # Without folders to look into, "python3" is the kernel of the package at hand.
+        return KernelSpecManager(kernel_dirs=[])
+
+
 def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     """Execute one notebook of the study; of the report, write `report.html` too.
 
@@ -628,7 +644,8 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         What it saved, by its completion record.
 
     Raises:
-        InputError: it failed, or lacks a parameter.
+        InputError: it failed, lacks a parameter, does not show a figure that it saved, or cannot
+            hold a folder's name.
     """
     import papermill
 
@@ -637,6 +654,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
     parameters = {name: value for name, value in parameters.items() if name in known}
+    _check_text({"notebook": str(path), **parameters})
     name = path.stem
     done = out_dir / f"{name}.done.json"
     done.unlink(missing_ok=True)
@@ -649,6 +667,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
             str(unfinished),
             parameters=parameters,
             kernel_name="python3",
+            kernel_manager_class=_OwnKernel,
             cwd=str(Path.cwd()),
             progress_bar=False,
             stdout_file=sys.stdout,
@@ -663,10 +682,37 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         raise InputError(f"{path.name} could not be executed: {reason}") from None
     if not done.exists():
         raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
+    saved = json.loads(done.read_text(encoding="utf-8"))["saved"]
+    _check_shown(path.name, unfinished.read_text(encoding="utf-8"), saved)
     unfinished.replace(executed)
     if name == REPORT:
-        write_text(out_dir / "report.html", page(executed))
-    return json.loads(done.read_text())["saved"]
+        report = page(executed)
+        _check_shown("report.html", report, saved)
+        write_text(out_dir / "report.html", report)
+    return saved
+
+
+def _check_text(values: Mapping[str, Any]) -> None:
+    """Raise for a name of other bytes than UTF-8: an executed notebook cannot hold it."""
+    for name, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{name}={value!r}: not UTF-8, which notebooks are written in; rename the folder, "
+                "or set PYTHONUTF8=1 where the system's locale is another"
+            ) from None
+
+
+def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
+    """Raise when a figure that was saved is not in a notebook or a page."""
+    drawn = [Path(path) for path in dict.fromkeys(saved) if path.endswith(".png")]
+    missing = not_shown(document, drawn)
+    if missing:
+        raise InputError(
+            f"{name} does not show {len(missing)} of the {len(drawn)} figures that were saved: "
+            f"{', '.join(missing)}; end a cell with `study.save(...)` for each"
+        )
 
 
 def _summary(profile: str, saved: list[str], out_dir: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +11,17 @@ from numpy.typing import NDArray
 
 from ssn_lib.config import preset
 from ssn_lib.data.pixel_labels import number_of_masks
-from ssn_lib.figures import LINES, MARKERS, PALETTE, Panel, empty, legend, plain_numbers, wrapped
+from ssn_lib.figures import (
+    LINES,
+    MARKERS,
+    PALETTE,
+    Panel,
+    empty,
+    legend,
+    plain_numbers,
+    subplots,
+    wrapped,
+)
 from ssn_lib.metrics import image_metrics, roc_curve
 from ssn_lib.runs import Outcome
 from ssn_lib.supervision_tables import (
@@ -53,7 +62,7 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
     """
     if not scores:
         return empty("No scores: none of these runs was made, see the tables above.")
-    figure, axes = plt.subplots(figsize=(8, 5.6), layout="constrained")
+    figure, axes = subplots(figsize=(8, 5.6))
     for which, (outcome, table) in enumerate(scores):
         for style, (column, title) in zip(LINES, SCORES, strict=False):
             fpr, tpr, _ = roc_curve(table[column], table["label"])
@@ -96,7 +105,7 @@ def score_distributions(
     if not scores:
         return empty("No scores: the run was not made, see the tables above.")
     table = scores[0][1]
-    figure, axes = plt.subplots(figsize=(8.5, 4.2), layout="constrained")
+    figure, axes = subplots(figsize=(8.5, 4.2))
     edges = np.histogram_bin_edges(table["score"], bins=40)
     for label, title, hatch in ((0, "sound", None), (1, "defective", "////")):
         part = table[table["label"] == label]["score"]
@@ -126,7 +135,7 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
     """Precision against recall of the test pixels, raw and as published."""
     if not curves:
         return empty("No curves: none of these runs was made, see the tables above.")
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = subplots(figsize=(8, 5))
     for which, (outcome, table) in enumerate(curves):
         for style, (kind, part) in zip(LINES, table.groupby("map", sort=False), strict=False):
             title = named(outcome)
@@ -157,7 +166,7 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
 def published_decay() -> Figure:
     """How the published GAP + CAM's localisation fell while its detection stayed."""
     log = published_log("gap_cam", KSDD2)
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = subplots(figsize=(8, 4))
     for which, metric in enumerate(("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")):
         axes.plot(
             log["epochs_done"],
@@ -183,7 +192,7 @@ def masks_curve(
     outcomes: Sequence[Outcome], category: str, numbers: Sequence[float], caption: str
 ) -> Figure:
     """AP-loc and AP-det against the share of defective training images that have a mask."""
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    figure, panels = subplots(1, 2, figsize=(10, 4.4))
     jims = published()["supersimplenet_jims2025"][KSDD2]
     total = max(PUBLISHED_MASKS)
     for axes, metric in zip(panels, ("AP-loc", "AP-det"), strict=True):
@@ -245,12 +254,11 @@ def strips(
     """
     columns = 2 + len(answers[0])
     height, width = masks[0].shape
-    figure, grid = plt.subplots(
+    figure, grid = subplots(
         len(images),
         columns,
         figsize=(1.25 * columns + 0.3, len(images) * (1.25 * height / width + 0.15) + 1.0),
         squeeze=False,
-        layout="constrained",
     )
     for row, image, mask, panels in zip(grid, images, masks, answers, strict=True):
         row[0].imshow(image)
