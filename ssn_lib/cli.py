@@ -68,7 +68,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ssn_lib import inference, runs
 
     record, model = runs.load_run(options.run, options.weights_dir)
-    dataset = runs.dataset_of(record, options.data_root)
+    dataset = runs.dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}
     print(_metrics_line(metrics, measured.undefined))
@@ -187,6 +187,9 @@ def _literal(text: str) -> object:
 
 
 def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
+    reasons = {undefined.get(name) for name in metrics}
+    if len(metrics) > 1 and len(reasons) == 1 and None not in reasons:
+        return f"all metrics undefined ({reasons.pop()})"
     return "  ".join(
         f"{name} {value:.1f}" if value is not None else f"{name} undefined ({undefined[name]})"
         for name, value in metrics.items()

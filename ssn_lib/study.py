@@ -25,7 +25,7 @@ from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text, written_whole
+from ssn_lib.files import shown, write_text, written_whole
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.page import page
 from ssn_lib.parameters import listed, refuse_unknown
@@ -406,7 +406,7 @@ class Study:
             sample.images[0].permute(1, 2, 0).numpy(),
             sample.masks[0, 0].numpy(),
             answers[0],
-            f"{category}: first defective test image, {name.defect}/{name.image.name}",
+            f"{category}: first defective test image, {name.defect}/{shown(name.image.name)}",
             f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
             "of the scores, on defect-free training images",
         )
@@ -438,8 +438,9 @@ class Study:
             title = supervision_tables.named(outcome)
             if differ:
                 title += f", {record.epochs_done} epochs"
-            for place, image, panels in zip(places, sample.samples, answers, strict=True):
-                if scores["image"].get(place) != image.image.relative_to(dataset.root).as_posix():
+            names = sample.names(dataset.root)
+            for place, image, panels in zip(places, names, answers, strict=True):
+                if scores["image"].get(place) != image:
                     raise InputError(f"{dataset.root}: not the images of {record.run_id}")
                 panels.append(
                     figures.Panel(
@@ -575,6 +576,13 @@ def study(
         "category": _joined(listed("category", category, "bottle,screw")),
         "seeds": _joined(listed("seeds", seeds, "42,43")),
     }
+    for name in ("data_root", "weights_dir", "runs_dir"):
+        value = parameters[name] or ""
+        if value != shown(value):
+            raise InputError(
+                f"{name} {shown(value)}: a notebook cannot hold this name, which is not "
+                "UTF-8; rename the folder, or give a link to it"
+            )
     saved: list[str] = []
     with grid.cluster(scheduler) as address, _environment(address, deadline):
         for position, path in enumerate(chosen, start=1):

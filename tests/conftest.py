@@ -11,7 +11,7 @@ from torch import nn
 
 from ssn_lib import SuperSimpleNet, load_dataset, preset, runs, tables
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
-from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.data.mvtec import MVTEC_COUNTS
 from ssn_lib.runs import Record
 
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels

@@ -7,24 +7,21 @@ from pathlib import Path
 
 from ssn_lib.config import Resize, nearest
 from ssn_lib.data.demo import demo_root
+from ssn_lib.data.folder import read_folder
 from ssn_lib.data.images import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Dataset,
     ImageSet,
     Sample,
-    list_images,
     normalise,
     read_image,
 )
 from ssn_lib.data.ksdd2 import KSDD2_SIZE, find_ksdd2, is_official, read_ksdd2, warn_of_counts
-from ssn_lib.data.layouts import (
-    check_mvtec_counts,
-    find_mvtec_category,
-    read_folder,
-    read_mvtec,
-)
+from ssn_lib.data.listing import Unreadable, list_images
+from ssn_lib.data.mvtec import check_mvtec_counts, find_mvtec_category, read_mvtec
 from ssn_lib.errors import InputError
+from ssn_lib.files import shown
 
 __all__ = [
     "DATASETS",
@@ -99,7 +96,7 @@ def load_dataset(
             check_mvtec_counts(folder, len(train), len(test))
     return Dataset(
         name,
-        category,
+        shown(category),
         folder,
         ImageSet(tuple(train), image_size, splits, resize),
         ImageSet(tuple(test), image_size, resize=resize),
@@ -131,6 +128,8 @@ def _find(root: Path | None, title: str, category: str | None = None) -> Path:
     for place in places:
         try:
             return find(place)
+        except Unreadable:
+            raise
         except InputError:
             continue
     tried = ", ".join(map(str, places))
