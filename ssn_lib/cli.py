@@ -187,13 +187,13 @@ def _literal(text: str) -> object:
 
 
 def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
-    reasons = {undefined.get(name) for name in metrics}
-    if len(metrics) > 1 and len(reasons) == 1 and None not in reasons:
-        return f"all metrics undefined ({reasons.pop()})"
-    return "  ".join(
-        f"{name} {value:.1f}" if value is not None else f"{name} undefined ({undefined[name]})"
-        for name, value in metrics.items()
-    )
+    parts = [f"{name} {value:.1f}" for name, value in metrics.items() if value is not None]
+    reasons: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        if value is None:
+            reasons.setdefault(undefined[name], []).append(name)
+    parts += [f"{', '.join(names)} undefined ({why})" for why, names in reasons.items()]
+    return "  ".join(parts)
 
 
 def _one_line_warning(message: object, *_: object, **__: object) -> None:

@@ -18,7 +18,7 @@ from ssn_lib.data.images import (
     read_image,
 )
 from ssn_lib.data.ksdd2 import KSDD2_SIZE, find_ksdd2, is_official, read_ksdd2, warn_of_counts
-from ssn_lib.data.listing import Unreadable, list_images
+from ssn_lib.data.listing import Unreadable, is_data, list_images
 from ssn_lib.data.mvtec import check_mvtec_counts, find_mvtec_category, read_mvtec
 from ssn_lib.errors import InputError
 from ssn_lib.files import shown
@@ -124,7 +124,7 @@ def _find(root: Path | None, title: str, category: str | None = None) -> Path:
         return find(explicit)
     places = [Path("data"), Path("data/mvtec_ad")] if category else [Path("data")]
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
-        places += sorted(KAGGLE_INPUT.glob(mount))
+        places += sorted(path for path in KAGGLE_INPUT.glob(mount) if is_data(path.name))
     for place in places:
         try:
             return find(place)

@@ -252,12 +252,12 @@ def warn_of_unused(root: Path, used: Iterable[Path], advice: str) -> None:
         left[place] += 1
     if not left:
         return
-    places = [f"{place} ({count})" for place, count in left.most_common()]
-    if len(places) > _NAMED:
-        places[_NAMED:] = [f"{len(places) - _NAMED} more places"]
+    total, named = left.total(), left.most_common(_NAMED)
+    places = [f"{place} ({count})" for place, count in named]
+    if len(left) > _NAMED:
+        places.append(f"elsewhere ({total - sum(count for _, count in named)})")
     if unread:
         advice += f"; {', '.join(sorted(unread))} cannot be read here: convert them to PNG"
-    total = left.total()
     warnings.warn(
         f"{shown(root)}: {total} {'image is' if total == 1 else 'images are'} not used, in "
         f"{', '.join(places)}; {advice}",

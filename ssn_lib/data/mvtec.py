@@ -55,9 +55,11 @@ def find_mvtec_category(root: Path, category: str) -> Path:
         )
     if _is_category(root) and shown(root.resolve().name) == shown(category):
         return root
+    if _is_category(root / category):
+        return root / category
     by_home = {home: _categories(home) for home in (root, *list_folders(root))}
     found = [known[shown(category)] for known in by_home.values() if shown(category) in known]
-    if root / category in found or len(found) == 1:
+    if len(found) == 1:
         return found[0]
     if found:
         raise InputError(
@@ -104,11 +106,11 @@ def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:
 
 def check_mvtec_counts(folder: Path, train: int, test: int) -> None:
     """Warn when a category of MVTec AD has not the official number of images."""
-    expected = MVTEC_COUNTS.get(folder.name, (train, test))
+    expected = MVTEC_COUNTS.get(folder.resolve().name, (train, test))
     if (train, test) != expected:
         warnings.warn(
-            f"{shown(folder)}: {train} training and {test} test images; the official {folder.name} "
-            f"has {expected[0]} and {expected[1]}",
+            f"{shown(folder)}: {train} training and {test} test images; the official "
+            f"{folder.resolve().name} has {expected[0]} and {expected[1]}",
             stacklevel=2,
         )
 
@@ -119,4 +121,6 @@ def _categories(home: Path) -> dict[str, Path]:
 
 
 def _is_category(folder: Path) -> bool:
-    return all(is_folder(subfolder(folder, part)) for part in ("train", "test"))
+    return is_folder(folder) and all(
+        is_folder(subfolder(folder, part)) for part in ("train", "test")
+    )
