@@ -31,7 +31,7 @@ def shown(path: Path | str) -> str:
 def unreadable(path: Path, error: OSError) -> InputError:
     """Why a file or folder cannot be read and what to do, as one line that names it."""
     reason = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         if not path.is_symlink():
             return InputError(f"{shown(path)}: no such file or folder")
         target = shown(path.readlink())

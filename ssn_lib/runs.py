@@ -463,7 +463,7 @@ def _finish(
             imitated = beside_defects(reference, config.seed)
             measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
         chosen = thresholds(predict(model, reference), reference)
-        if config.training.supervision.labels and dataset.test.has_masks:
+        if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
             measured.add(_flips_metrics(model, dataset.test), "flips-")
             if config.model.score == "cam":
                 maps = prediction.anomaly_map

@@ -6,6 +6,7 @@ leave behind) are passed over everywhere. Whatever cannot be looked at is one li
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -74,9 +75,9 @@ def is_folder(path: Path) -> bool:
     """
     try:
         return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return False
         raise Unreadable(str(unreadable(path, error))) from None
 
 
