@@ -558,6 +558,7 @@ def study(
     """
     if weights_dir == "imagenet":
         weights_dir = None
+    _check_names(data_root=data_root, weights_dir=weights_dir, runs_dir=runs_dir)
     here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -576,13 +577,6 @@ def study(
         "category": _joined(listed("category", category, "bottle,screw")),
         "seeds": _joined(listed("seeds", seeds, "42,43")),
     }
-    for name in ("data_root", "weights_dir", "runs_dir"):
-        value = parameters[name] or ""
-        if value != shown(value):
-            raise InputError(
-                f"{name} {shown(value)}: a notebook cannot hold this name, which is not "
-                "UTF-8; rename the folder, or give a link to it"
-            )
     saved: list[str] = []
     with grid.cluster(scheduler) as address, _environment(address, deadline):
         for position, path in enumerate(chosen, start=1):
@@ -591,6 +585,16 @@ def study(
             saved += execute(path, parameters, here.out_dir)
             print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
+
+
+def _check_names(**folders: Path | str | None) -> None:
+    """A notebook's parameters are UTF-8."""
+    for name, folder in folders.items():
+        if folder is not None and shown(Path(folder).resolve()) != str(Path(folder).resolve()):
+            raise InputError(
+                f"{name} {shown(folder)}: its name is not UTF-8, and a notebook cannot hold it; "
+                "rename the folder"
+            )
 
 
 def _joined(items: Sequence[str] | None) -> str | None:
