@@ -48,7 +48,8 @@ def load_dataset(
     image_size: tuple[int, int] | None = None,
     resize: Resize = "antialiased",
 ) -> Dataset:
-    """A data set, its files listed and paired; images are decoded at first use.
+    """A data set, its files listed and paired; images are decoded at first use. One warning says
+    how many images that lie there are not used, and where.
 
     Args:
         name: one of `DATASETS`.

@@ -30,7 +30,19 @@ IMAGE_SUFFIXES = frozenset(
     if kind in _FORMATS and kind in Image.OPEN
 )
 # What else may be a photograph: it is not read, and so it is counted among what is not used.
-_OTHERS = {".arw", ".avif", ".cr2", ".dcm", ".dng", ".exr", ".heic", ".jp2", ".jxl", ".nef", ".npy"}
+_OTHERS = {
+    ".arw",
+    ".avif",
+    ".cr2",
+    ".dng",
+    ".exr",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".nef",
+    ".npy",
+    ".webp",
+}
 _DOCUMENTS = {".eps", ".h5", ".hdf", ".mpeg", ".mpg", ".pdf", ".ps"}
 _UNREAD_SUFFIXES = _OTHERS.union(Image.registered_extensions()) - IMAGE_SUFFIXES - _DOCUMENTS
 _NO_DATA = {
