@@ -25,7 +25,7 @@ from ssn_lib.config import (
     preset,
 )
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
-from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.data.mvtec import MVTEC_COUNTS
 from ssn_lib.efficiency import HALF, SCENARIO_A, Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss

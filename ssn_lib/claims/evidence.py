@@ -24,7 +24,7 @@ from typing import Literal
 import pandas as pd
 
 from ssn_lib import selection, tables
-from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.data.mvtec import MVTEC_COUNTS
 from ssn_lib.efficiency import HALF, Comparison, Efficiency
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss

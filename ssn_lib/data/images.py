@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ssn_lib.config import Resize
 from ssn_lib.errors import InputError
+from ssn_lib.files import content_hash, shown
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -95,6 +95,10 @@ class ImageSet:
         """(N,) int64, 1 = anomalous."""
         return torch.tensor([sample.label for sample in self.samples])
 
+    def names(self, root: Path) -> list[str]:
+        """The images' paths below a folder, as any file can hold them (`files.shown`)."""
+        return [shown(sample.image.relative_to(root).as_posix()) for sample in self.samples]
+
     @property
     def has_masks(self) -> bool:
         """Whether every defective sample has a mask, so that pixel metrics mean something."""
@@ -139,18 +143,34 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all relative paths and file sizes: other files make another run.
+        """A hash of all relative paths and of what is in the files: others make another run.
 
-        A file edited to the same size is not noticed.
+        Raises:
+            InputError: a file cannot be read.
         """
+        paths = [path for part in self._files() for path in part]
+        return content_hash(paths, self.root)
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether it is this data's. An older one, of 16 digits, is of relative paths and of sizes
+        in bytes alone.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        if len(fingerprint) != 16:
+            return fingerprint == self.fingerprint
         digest = hashlib.sha256()
-        for part in (self.train, self.test):
-            for sample in part.samples:
-                for path in (sample.image, sample.mask):
-                    if path is not None:
-                        size = path.stat().st_size
-                        digest.update(f"{path.relative_to(self.root).as_posix()}:{size}\n".encode())
-        return digest.hexdigest()[:16]
+        for path in self._files()[0]:
+            name = f"{path.relative_to(self.root).as_posix()}:{path.stat().st_size}\n"
+            digest.update(name.encode(errors="surrogatepass"))
+        return fingerprint == digest.hexdigest()[:16]
+
+    def _files(self) -> tuple[list[Path], list[Path]]:
+        """Images with their masks, and the files that say whose masks are used."""
+        samples = (*self.train.samples, *self.test.samples)
+        images = [path for s in samples for path in (s.image, s.mask) if path is not None]
+        return images, [*self.train.splits.values()]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -230,15 +250,6 @@ def is_black(path: Path) -> bool:
         InputError: naming the file, when it cannot be read.
     """
     return not _open(path).convert("L").getbbox()
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name; hidden files are passed over."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
 
 
 def _open(path: Path) -> Image.Image:
