@@ -191,7 +191,7 @@ def keep_best(runs_dir: Path, results: Path) -> None:
                 continue
             for file, (made, path) in better.items():
                 if made.device_type == kind:
-                    write_text(results / folder / file, path.read_text())
+                    write_text(results / folder / file, path.read_text(encoding="utf-8"))
 
 
 def kept(kinds: Sequence[Kind], folder: Path, device_type: str | None = None) -> list[Efficiency]:
@@ -504,7 +504,9 @@ def in_fresh_process(what: str, command: Sequence[str]) -> list[float]:
     Raises:
         InputError: it failed; says that `what` was not measured, and why.
     """
-    child = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, errors="replace"
+    )
     code, said = child.returncode, child.stderr if child.returncode else child.stdout
     last = said.strip().rpartition("\n")[2]  # a library may have said something before
     if code < 0:  # as where the memory is short
@@ -528,7 +530,7 @@ def _memory_child(name: str, form: str, file: str | None = None) -> None:
 
 def status_kib(field: str) -> int:
     """A size that Linux tells of this process, such as VmRSS."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1])
     raise InputError(f"/proc/self/status has no {field}")
@@ -546,11 +548,11 @@ def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> 
 
 
 def _read(path: Path) -> Efficiency:
-    return from_json(json.loads(path.read_text()))
+    return from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _read_comparison(path: Path) -> Comparison:
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     costs = [from_json(content.pop(name)) for name in ("first", "second")]
     return Comparison(*costs, **content)
 

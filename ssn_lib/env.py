@@ -194,7 +194,11 @@ def _git_commit() -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(here), *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
         ).stdout.strip()
 
     try:
@@ -227,7 +231,7 @@ def available_memory(on: torch.device | str = "cpu") -> int:
         return torch.cuda.mem_get_info(on)[0]
     limits = []
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         said = next(line for line in lines if line.startswith("MemAvailable:"))
         limits.append(1024 * int(said.split()[1]))
     with contextlib.suppress(OSError, ValueError):  # "max" where nothing limits it

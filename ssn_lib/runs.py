@@ -151,7 +151,7 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / "record.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"{folder}: no record.json; not a finished run") from None
     except ValueError:

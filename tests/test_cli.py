@@ -1,4 +1,7 @@
+import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -107,14 +110,65 @@ def test_evaluate_of_a_folder_that_is_no_run(tmp_path, capsys):
 
 
 def test_an_error_is_one_line_and_no_traceback_in_a_shell(arguments):
+    """One of the environment's own, which knows few characters."""
     done = subprocess.run(
-        [sys.executable, "-m", "ssn_lib", *arguments(category="wigdet")],
+        [sys.executable, "-m", "ssn_lib", *arguments(category="wigdet_日本")],
         capture_output=True,
-        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
     )
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.decode("ascii").splitlines()
+    assert line.startswith("error: ")
+    assert "wigdet_\\u65e5\\u672c" in line
+
+
+@pytest.fixture
+def console(monkeypatch):
+    """console(encoding): from now on what is printed goes to one that knows no other characters;
+    gives back a function that says what it shows."""
+
+    def open_(encoding):
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding, newline="") for _ in range(2)]
+        for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+            monkeypatch.setattr(sys, name, stream)
+
+        def shown():
+            for stream in streams:
+                stream.flush()
+            return [stream.buffer.getvalue().decode(encoding) for stream in streams]
+
+        return shown
+
+    return open_
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+class TestConsole:
+    @pytest.mark.parametrize("command", [[], ["run"], ["kaggle", "build"]])
+    def test_help_is_shown(self, command, encoding, console):
+        shown = console(encoding)
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--help"])
+        assert ended.value.code == 0
+        assert "usage: python -m ssn_lib" in shown()[0]
+
+    @pytest.mark.parametrize(
+        "name", ["Prüfstücke_日本", os.fsdecode(b"Pr\xfcf")], ids=["text", "bytes"]
+    )
+    def test_a_finished_command_ends_well(
+        self, name, encoding, console, arguments, mvtec_root, tmp_path
+    ):
+        root = tmp_path / name
+        shutil.copytree(mvtec_root, root)
+        shown = console(encoding)
+        given = arguments("scenario_a", "--untrained", "--json", root=root)
+        given[given.index("--runs-dir") + 1] = str(root / "runs")
+        assert main(given) == 0
+        assert json.loads(shown()[0].splitlines()[-1])["status"] == "completed"
+        assert main(arguments(root=root, category="größe_日本")) == 2
+        error = shown()[1].splitlines()[-1]
+        assert error.startswith("error: ")
+        assert "_\\u65e5\\u672c" in error
 
 
 def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):

@@ -1,7 +1,14 @@
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 
 from ssn_lib import env
+
+REPOSITORY = Path(env.__file__).resolve().parent.parent
 
 
 def cpu(threads, processor="A"):
@@ -46,3 +53,23 @@ def test_processors_with_units_for_bfloat16_gain_from_it(flags, gains, tmp_path,
     assert env.gains_from_low_precision(torch.device("cpu")) is gains
     assert env.gains_from_low_precision(torch.device("cuda"))
     assert not env.gains_from_low_precision(torch.device("mps"))
+
+
+def test_every_requirement_has_a_bound_that_can_be_tried():
+    """`make test-oldest` installs them as they stand, on the oldest Python."""
+    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    asked = [line.split("#")[0].strip() for line in lines if not line.startswith("#")]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in project["project"]["optional-dependencies"].values():
+        asked += extra
+    for requirement in asked:
+        assert re.fullmatch(r"[\w-]+(\[\w+\])?>=\d+\.\d+\.\d+", requirement)
+    recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    pipeline = re.search(r"grep -ohE .*?(?= > )", recipe.replace("\\\n", ""))[0].replace("$$", "$")
+    pins = subprocess.run(
+        pipeline, shell=True, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {re.sub(r"\[\w+\]", "", one).replace(">=", "==") for one in asked} <= {*pins}
+    python = re.fullmatch(r">=(3\.\d+)", project["project"]["requires-python"])[1]
+    assert project["tool"]["ruff"]["target-version"] == f"py{python.replace('.', '')}"
+    assert f"OLDEST_PYTHON ?= python{python}" in recipe.splitlines()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from ssn_lib import course_figures, figures, tables
 from ssn_lib.efficiency import Efficiency, Spread
@@ -18,9 +19,25 @@ CPU = {"device": "cpu", "threads": 2, "processor": "chip"}
 
 
 @pytest.fixture(autouse=True)
-def close():
+def none_stays_open():
     yield
-    plt.close("all")
+    assert not plt.get_fignums()  # an open figure would stay, and be shown a second time
+
+
+def test_a_picture_is_shown_by_its_bytes_and_said_in_words():
+    picture = figures.Picture(b"\x89PNG", "a curve")
+    data, metadata = DisplayFormatter().format(picture)
+    assert data == {"image/png": b"\x89PNG", "text/plain": "a curve"}
+    assert metadata == {"image/png": {"alt": "a curve"}}
+
+
+def test_a_figure_is_said_by_its_heading_or_by_what_is_written_in_it():
+    assert figures.alt_text(figures.empty("No scores: " + "why " * 40)).endswith("why why")
+    assert "segmentation head 1×1 → 1024 → 1; " in figures.alt_text(figures.architecture())
+    courses = course_figures.published_courses(tables.LEARNED_COURSES)
+    said = figures.alt_text(courses)
+    assert said.startswith("Published runs on screw, as the author logged them seed 42,")
+    assert "\n" not in said
 
 
 def lines(axes):

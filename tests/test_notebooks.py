@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import errno
 import json
+import os
+import sys
 from pathlib import Path
 
 import jupytext
+import nbformat
 import papermill
 import pytest
 from nbclient.exceptions import DeadKernelError
 
-from ssn_lib import study
+from ssn_lib import figures, study
 from ssn_lib.errors import InputError
 
 SOURCES = sorted((study.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -52,7 +55,7 @@ class TestNotebook:
             ast.literal_eval(statement.value)
 
 
-MINIMAL = """# ---
+PARAMETERS = """# ---
 # jupyter:
 #   kernelspec: {display_name: Python 3, language: python, name: python3}
 # ---
@@ -65,6 +68,8 @@ runs_dir = "runs"
 category = None
 seeds = None
 
+"""
+MINIMAL = f"""{PARAMETERS}
 # %%
 from ssn_lib.study import Study
 study = Study.of_notebook(globals())
@@ -83,19 +88,42 @@ def repository(tmp_path, monkeypatch):
     return write
 
 
+@pytest.fixture
+def hostile_kernels(tmp_path, monkeypatch):
+    """Jupyter's "python3" is the kernel of an environment that was removed."""
+    folder = tmp_path / "share" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    command = [str(tmp_path / "removed" / "python"), "-m", "ipykernel_launcher"]
+    spec = {"argv": [*command, "-f", "{connection_file}"], "display_name": "", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+
+
 @pytest.mark.filterwarnings("default")
 class TestExecution:
-    def test_a_whole_notebook_leaves_an_executed_copy_and_a_summary(
-        self, repository, tmp_path, capsys
+    @pytest.mark.parametrize("backend", [None, "Agg", "module://matplotlib_inline.backend_inline"])
+    def test_a_whole_notebook_leaves_an_executed_copy_a_page_and_a_summary(
+        self, backend, repository, hostile_kernels, tmp_path, monkeypatch, capsys
     ):
+        """Its figures whatever matplotlib's backend is, by a kernel of this interpreter."""
+        if backend is None:
+            monkeypatch.delenv("MPLBACKEND", raising=False)
+        else:
+            monkeypatch.setenv("MPLBACKEND", backend)
+        monkeypatch.setattr(study, "REPORT", "01_small")
         repository(
             "# %%\n"
+            f"import sys; assert sys.executable == {sys.executable!r}\n"
             "assert (study.category, study.seeds) == ('screw', '1,2')\n"
             "assert (study.scheduler, study.deadline) == ('tcp://somewhere:1', 5.5)\n"
             "import pandas as pd\n"
             "from ssn_lib.tables import Table\n"
             "for _ in range(2):\n"
             "    study.save('one', Table('title', pd.DataFrame({'a': [1]}), ()))\n"
+            "# %%\n"
+            "from ssn_lib import figures\n"
+            "study.save('two', figures.empty('nothing <to> see'))\n"
+            "# %%\n"
             "study.finish('01_small')\n"
         )
         chosen = {"category": "screw", "seeds": "1,2"}
@@ -103,19 +131,44 @@ class TestExecution:
         study.study("demo", runs_dir=tmp_path / "runs", **chosen, **how)
         after = study.Study("demo")
         assert (after.scheduler, after.deadline) == (None, None)
-        assert (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
+        book = nbformat.read(tmp_path / "runs/demo/notebooks/01_small.ipynb", as_version=4)
+        (output,) = (output for cell in book.cells for output in cell.get("outputs", ()))
+        assert output["metadata"]["image/png"]["alt"] == "nothing <to> see"
+        page = (tmp_path / "runs/demo/report.html").read_text(encoding="utf-8")
+        assert page.count('<img alt="nothing &lt;to&gt; see" src="data:image/png;base64,') == 1
         said = capsys.readouterr().out
         assert "01_small.ipynb" in said
-        assert "1 tables and 0 figures" in said  # each file once
+        assert "1 tables and 1 figures" in said  # each file once
+
+    def test_a_figure_that_is_not_shown_is_one_line(self, repository, tmp_path, monkeypatch):
+        def executed(source, target, **_):
+            here = study.Study("demo", runs_dir=tmp_path / "runs")
+            here.save("curve", figures.empty("a curve"))
+            here.finish("01_small")
+            nbformat.write(nbformat.read(source, as_version=4), target)
+
+        repository("")
+        monkeypatch.setattr(papermill, "execute_notebook", executed)
+        with pytest.raises(
+            InputError, match=r"01_small\.ipynb does not show 1 of the 1 figures .*: curve; end a"
+        ):
+            study.study("demo", runs_dir=tmp_path / "runs")
+        assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
+
+    def test_a_name_that_no_notebook_can_hold_is_one_line(self, repository, tmp_path):
+        repository("")
+        root = Path(os.fsdecode(b"Pr\xfcf"))
+        with pytest.raises(InputError, match=r"data_root='.*Pr\\udcfcf': not UTF-8"):
+            study.study("demo", data_root=root, runs_dir=tmp_path / "runs")
 
     def test_a_notebook_without_completion_record_is_no_success(self, repository, tmp_path):
-        repository("")
+        repository("", start=PARAMETERS)
         with pytest.raises(InputError, match="without its completion record"):
             study.study("demo", runs_dir=tmp_path / "runs")
         assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
 
     def test_a_failing_cell_is_one_line(self, repository, tmp_path):
-        repository("# %%\nraise ValueError('broken')\n")
+        repository("# %%\nraise ValueError('broken')\n", start=PARAMETERS)
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
             study.study("demo", runs_dir=tmp_path / "runs")
 
@@ -150,7 +203,12 @@ class TestExecution:
             match="InputError: unknown parameter 'categry'; known: profile, data_root",
         ):
             papermill.execute_notebook(
-                str(path), None, {"categry": "screw"}, kernel_name="python3", progress_bar=False
+                str(path),
+                None,
+                {"categry": "screw"},
+                kernel_name="python3",
+                kernel_manager_class=study._OwnKernel,
+                progress_bar=False,
             )
 
     def test_an_unknown_number_lists_the_known(self, repository, tmp_path):

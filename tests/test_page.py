@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ssn_lib.page import page
+from ssn_lib.page import not_shown, page
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
@@ -28,6 +28,11 @@ def executed(tmp_path):
                 new_output("stream", text="a log"),
                 new_output("execute_result", data={"text/markdown": TABLE, "text/plain": "x"}),
                 new_output("display_data", data={"image/png": PIXEL + "\n", "text/plain": "y"}),
+                new_output(
+                    "display_data",
+                    data={"image/png": PIXEL},
+                    metadata={"image/png": {"alt": 'a "dot" & more'}},
+                ),
             ],
         ),
     ]
@@ -43,10 +48,20 @@ def test_prose_tables_and_figures_are_shown_and_code_is_not(executed):
     assert "<script>" not in made
     assert "a &lt; b &amp; <code>code</code>" in made
     assert made.count('<div class="wide"><table>') == made.count("</table></div>") == 1
-    assert f"base64,{PIXEL}" in made
+    assert f'<img alt="" src="data:image/png;base64,{PIXEL}">' in made
+    assert f'<img alt="a &quot;dot&quot; &amp; more" src="data:image/png;base64,{PIXEL}">' in made
     assert "secret" not in made
     assert "a log" not in made
     assert base64.b64decode(PIXEL).startswith(b"\x89PNG")
+
+
+def test_a_figure_that_a_page_lacks_is_named(executed, tmp_path):
+    content = base64.b64decode(PIXEL)
+    for name, png in (("there", content), ("missing", content[1:])):
+        (tmp_path / f"{name}.png").write_bytes(png)
+    saved = sorted(tmp_path.glob("*.png"))
+    assert not_shown(page(executed), saved) == not_shown(executed.read_text(), saved) == ["missing"]
+    assert not_shown("", saved) == ["missing", "there"]
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
