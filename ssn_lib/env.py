@@ -18,6 +18,11 @@ import torch
 
 from ssn_lib.errors import InputError
 
+# On processors that compute in bfloat16 oneDNN keeps what it prepares for every shape that it meets,
+# ten megabytes each, and how many pixels get noise differs from step to step: its own limit of 1024
+# of them is more than most machines hold. It reads this once, at its first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
 _MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
 _CPU_INFO = Path("/proc/cpuinfo")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt

@@ -700,8 +700,8 @@ def _check_text(values: Mapping[str, Any]) -> None:
             str(value).encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{name} {shown(value)}: its name is not UTF-8, and a notebook cannot hold it; rename "
-                "the folder, or set PYTHONUTF8=1 where the system's locale is another"
+                f"{name} {shown(value)}: its name is not UTF-8, and a notebook cannot hold it; "
+                "rename the folder, or set PYTHONUTF8=1 where the system's locale is another"
             ) from None
 
 
