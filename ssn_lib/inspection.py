@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.images import list_images, read_image
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text, written_whole
@@ -46,10 +47,10 @@ def inspect(
     if not files:
         raise InputError(f"{images[0]}: no images there")
     names, network, data = _overlay_names(files), fuse(model), record.config.data
-    rows, unread = [], []
+    rows, unread, remarks = [], [], Remarks()
     for path, name in zip(files, names, strict=True):
         try:
-            pixels = read_image(path, data.image_size, data.resize)
+            pixels = read_image(path, data.image_size, data.resize, data.full_scale, remarks)
         except InputError as error:
             unread.append(error)
             continue
@@ -71,6 +72,7 @@ def inspect(
                 "overlay": name,
             }
         )
+    remarks.warn()
     table = pd.DataFrame(rows)
     if rows:
         write_text(out / "scores.csv", table.to_csv(index=False))

@@ -196,6 +196,7 @@ def configure(
             dataset.train.image_size,
             dataset.fingerprint,
             dataset.train.resize,
+            dataset.train.full_scale,
         ),
         chosen.model,
         chosen.training,
@@ -334,7 +335,7 @@ def dataset_of(record: Record, root: Path | None) -> Dataset:
         category=data.category,
         image_size=data.image_size,
         resize=data.resize,
-    )
+    ).with_full_scale(data.full_scale)
     if dataset.fingerprint != data.fingerprint:
         raise InputError(f"{dataset.root}: not the files that {record.run_id} was made on")
     return dataset

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ssn_lib.data.images import Sample, is_black, list_images
+from ssn_lib.data.decoding import in_threads
+from ssn_lib.data.images import Sample, list_images
+from ssn_lib.data.masks import is_black
 from ssn_lib.errors import InputError
 
 # Sound and defective images (Božič et al., Computers in Industry 129, 2021, section 4.1).
@@ -106,8 +107,7 @@ def _read_part(folder: Path) -> list[Sample]:
         raise InputError(f"{folder / orphans[0]}: a mask without its image")
     if not pairs:
         raise InputError(f"{folder}: no images")
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        sound = list(pool.map(is_black, (mask for _, mask in pairs)))
+    sound = in_threads(is_black, [mask for _, mask in pairs])
     return [
         Sample(image, 0, "good") if black else Sample(image, 1, "defect", mask)
         for (image, mask), black in zip(pairs, sound, strict=True)
