@@ -112,6 +112,18 @@ def test_a_damaged_tag_leaves_the_image_as_it_is_stored(exif, suffix, tmp_path):
     assert picture.image.size == displayed_size(path) == (24, 16)
 
 
+def test_a_tag_behind_the_pixels_of_a_png_counts(tmp_path):
+    save(tmp_path / "a.png", GREY, 6)
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = len(content) - 12  # IEND
+    moved = content[:start] + content[end:last] + content[start:end] + content[last:]
+    (tmp_path / "a.png").write_bytes(moved)
+    assert (values(decode(tmp_path / "a.png")) == TURNS[6](GREY)).all()
+    assert displayed_size(tmp_path / "a.png") == (16, 24)
+
+
 # --- more than 8 bits --------------------------------------------------------------------------
 
 
@@ -241,6 +253,15 @@ def test_a_damaged_file_is_one_line(suffix, tmp_path):
             decode(path)
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_a_header_that_a_file_cannot_hold_takes_no_memory(tmp_path):
+    path = tmp_path / "a.bmp"
+    Image.new("L", (8, 6)).save(path)
+    content = bytearray(path.read_bytes())
+    content[18:26] = (500_000).to_bytes(4, "little") * 2  # width and height
+    path.write_bytes(content)
+    assert "its header says 500000×500000 pixels, which a file of" in refusal(path)
 
 
 def test_what_is_no_file(tmp_path):

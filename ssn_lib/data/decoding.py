@@ -24,6 +24,10 @@ from ssn_lib.errors import InputError
 # What is said of files that are read all the same; see `Remarks`.
 SEVERAL_PAGES = "files of several pages or frames, of which only the first is used"
 
+# More pixels than both are a damaged header, which would take all memory. The best compression is
+# that of faxes: an empty row of 20000 pixels is one bit.
+PIXELS_PER_BYTE, ALWAYS_PLAUSIBLE = 200_000, 100_000_000
+
 _FROM_ORIENTATION = {  # EXIF's tag: how stored rows and columns become those that are shown
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,9 +100,7 @@ def decode(path: Path) -> Picture:
     with _opened(path) as image:
         pages, lossy = _pages(image), image.format in ("JPEG", "MPO")
         raw_modes = _raw_modes(image.tile)
-        orientation = _orientation(image)
-        image.load()
-        turned = _turned(image, orientation)
+        turned = _loaded(image)
     if turned.mode.startswith("I"):
         return Picture(turned, np.asarray(turned).astype(np.int32), lossy, pages)
     if not any(";16" in name for name in raw_modes):
@@ -108,7 +110,7 @@ def decode(path: Path) -> Picture:
 
 
 def displayed_size(path: Path) -> tuple[int, int]:
-    """(width, height) as `decode` gives them, from the header alone.
+    """(width, height) as `decode` gives them.
 
     Raises:
         InputError: as of `decode`.
@@ -207,21 +209,30 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
         raise InputError(
             f"{path}: a TIFF of {found} is not supported; save it as grey or RGB, of 8 or 16 bits"
         )
+    width, height = image.size
+    if width * height > max(PIXELS_PER_BYTE * path.stat().st_size, ALWAYS_PLAUSIBLE):
+        raise InputError(
+            f"{path} is damaged: its header says {width}×{height} pixels, which a file of "
+            f"{path.stat().st_size} bytes cannot hold; replace or remove it"
+        )
     return image
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> int:
+    """From 1, as it is stored, to 8. For this, a PNG is decoded: the tag may follow its pixels."""
     try:
-        return image.getexif().get(Tag.Orientation, 1)
+        orientation = image.getexif().get(Tag.Orientation)
+        return orientation if orientation in _FROM_ORIENTATION else 1
     except Exception:  # Pillow lets many kinds through; the image itself is none the worse
         return 1
 
 
-def _turned(image: Image.Image, orientation: object) -> Image.Image:
-    """The decoded image as it is shown. A TIFF was turned by Pillow when it was decoded."""
-    if image.format == "TIFF" or orientation not in _FROM_ORIENTATION:
-        return image
-    return image.transpose(_FROM_ORIENTATION[orientation])
+def _loaded(image: Image.Image) -> Image.Image:
+    """The image decoded, as it is shown."""
+    image.load()
+    # A TIFF was turned by that, in every version of Pillow, though some keep the tag.
+    orientation = 1 if image.format == "TIFF" else _orientation(image)
+    return image if orientation == 1 else image.transpose(_FROM_ORIENTATION[orientation])
 
 
 def _pages(image: Image.Image) -> int:
@@ -243,9 +254,7 @@ def _low_bytes(path: Path) -> Image.Image:
     the other order of bytes."""
     with _opened(path) as image:
         image.tile = [_other_order(tile, path) for tile in image.tile]
-        orientation = _orientation(image)
-        image.load()
-        return _turned(image, orientation)
+        return _loaded(image)
 
 
 def _other_order(tile: tuple, path: Path) -> tuple:

@@ -23,7 +23,7 @@ from ssn_lib.errors import InputError
 # What is said of masks that are used all the same; see `Remarks`.
 MARKS_NOTHING = "masks of defective images that mark nothing"
 MARKS_ALL = "masks of defective images that mark every pixel (0 must mean sound)"
-JPEG_NOISE = 1 / 4  # of the highest value: what compression may leave beside a marked pixel
+JPEG_NOISE = 1 / 6  # of the highest value: what compression may leave beside a marked pixel
 
 
 def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
@@ -45,7 +45,7 @@ def read_whole_mask(
     - alpha is above 0, if alpha varies and the colour does not;
     - else, any channel is not 0 (1, 8, 16 or 32 bits, floating point), and alpha neither if it
       varies. An alpha that is the same everywhere marks nothing.
-    In a JPEG, values up to a quarter of the highest are taken for its compression's.
+    In a JPEG, values up to a sixth of the highest are taken for its compression's.
 
     Args:
         remarks: takes what is to be said of the file; None: it is said.
