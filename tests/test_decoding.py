@@ -190,6 +190,14 @@ def test_an_image_above_pillows_limit_is_the_users_own(tmp_path, monkeypatch):
         assert Image.MAX_IMAGE_PIXELS == 100  # of the importing program
 
 
+def test_long_texts_in_a_png_are_the_users_own(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("made by", "a labelling tool " * 100_000, zip=True)
+    Image.fromarray(GREY).save(tmp_path / "a.png", pnginfo=text)
+    assert (values(decode(tmp_path / "a.png")) == GREY).all()
+    assert PngImagePlugin.MAX_TEXT_CHUNK < 1e8
+
+
 def test_readers_in_many_threads_leave_pillows_limit_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("L", (40, 30)).save(path)

@@ -48,17 +48,17 @@ def test_a_palettes_index_decides_and_not_its_colour(palette, name, transparency
 
 
 @pytest.mark.parametrize(
-    ("values", "mode"),
+    "values",
     [
-        (((255, 255), (255, 255), (255, 255), (255, 0)), "RGBA"),  # white, and white unseen
-        (((0, 0), (0, 0), (0, 0), (255, 0)), "RGBA"),  # black on nothing
-        (((0, 0), (0, 0), (0, 0), (1, 0)), "RGBA"),
-        (((9, 9), (255, 0)), "LA"),
-        (((255, 255), (0, 0), (0, 0), (128, 0)), "RGBA"),
+        ((255, 255), (255, 255), (255, 255), (255, 0)),  # white, and white unseen
+        ((0, 0), (0, 0), (0, 0), (255, 0)),  # black on nothing
+        ((0, 0), (0, 0), (0, 0), (1, 0)),
+        ((9, 9), (255, 0)),
+        ((255, 255), (0, 0), (0, 0), (128, 0)),
     ],
 )
-def test_alpha_decides_where_it_alone_varies(values, mode, marked):
-    assert (marked(Image.fromarray(channels(*values), mode)) == DRAWN).all()
+def test_alpha_decides_where_it_alone_varies(values, marked):
+    assert (marked(Image.fromarray(channels(*values))) == DRAWN).all()
 
 
 @pytest.mark.parametrize("alpha", [(255, 255), (0, 0), (255, 0)])

@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from ssn_lib.data import tiff
@@ -149,12 +149,18 @@ def in_threads(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
 
 
 class _Trusting:
-    """Pillow without its limit on an image's size, and without its own warnings, which name no
-    file.
+    """Pillow without its limits on an image's size and on its texts and profiles, and without its
+    own warnings, which name no file.
 
-    Both settings are the whole program's. So they are changed only while files are being read: by
+    These settings are the whole program's. So they are changed only while files are being read: by
     the first reader to come, and put back by the last to go, whatever threads these are in.
     """
+
+    _WITHOUT_LIMIT = (
+        (Image, "MAX_IMAGE_PIXELS", None),
+        (PngImagePlugin, "MAX_TEXT_CHUNK", sys.maxsize),
+        (PngImagePlugin, "MAX_TEXT_MEMORY", sys.maxsize),
+    )
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -164,8 +170,9 @@ class _Trusting:
     def __enter__(self) -> None:
         with self._lock:
             if not self._readers:
-                self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-                Image.MAX_IMAGE_PIXELS = None
+                for module, name, value in self._WITHOUT_LIMIT:
+                    self._undo.callback(setattr, module, name, getattr(module, name))
+                    setattr(module, name, value)
                 self._undo.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", module=r"PIL\b")
             self._readers += 1
@@ -201,7 +208,7 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
         image = Image.open(file)
         unusual = image.format == "TIFF" and tiff.is_misread(image.tag_v2)
         found = tiff.described(image.tag_v2) if unusual else None
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ValueError):
         found = tiff.found_in(file)
         if found is None:
             raise InputError(f"{path} is not an image file, or its header is damaged") from None

@@ -48,17 +48,14 @@ def read_whole_mask(
     In a JPEG, values up to a sixth of the highest are taken for its compression's.
 
     Args:
-        remarks: takes what is to be said of the file; None: it is said.
+        remarks: takes what is to be said of the file; None: nothing is said.
 
     Raises:
         InputError: naming the file, when it cannot be read or is not of its image's size.
     """
-    said = Remarks() if remarks is None else remarks
     picture = decode(path)
-    if picture.pages > 1:
-        said.add(SEVERAL_PAGES, path, f" ({picture.pages})")
-    if remarks is None:
-        said.warn()
+    if picture.pages > 1 and remarks is not None:
+        remarks.add(SEVERAL_PAGES, path, f" ({picture.pages})")
     mask, image = picture.image.size, displayed_size(image_path)
     if mask != image:
         hint = " (see their orientation tags)" if mask == image[::-1] else ""

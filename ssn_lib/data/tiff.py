@@ -31,7 +31,7 @@ def found_in(file: IO[bytes]) -> str | None:
     file.seek(0)
     header = file.read(8)
     if header[:4] == b"MM\x00" + bytes([_BIG]):
-        return "more than 4 GB (BigTIFF), big-endian,"
+        return "the large kind (BigTIFF), big-endian,"
     if header[:2] not in (b"II", b"MM"):
         return None
     if header[2:3] == bytes([_BIG]):  # its offsets have 8 bytes
