@@ -1,4 +1,4 @@
-"""Reading images and masks, and the sets of them that training and evaluation see."""
+"""Reading images, and the sets of images and masks that training and evaluation see."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # White in files of more than 8 bits: 8, 10, 12, 14 or 16 of the 16 bits may be used.
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 # What is said of images that are used all the same; see `Remarks`.
-NO_FULL_SCALE = "images of more than 8 bits, unlike the training images: 65535 is taken for white"
+NO_FULL_SCALE = (
+    "images of more than 8 bits, with no full scale known from training images: 65535 is taken for "
+    "white"
+)
 
 
 @dataclass(frozen=True)
