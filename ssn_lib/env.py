@@ -18,7 +18,7 @@ import torch
 
 from ssn_lib.errors import InputError
 
-# On processors that compute in bfloat16 oneDNN keeps what it prepares for every shape that it meets,
+# On processors with bfloat16 oneDNN keeps what it prepares for every shape that it meets, some
 # ten megabytes each, and how many pixels get noise differs from step to step: its own limit of 1024
 # of them is more than most machines hold. It reads this once, at its first product.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")

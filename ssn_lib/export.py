@@ -57,6 +57,7 @@ def export_run(
             "run": record.run_id,
             "form": form,
             "resize": data.resize,
+            "full_scale": data.full_scale,
             "trained_on": f"{data.dataset} {data.category}",
             "epochs": record.epochs_done,
             "backbone_weights": model.weights_source or "untrained",

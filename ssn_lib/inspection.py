@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.images import read_image
 from ssn_lib.data.listing import (
     OVERLAY_END,
@@ -60,11 +61,11 @@ def inspect(
     if not files and not unread:
         raise InputError(f"{shown(images[0])}: no images there")
     names, network, data = _overlay_names(files, out), fuse(model), record.config.data
-    rows = []
+    rows, remarks = [], Remarks()
     for path, name in zip(files, names, strict=True):
         try:
             _check_readable(path)
-            pixels = read_image(path, data.image_size, data.resize)
+            pixels = read_image(path, data.image_size, data.resize, data.full_scale, remarks)
         except InputError as error:
             unread.append(error)
             continue
@@ -86,6 +87,7 @@ def inspect(
                 "overlay": name,
             }
         )
+    remarks.warn()
     table = pd.DataFrame(rows)
     if rows:
         write_text(out / "scores.csv", table.to_csv(index=False))

@@ -197,6 +197,7 @@ def configure(
             dataset.train.image_size,
             dataset.fingerprint,
             dataset.train.resize,
+            dataset.train.full_scale,
         ),
         chosen.model,
         chosen.training,
@@ -346,7 +347,7 @@ def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
         category=data.category,
         image_size=data.image_size,
         resize=data.resize,
-    )
+    ).with_full_scale(data.full_scale)
     if not dataset.has_fingerprint(data.fingerprint):
         warnings.warn(
             f"{shown(dataset.root)}: not the files that {record.run_id} was made on "

@@ -1,13 +1,12 @@
 import hashlib
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ssn_lib import data
-from ssn_lib.data import load_dataset, normalise, read_image
+from ssn_lib.data import load_dataset, normalise
 from ssn_lib.errors import InputError
 
 
@@ -73,67 +72,6 @@ def test_a_category_is_needed(mvtec_root):
 # --- reading ---------------------------------------------------------------------------------
 
 
-RAMP = np.tile(np.arange(64, dtype=np.uint8), (48, 1)) * 4
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        Image.fromarray(RAMP),
-        Image.fromarray(RAMP.astype(np.uint16) * 257),
-        Image.fromarray(np.stack([RAMP] * 3 + [np.full_like(RAMP, 255)], axis=2)),
-        Image.fromarray(np.stack([RAMP] * 3, axis=2)),
-    ],
-    ids=["grey", "16-bit", "RGBA", "RGB"],
-)
-def test_every_kind_of_image_becomes_the_same_rgb(image, tmp_path):
-    image.save(tmp_path / "a.png")
-    got = read_image(tmp_path / "a.png", (48, 64))
-    assert got.dtype == torch.uint8
-    assert torch.equal(got, torch.from_numpy(RAMP).expand(3, -1, -1))
-
-
-def test_channels_and_sides_are_not_swapped(tmp_path):
-    colours = np.zeros((40, 80, 3), np.uint8)
-    colours[:20, :, 0] = 200  # the upper half is red
-    Image.fromarray(colours).save(tmp_path / "a.png")
-    got = read_image(tmp_path / "a.png", (16, 32))
-    assert got.shape == (3, 16, 32)
-    assert (got[0, :7] == 200).all()
-    assert (got[0, 9:] == 0).all()
-    assert not got[1:].any()
-
-
-def test_an_image_of_floating_point_values_is_refused(tmp_path):
-    Image.fromarray(RAMP.astype(np.float32) / 255).save(tmp_path / "a.tiff")
-    with pytest.raises(InputError, match=r"a\.tiff holds floating-point values"):
-        read_image(tmp_path / "a.tiff", (48, 64))
-
-
-@pytest.mark.parametrize("size", [(24, 32), (17, 100), (48, 64)])
-def test_plain_resizing_takes_the_four_nearest_pixels(size, tmp_path):
-    """OpenCV's INTER_LINEAR, by its definition: pixel centres, no antialiasing."""
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    Image.fromarray(image).save(tmp_path / "a.png")
-    got = read_image(tmp_path / "a.png", size, "plain").numpy()
-
-    def axis(length, wanted):
-        where = ((np.arange(wanted) + 0.5) * length / wanted - 0.5).clip(0, length - 1)
-        low = np.floor(where).astype(int)
-        return low, np.minimum(low + 1, length - 1), where - low
-
-    (top, bottom, y), (left, right, x) = axis(48, size[0]), axis(64, size[1])
-    y, x = y[:, None, None], x[None, :, None]
-    values = image.astype(np.float64)
-    upper = values[top][:, left] * (1 - x) + values[top][:, right] * x
-    lower = values[bottom][:, left] * (1 - x) + values[bottom][:, right] * x
-    expected = (upper * (1 - y) + lower * y).transpose(2, 0, 1)
-    assert np.abs(got - expected).max() <= 0.5 + 1e-3
-    smooth = read_image(tmp_path / "a.png", size).numpy()
-    assert (size == (48, 64)) == bool((got == smooth).all())
-
-
 def test_a_set_is_resized_as_it_was_asked_for(own_category):
     sets = [
         load_dataset("folder", own_category, image_size=(32, 32), resize=how).train
@@ -174,35 +112,6 @@ def test_a_damaged_mask_is_named(own_root, own_category, load):
     path = own_category / "ground_truth" / "spot" / "001_mask.png"
     no_image(path)
     assert str(path) in refusal(lambda: load(own_root).test.masks)
-
-
-def test_a_mask_of_another_size_is_named(own_root, own_category, load):
-    path = own_category / "ground_truth" / "spot" / "001_mask.png"
-    Image.new("L", (80, 79), 255).save(path)
-    message = refusal(lambda: load(own_root).test.masks)
-    assert str(path) in message
-    assert "80×79" in message
-    assert "80×80" in message
-
-
-def test_a_mask_keeps_the_pixels_that_are_half_covered(own_root, own_category, load):
-    mask = np.zeros((80, 80), np.uint8)
-    mask[12:27, 22:43] = 1  # any value but zero is a defect
-    Image.fromarray(mask).save(own_category / "ground_truth" / "spot" / "000_mask.png")
-    got = load(own_root, (16, 16)).test.masks[4, 0]
-    covered = mask.reshape(16, 5, 16, 5).mean((1, 3))
-    assert (got.numpy() == (covered >= 0.5)).all()
-    assert 0 < got.sum() < (covered > 0).sum()
-
-
-def test_a_defect_thinner_than_a_pixel_survives(own_root, own_category, load):
-    mask = np.zeros((80, 80), np.uint8)
-    mask[12, 7:60] = 255
-    Image.fromarray(mask).save(own_category / "ground_truth" / "spot" / "000_mask.png")
-    got = load(own_root, (16, 16)).test.masks[4, 0]
-    rows, columns = got.nonzero(as_tuple=True)
-    assert set(rows.tolist()) == {2}
-    assert sorted(columns.tolist()) == list(range(1, 12))
 
 
 # --- fingerprint -----------------------------------------------------------------------------

@@ -72,6 +72,7 @@ def test_the_file_knows_all_that_its_user_must(exported, tiny_run, dataset):
     about = {name: json.loads(value) for name, value in properties.items()}
     record = runs.read_record(tiny_run[0])
     assert tuple(about["image_size"]) == dataset.test.image_size
+    assert about["full_scale"] is None  # what is white in files of more than 8 bits: none here
     assert about["preset"] == "scenario_a"
     assert about["backbone_weights"] == "untrained"
     assert about["score_threshold"] == record.thresholds.score

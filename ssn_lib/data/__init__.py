@@ -14,6 +14,7 @@ from ssn_lib.data.images import (
     Dataset,
     ImageSet,
     Sample,
+    find_full_scale,
     normalise,
     read_image,
 )
@@ -95,12 +96,13 @@ def load_dataset(
         train, test = read_mvtec(folder)
         if name == "mvtec_ad":
             check_mvtec_counts(folder, len(train), len(test))
+    full_scale = find_full_scale([sample.image for sample in train])
     return Dataset(
         name,
         shown(category),
         folder,
-        ImageSet(tuple(train), image_size, splits, resize),
-        ImageSet(tuple(test), image_size, resize=resize),
+        ImageSet(tuple(train), image_size, splits, resize, full_scale),
+        ImageSet(tuple(test), image_size, resize=resize, full_scale=full_scale),
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ssn_lib.data.images import Sample, is_black
+from ssn_lib.data.decoding import in_threads
+from ssn_lib.data.images import Sample
 from ssn_lib.data.listing import (
     is_folder,
     list_folders,
@@ -15,6 +15,7 @@ from ssn_lib.data.listing import (
     subfolder,
     warn_of_unused,
 )
+from ssn_lib.data.masks import is_black
 from ssn_lib.errors import InputError
 from ssn_lib.files import shown
 
@@ -124,8 +125,7 @@ def _read_part(folder: Path) -> list[Sample]:
         raise InputError(f"{shown(folder / orphans[0])}: a mask without its image")
     if not pairs:
         raise InputError(f"{shown(folder)}: no images")
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        sound = list(pool.map(is_black, (mask for _, mask in pairs)))
+    sound = in_threads(is_black, [mask for _, mask in pairs])
     return [
         Sample(image, 0, "good") if black else Sample(image, 1, "defect", mask)
         for (image, mask), black in zip(pairs, sound, strict=True)
