@@ -8,6 +8,7 @@ RUN := $(VENV)/bin/python
 MINUTES ?= 8
 CARRY ?= build/carry
 OUT ?= runs
+WORKERS ?= 2
 
 .PHONY: study test report kernel bench gpu carry peer notebooks clean
 
@@ -17,7 +18,7 @@ study: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 report: $(VENV)/.ready
 	$(RUN) -m ssn_lib report
@@ -59,7 +60,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(RUN) -m pip install --quiet pytest hypothesis ruff "dask[distributed]" \
+	$(RUN) -m pip install --quiet pytest pytest-xdist hypothesis ruff "dask[distributed]" \
 		onnx onnxscript onnxruntime
 	touch $@
 

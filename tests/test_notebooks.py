@@ -52,7 +52,7 @@ class TestNotebook:
             ast.literal_eval(statement.value)
 
 
-MINIMAL = """# ---
+PARAMETERS = """# ---
 # jupyter:
 #   kernelspec: {display_name: Python 3, language: python, name: python3}
 # ---
@@ -64,7 +64,8 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
-
+"""
+MINIMAL = f"""{PARAMETERS}
 # %%
 from ssn_lib.study import Study
 study = Study.of_notebook(globals())
@@ -72,8 +73,10 @@ study = Study.of_notebook(globals())
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "data").symlink_to(demo_base)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "REPOSITORY", tmp_path)
 
     def write(ending: str, start: str = MINIMAL) -> None:
@@ -109,13 +112,13 @@ class TestExecution:
         assert "1 tables and 0 figures" in said  # each file once
 
     def test_a_notebook_without_completion_record_is_no_success(self, repository, tmp_path):
-        repository("")
+        repository("", start=PARAMETERS)
         with pytest.raises(InputError, match="without its completion record"):
             study.study("demo", runs_dir=tmp_path / "runs")
         assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
 
     def test_a_failing_cell_is_one_line(self, repository, tmp_path):
-        repository("# %%\nraise ValueError('broken')\n")
+        repository("# %%\nraise ValueError('broken')\n", start=PARAMETERS)
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
             study.study("demo", runs_dir=tmp_path / "runs")
 
