@@ -133,11 +133,11 @@ def small_networks():
 
 @pytest.fixture(scope="session")
 def make_small_model(make_model):
-    """make_small_model(config): as `make_model`, as under `small_networks`."""
+    """make_small_model(config, seed): as `make_model`, as under `small_networks`."""
 
-    def make(config=None):
+    def make(config=None, seed=0):
         with _small_networks():
-            return make_model(config)
+            return make_model(config, seed)
 
     return make
 
