@@ -10,6 +10,7 @@ RUN := $(VENV)/bin/python
 MINUTES ?= 8
 CARRY ?= build/carry
 OUT ?= runs
+WORKERS ?= 2
 
 .PHONY: study test test-oldest report kernel bench gpu carry peer notebooks clean
 
@@ -19,7 +20,7 @@ study: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 # The tests on the lower bounds of requirements.txt and pyproject.toml, in an environment of its own.
 test-oldest: $(OLDEST)/.ready

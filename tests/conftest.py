@@ -1,7 +1,12 @@
+import contextlib
+import os
 import pickle
 import shutil
 import warnings
 from dataclasses import replace
+
+# Before PyTorch is imported, and for the processes that tests start: two workers on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -9,10 +14,12 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ssn_lib import SuperSimpleNet, load_dataset, preset, runs, tables
+from ssn_lib import SuperSimpleNet, load_dataset, preset, resnet, runs, tables
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
+from ssn_lib.data import demo_root
 from ssn_lib.data.mvtec import MVTEC_COUNTS
 from ssn_lib.errors import InputError
+from ssn_lib.files import held
 from ssn_lib.runs import Record
 
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
@@ -94,6 +101,16 @@ def dataset(mvtec_root, load):
 
 
 @pytest.fixture(scope="session")
+def demo_base(tmp_path_factory):
+    """The folder of the demo data, which are drawn once for all of pytest's workers."""
+    folder = tmp_path_factory.getbasetemp()
+    base = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "demo"
+    with held(base.with_suffix(".lock")):
+        demo_root(base)
+    return base
+
+
+@pytest.fixture(scope="session")
 def tiny_run(dataset, tmp_path_factory):
     """A finished run's folder, and a folder of images."""
     runs_dir = tmp_path_factory.mktemp("runs")
@@ -109,6 +126,33 @@ def make_model():
     def make(config=None, seed=0):
         torch.manual_seed(seed)
         return SuperSimpleNet(config or ModelConfig(), weights=None).eval()
+
+    return make
+
+
+@contextlib.contextmanager
+def _small_networks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "WIDTHS", (8, 16, 32, 64))
+        for name, network in resnet.RESNETS.items():
+            patch.setitem(resnet.RESNETS, name, replace(network, blocks=(1, 1, 1, 1)))
+        yield
+
+
+@pytest.fixture
+def small_networks():
+    """Every backbone with a narrow block a stage: where what is tested is not how large it is."""
+    with _small_networks():
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_small_model(make_model):
+    """make_small_model(config, seed): as `make_model`, as under `small_networks`."""
+
+    def make(config=None, seed=0):
+        with _small_networks():
+            return make_model(config, seed)
 
     return make
 

@@ -12,10 +12,11 @@ from ssn_lib.errors import InputError
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(small_networks, monkeypatch):
     """Everything at a size that takes seconds."""
     monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
     monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
+    monkeypatch.setattr(efficiency, "PEAK_SIDE", 64)
     monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda *_: 7.0)
     monkeypatch.setattr(bench, "PRESETS", ("scenario_a",))
     monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))

@@ -13,8 +13,8 @@ KINDS += [("ksdd2", "train/scratch"), ("ksdd2", "test/crack")]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return demo.demo_root(tmp_path_factory.mktemp("base"))
+def root(demo_base):
+    return demo_base / f"demo-v{demo.DEMO_VERSION}"
 
 
 def read(path):

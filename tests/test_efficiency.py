@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -12,11 +13,19 @@ from ssn_lib.efficiency import Spread, both_forms
 from ssn_lib.errors import InputError
 
 
+@pytest.fixture(scope="module")
+def build():
+    """`efficiency.build`, once for each kind."""
+    return cache(efficiency.build)
+
+
 @pytest.fixture
-def small(monkeypatch):
+def small(build, monkeypatch):
     monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
     monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
+    monkeypatch.setattr(efficiency, "PEAK_SIDE", 64)
     monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda *_: 7.0)
+    monkeypatch.setattr(efficiency, "build", build)
 
 
 def test_spread_is_median_and_quartiles():

@@ -25,7 +25,7 @@ CUDA = torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
-def nothing_fake_is_kept():
+def nothing_fake_is_kept(small_networks):
     yield
     known_grid.cache_clear()
 

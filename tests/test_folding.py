@@ -50,8 +50,8 @@ def test_the_size_of_ksdd2(name, make_model, randomise_batchnorm):
     cam_pooling=st.sampled_from(["mean", "max", "mixed"]),
     batch=st.integers(1, 3),
 )
-def test_any_architecture(make_model, randomise_batchnorm, size, batch, **fields):
-    model = randomise_batchnorm(make_model(ModelConfig(**fields))).double()
+def test_any_architecture(make_small_model, randomise_batchnorm, size, batch, **fields):
+    model = randomise_batchnorm(make_small_model(ModelConfig(**fields))).double()
     images = torch.randn(batch, 3, 8 * size[0], 8 * size[1], dtype=torch.float64)
     assert_same(model, images, 1e-9)
 
@@ -83,9 +83,9 @@ def test_the_model_is_left_as_it_is(make_model, same_bits):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS.values())
 def test_under_autocast_the_weights_are_the_same_and_the_outputs_near(
-    config, make_model, randomise_batchnorm, same_bits
+    config, make_small_model, randomise_batchnorm, same_bits
 ):
-    model = randomise_batchnorm(make_model(config))
+    model = randomise_batchnorm(make_small_model(config))
     fast, images = fuse(model), torch.randn(2, 3, 48, 64)
     for dtype in (torch.bfloat16, torch.float16):
         with torch.no_grad(), torch.autocast("cpu", dtype):

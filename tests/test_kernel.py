@@ -70,6 +70,11 @@ def original(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "ssn_lib", root / "ssn_lib", ignore=ignored)
+    profiles = root / "ssn_lib" / "study.py"
+    whole = profiles.read_text(encoding="utf-8")
+    small = whole.replace("image_size=(256, 256)", "image_size=(32, 32)")  # for the one that is run
+    assert small != whole
+    profiles.write_text(small, encoding="utf-8")
     for name in (kernel.METADATA, kernel.TEMPLATE, "LICENSE"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, root / name)

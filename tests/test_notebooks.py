@@ -77,8 +77,10 @@ study = Study.of_notebook(globals())
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "data").symlink_to(demo_base)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "REPOSITORY", tmp_path)
 
     def write(ending: str, start: str = MINIMAL) -> None:

@@ -138,7 +138,7 @@ def test_runs_are_made_and_packed_and_a_worker_that_dies_costs_its_run_alone(
     assert read_record(tmp_path / "unpacked" / short.config.run_id).status == "completed"
 
 
-def test_the_checks_hold_on_a_cpu_in_a_gpus_place():
+def test_the_checks_hold_on_a_cpu_in_a_gpus_place(small_networks):
     told = []
     results = checks.run_all(torch.device("cpu"), told.append)
     assert all(result.passed for result in results), told

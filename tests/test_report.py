@@ -190,7 +190,9 @@ def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, wr
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, demo_base):
+    (tmp_path / "data").symlink_to(demo_base)
+    monkeypatch.chdir(tmp_path)
     for module in (report, study):
         monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     (tmp_path / "notebooks").mkdir()

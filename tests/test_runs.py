@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ssn_lib import evaluate, predict, runs, training
+from ssn_lib import cli, evaluate, predict, runs, training
 from ssn_lib.config import RunConfig, from_dict
 from ssn_lib.data import ImageSet, list_images, load_dataset
 from ssn_lib.errors import InputError
@@ -405,15 +405,20 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(small_disk, dataset):
     assert not list(small_disk.glob("text*"))
 
 
-def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_numbers(mvtec_root, tmp_path, same_bits):
-    def start(runs_dir):
+def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_numbers(
+    mvtec_root, tmp_path, same_bits, capsys
+):
+    def command(runs_dir):
         words = (
-            f"-m ssn_lib run scenario_a --dataset mvtec_ad --category widget --untrained --json "
+            f"run scenario_a --dataset mvtec_ad --category widget --untrained --json "
             f"--image-size 32 32 --epochs 6 --set training.batch_size=1 "
             f"--data-root {mvtec_root} --runs-dir {runs_dir}"
         )
+        return words.split()
+
+    def start(runs_dir):
         return subprocess.Popen(
-            [sys.executable, *words.split()],
+            [sys.executable, "-m", "ssn_lib", *command(runs_dir)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -424,7 +429,8 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_numbers(mvtec_root, tmp_p
         assert process.returncode == 0, errors
         return json.loads(out.splitlines()[-1])
 
-    unbroken = finish(start(tmp_path / "unbroken"))
+    assert cli.main(command(tmp_path / "unbroken")) == 0
+    unbroken = json.loads(capsys.readouterr().out.splitlines()[-1])
     broken = start(tmp_path / "broken")
     folder = tmp_path / "broken" / unbroken["run_id"]
     deadline = time.monotonic() + 120

@@ -15,7 +15,7 @@ from ssn_lib.study import REPOSITORY
 ALL = [trial.made for trial in search.TRIALS if trial.made] + [m for _, m in search.INGREDIENTS]
 
 
-@pytest.mark.parametrize("made", set(ALL), ids=str)
+@pytest.mark.parametrize("made", dict.fromkeys(ALL), ids=str)
 def test_what_it_names_can_be_made(made):
     chosen = PRESETS[made.preset]
     config = RunConfig(made.preset, None, chosen.model, chosen.training)

@@ -23,7 +23,7 @@ SECONDS = 100.0  # that an epoch takes, by the tests' clock
 
 
 @pytest.fixture
-def kaggle(mvtec_root, tmp_path, monkeypatch):
+def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
     """Kaggle, a tiny data set and one notebook; kaggle(version, hours) is one version's session."""
     profile = replace(
         study.PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=4, batch_size=4

@@ -286,11 +286,13 @@ def test_the_public_code_counts_its_batches_anew_in_every_epoch(
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_a_resumed_training_ends_as_the_unbroken(name, dataset, make_model, same_bits, tmp_path):
+def test_a_resumed_training_ends_as_the_unbroken(
+    name, dataset, make_small_model, same_bits, tmp_path
+):
     config = replace(preset(name).training, epochs=2, batch_size=2)
     generator = replace(config.noise.generator, period=min(2, config.noise.generator.period))
     config = replace(config, noise=replace(config.noise, generator=generator))
-    unbroken = training.fit(whole := make_model(), dataset.train, config, 1, progress=None)
+    unbroken = training.fit(whole := make_small_model(), dataset.train, config, 1, progress=None)
 
     run_epoch, path = training._Trainer.run_epoch, tmp_path / "c.pt"
 
@@ -301,9 +303,9 @@ def test_a_resumed_training_ends_as_the_unbroken(name, dataset, make_model, same
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training._Trainer, "run_epoch", cut)
-        training.fit(make_model(), dataset.train, config, 1, checkpoint=path, progress=None)
+        training.fit(make_small_model(), dataset.train, config, 1, checkpoint=path, progress=None)
     resumed = training.fit(
-        again := make_model(), dataset.train, config, 1, checkpoint=path, progress=None
+        again := make_small_model(), dataset.train, config, 1, checkpoint=path, progress=None
     )
     assert same_bits(again.trained_state(), whole.trained_state())
     assert same_bits(resumed.source.state_dict(), unbroken.source.state_dict())

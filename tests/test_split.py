@@ -79,12 +79,12 @@ def pieces(request, monkeypatch):
 @pytest.mark.parametrize("mask", ["perlin", "half"])
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_gradients_and_statistics_are_the_plain_steps(
-    name, mask, batch, make_model, randomise_batchnorm
+    name, mask, batch, make_small_model, randomise_batchnorm
 ):
     images, labels, generator = batch
     results = []
     for step in (plain_step, split_step):
-        model = randomise_batchnorm(make_model(MODELS[name])).double().train()
+        model = randomise_batchnorm(make_small_model(MODELS[name])).double().train()
         grid = model.features(images[:1]).shape[1:]
         masks = torch.zeros(3, 1, *grid[1:])
         masks[1, :, 2:5, 3:9] = 1
@@ -112,9 +112,9 @@ def test_loss_gradients_and_statistics_are_the_plain_steps(
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODELS)
-def test_eval_mode_uses_the_running_statistics(name, batch, make_model, randomise_batchnorm):
+def test_eval_mode_uses_the_running_statistics(name, batch, make_small_model, randomise_batchnorm):
     images, labels, generator = batch
-    model = randomise_batchnorm(make_model(MODELS[name])).double().eval()
+    model = randomise_batchnorm(make_small_model(MODELS[name])).double().eval()
     grid = model.features(images).shape[1:]
     masks = torch.zeros(3, 1, *grid[1:])
     placed, noise = perturbation(masks, labels, grid[0], generator)

@@ -25,10 +25,10 @@ PRESETS = (
 )
 
 
-def forward(form, name, make_model, randomise_batchnorm, dtype=torch.float64):
+def forward(form, name, make_small_model, randomise_batchnorm, dtype=torch.float64):
     """Logits, loss and gradients of one form on three images, one with a real defect."""
     chosen = preset(name)
-    model = randomise_batchnorm(make_model(chosen.model)).to(dtype).train()
+    model = randomise_batchnorm(make_small_model(chosen.model)).to(dtype).train()
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(3, 3, 48, 64, generator=generator, dtype=dtype)
     layers = model.backbone(images)
@@ -56,9 +56,9 @@ def forward(form, name, make_model, randomise_batchnorm, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_both_forms_are_one_step(name, make_model, randomise_batchnorm):
+def test_both_forms_are_one_step(name, make_small_model, randomise_batchnorm):
     (plain, loss, gradients, count), (fast, fast_loss, fast_gradients, _) = (
-        forward(form, name, make_model, randomise_batchnorm)
+        forward(form, name, make_small_model, randomise_batchnorm)
         for form in (step.plain, step.split_form)
     )
     assert count > 50
@@ -74,12 +74,14 @@ def test_both_forms_are_one_step(name, make_model, randomise_batchnorm):
 
 
 @pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "gap_cam"])
-def test_the_plain_form_in_low_precision_is_near(name, make_model, randomise_batchnorm):
+def test_the_plain_form_in_low_precision_is_near(name, make_small_model, randomise_batchnorm):
     def low(model, batch, source, generator, _):
         return step.plain(model, batch, source, generator, torch.bfloat16)
 
-    exact, loss, *_ = forward(step.plain, name, make_model, randomise_batchnorm, torch.float32)
-    near, near_loss, *_ = forward(low, name, make_model, randomise_batchnorm, torch.float32)
+    exact, loss, *_ = forward(
+        step.plain, name, make_small_model, randomise_batchnorm, torch.float32
+    )
+    near, near_loss, *_ = forward(low, name, make_small_model, randomise_batchnorm, torch.float32)
     assert near.map.dtype == near.score.dtype == torch.float32
     torch.testing.assert_close(near_loss, loss, rtol=0.05, atol=0.01)
     assert not torch.equal(near.score, exact.score)

@@ -14,7 +14,7 @@ from ssn_lib.study import PROFILES, Study
 
 
 @pytest.fixture
-def small(mvtec_root, monkeypatch, tmp_path):
+def small(small_networks, mvtec_root, monkeypatch, tmp_path):
     """A study of one epoch on the tiny data set, with an untrained backbone."""
     profile = replace(
         PROFILES["demo"],
@@ -188,7 +188,9 @@ def test_every_preset_of_a_table_exists():
     assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()
 
 
-def test_strips_are_asked_for_by_the_name_of_what_they_are(ksdd2_root, monkeypatch, tmp_path):
+def test_strips_are_asked_for_by_the_name_of_what_they_are(
+    small_networks, ksdd2_root, monkeypatch, tmp_path
+):
     profile = replace(PROFILES["demo"], strips="ksdd2", strip_size=(40, 24), epochs=1, batch_size=8)
     monkeypatch.setitem(study.PROFILES, "demo", profile)
     monkeypatch.setattr(study, "_weights", lambda *_: None)

@@ -19,6 +19,8 @@ from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.training import fit
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 LABELS = SupervisionConfig(labels=True, masks=0)
 CPU = torch.device("cpu")
 

@@ -17,6 +17,8 @@ from ssn_lib.errors import InputError, OutOfTime
 from ssn_lib.noise import place
 from ssn_lib.training import fit
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 TINY = TrainingConfig(epochs=3, batch_size=4)
 SELECTING = replace(TINY, validation_fraction=0.34, select_epoch="validation")
 
