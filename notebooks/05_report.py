@@ -112,6 +112,9 @@ report.save("scenario_b_noise")
 # ### Cost
 
 # %%
+report.save("efficiency_gpu")
+
+# %%
 report.save("efficiency")
 
 # %%
@@ -149,6 +152,12 @@ report.save("panels_screw")
 #
 # As published both trainings cancel their own gradients: the detector of v1 never learned, and the
 # generator of v2 was never adversarial. Both forms were run, and gradient ascent beside them.
+
+# %%
+report.save("learned_noise_full")
+
+# %% [markdown]
+# The same after ten epochs, where more sources were run.
 
 # %%
 report.save("learned_noise")

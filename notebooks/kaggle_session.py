@@ -21,7 +21,7 @@
 
 # %% tags=["parameters"]
 profile = "full"  # the published 300 epochs; "quick": 10; "demo": rendered images
-modifications = None  # numbers of notebooks, such as "01,02"; None: all
+modifications = None  # numbers of notebooks, such as "01,02" or 1; None: all
 category = None  # such as "bottle,screw"; None: all
 seeds = None  # such as "42,43"; None: the profile's
 data_root = None  # None: wherever it is among the inputs

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ssn_lib import cache, env
 from ssn_lib.config import NoiseConfig, SupervisionConfig
-from ssn_lib.data.images import ImageSet, read_whole_mask
+from ssn_lib.data.images import ImageSet
+from ssn_lib.data.masks import read_whole_mask
 from ssn_lib.errors import InputError
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.noise import place

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -281,7 +282,9 @@ class _sync_is_an_error:
     """While it lasts, an operation that waits for the device raises an error."""
 
     def __enter__(self) -> None:
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():  # that it does not see all of them, once a process
+            warnings.simplefilter("ignore", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
 
     def __exit__(self, *_: object) -> None:
         torch.cuda.set_sync_debug_mode("default")

@@ -16,6 +16,7 @@ from typing import get_args
 from ssn_lib.config import PRESETS, Resize, preset
 from ssn_lib.data import DATASETS, load_dataset, of_strips
 from ssn_lib.errors import InputError
+from ssn_lib.files import REPOSITORY
 from ssn_lib.folding import FORMS
 
 
@@ -80,7 +81,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ssn_lib import inference, runs
 
     record, model = runs.load_run(options.run, options.weights_dir)
-    dataset = runs.dataset_of(record, options.data_root)
+    dataset = runs.dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}
     print(_metrics_line(metrics, measured.undefined))
@@ -137,6 +138,7 @@ def _protocol(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         precision=options.precision,
         workers=options.workers,
+        results=REPOSITORY / "results",
     )
     if not_done:
         print(f"{len(not_done)} not done; the same command goes on from there")
@@ -199,10 +201,13 @@ def _literal(text: str) -> object:
 
 
 def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
-    return "  ".join(
-        f"{name} {value:.1f}" if value is not None else f"{name} undefined ({undefined[name]})"
-        for name, value in metrics.items()
-    )
+    parts = [f"{name} {value:.1f}" for name, value in metrics.items() if value is not None]
+    reasons: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        if value is None:
+            reasons.setdefault(undefined[name], []).append(name)
+    parts += [f"{', '.join(names)} undefined ({why})" for why, names in reasons.items()]
+    return "  ".join(parts)
 
 
 def _one_line_warning(message: object, *_: object, **__: object) -> None:

@@ -216,14 +216,16 @@ class Preset:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, at which size (height, width), the fingerprint of the files they are, and how
-    they were resized."""
+    """Which images, at which size (height, width), the fingerprint of the files they are, how they
+    were resized, and what is white in files of more than 8 bits (None: no training image is one).
+    """
 
     dataset: str
     category: str
     image_size: tuple[int, int] = (256, 256)
     fingerprint: str = ""
     resize: Resize = "antialiased"
+    full_scale: int | None = None
 
 
 @dataclass(frozen=True)

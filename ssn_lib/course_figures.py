@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssn_lib import tables
-from ssn_lib.config import preset
+from ssn_lib.config import PRESETS, preset
 from ssn_lib.figures import LINES, MARKERS, PALETTE, legend, plain_numbers, subplots, wrapped
 from ssn_lib.losses import ignorance_loss
 from ssn_lib.runs import Outcome
@@ -167,7 +167,11 @@ def full_courses(
     Args:
         runs: each with its `history.csv` and its `course.csv`.
     """
-    kinds = list(dict.fromkeys(configuration(outcome) for outcome, *_ in runs))
+    order = list(PRESETS)
+    kinds = sorted(
+        dict.fromkeys(configuration(outcome) for outcome, *_ in runs),
+        key=lambda kind: (order.index(kind[0]), *kind[1:]),
+    )
     shown = {
         "loss": "training loss",
         "I-AUROC": "I-AUROC, %\n(image score)",

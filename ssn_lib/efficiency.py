@@ -194,17 +194,20 @@ def keep_best(runs_dir: Path, results: Path) -> None:
                     write_text(results / folder / file, path.read_text(encoding="utf-8"))
 
 
-def kept(kinds: Sequence[Kind], folder: Path) -> list[Efficiency]:
+def kept(kinds: Sequence[Kind], folder: Path, device_type: str | None = None) -> list[Efficiency]:
     """What is known in a folder of runs or results of one device, in the order of `kinds`.
 
     Of several devices it is the one that most of these kinds were measured on, a GPU before a
     processor; of several measurements the one that tells most (`rank`).
+
+    Args:
+        device_type: "cpu" or "cuda": of such a device alone.
     """
     names = [f"{name}-{form}" for name, form in kinds]
     devices: dict[tuple[bool, str], dict[str, Efficiency]] = {}
     for path in sorted((folder / "efficiency").glob("*.json")):
         cost = _read(path)
-        if cost.name in names:
+        if cost.name in names and device_type in (None, cost.device_type):
             known = devices.setdefault((cost.device_type == "cuda", cost.device), {})
             if cost.name not in known or cost.rank > known[cost.name].rank:
                 known[cost.name] = cost

@@ -18,6 +18,11 @@ import torch
 
 from ssn_lib.errors import InputError
 
+# On processors with bfloat16 oneDNN keeps what it prepares for every shape that it meets, some
+# ten megabytes each, and how many pixels get noise differs from step to step: its own limit of 1024
+# of them is more than most machines hold. It reads this once, at its first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
 _MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
 _CPU_INFO = Path("/proc/cpuinfo")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
@@ -52,6 +57,14 @@ def exact_float32() -> None:
     convolutions to 10 bits (TF32) on recent ones, and the published runs' GPU could not."""
     for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
         part.allow_tf32 = False
+
+
+def without_autocast(on: torch.device) -> contextlib.AbstractContextManager:
+    """A block in which `torch.autocast`, wherever it was entered, changes nothing on that device:
+    for algebra whose products must not be rounded, and what chooses its precision itself."""
+    if torch.is_autocast_enabled(on.type):
+        return torch.autocast(on.type, enabled=False)
+    return contextlib.nullcontext()  # nothing that an exported network would hold
 
 
 def gains_from_low_precision(on: torch.device) -> bool:

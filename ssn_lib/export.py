@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssn_lib import env
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
@@ -56,6 +57,7 @@ def export_run(
             "run": record.run_id,
             "form": form,
             "resize": data.resize,
+            "full_scale": data.full_scale,
             "trained_on": f"{data.dataset} {data.category}",
             "epochs": record.epochs_done,
             "backbone_weights": model.weights_source or "untrained",
@@ -87,9 +89,10 @@ def export(
     """
     model = copy.deepcopy(model).cpu().eval()
     images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = model(images)
-    content = _to_onnx(model, images, metadata | {"image_size": image_size})
+    with env.without_autocast(images.device):
+        with torch.inference_mode():
+            expected = model(images)
+        content = _to_onnx(model, images, metadata | {"image_size": image_size})
     difference = 0.0
     for ours, theirs in zip(expected, Exported(content)(images), strict=True):
         difference = max(difference, ((ours - theirs).abs().max() / ours.abs().max()).item())

@@ -177,7 +177,8 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
         ha="right",
         va="top",
     )
-    axes.set(xlabel="latency of one image, ms (log scale)", ylabel="I-AUROC, %")
+    device = device_name(*(cost.environment for cost in costs))
+    axes.set(xlabel=f"latency of one image, ms (log scale): {device}", ylabel="I-AUROC, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
     figure.suptitle(
         f"Efficiency against accuracy (bubble area: memory)\n{wrapped(caption, 130)}", fontsize=9
@@ -394,4 +395,4 @@ def legend(figure: Figure, row: Sequence[Axes]) -> None:
 
 def wrapped(text: str, width: int) -> str:
     """The text in lines of at most that many characters."""
-    return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +21,53 @@ try:
     import fcntl
 except ImportError:  # Windows has none: there nothing is held
     fcntl = None
+
+REPOSITORY = Path(__file__).resolve().parent.parent  # of a checkout, with its results/
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that any file and console takes: what is not UTF-8 in it, as an escape."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Why a file or folder cannot be read and what to do, as one line that names it."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        if not path.is_symlink():
+            return InputError(f"{shown(path)}: no such file or folder")
+        target = shown(path.readlink())
+        return InputError(
+            f"{shown(path)} is a link to {target}, which is not there: bring it back or remove the "
+            "link"
+        )
+    if isinstance(error, PermissionError):
+        return InputError(f"{shown(path)} cannot be read: {reason}; ask for the right to read it")
+    return InputError(
+        f"{shown(path)} cannot be read: {reason}; if it lies on a share, connect that again"
+    )
+
+
+def content_hash(paths: Sequence[Path], root: Path) -> str:
+    """A hash of the files' names below `root` and of all that is in them: 32 hexadecimal digits.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
+            name = path.relative_to(root).as_posix()
+            whole.update(name.encode(errors="surrogatepass") + b"\0" + digest)
+    return whole.hexdigest()[:32]
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
@@ -66,9 +116,12 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all; see `written_whole`."""
+    """Write a UTF-8 text file whole or not at all; see `written_whole`.
+
+    What is not text, as parts of a file's name may be, is written as an escape.
+    """
     with written_whole(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ssn_lib import env
 from ssn_lib.cam import pool
 from ssn_lib.model import BLUR_SIGMA, LEAKY_SLOPE, Prediction, SuperSimpleNet, blur
 from ssn_lib.reconstruction import top_mean
@@ -32,8 +33,12 @@ def fuse(model: SuperSimpleNet) -> FusedNet:
     It is a copy: the model is left as it is, and training it on does not change the copy. Scenario
     B's adaptor is not linear, so only what precedes and what follows it is folded; of a decoder,
     its BatchNorm.
+
+    Under `torch.autocast`, too, the weights are folded as precisely as they are, and only the
+    backbone (and a decoder) computes in autocast's precision.
     """
-    fused = FusedNet(model).requires_grad_(False).eval()
+    with env.without_autocast(next(model.parameters()).device):
+        fused = FusedNet(model).requires_grad_(False).eval()
     return fused.to(memory_format=torch.channels_last)
 
 
@@ -94,11 +99,17 @@ class FusedNet(nn.Module):
         """See the class."""
         images = images.contiguous(memory_format=torch.channels_last)
         outputs = self.backbone(images)
-        layers = channels_last(outputs)
+        errors = None if self.decoder is None else self.decoder(outputs)
+        with env.without_autocast(images.device):
+            return self._predict(images, outputs, errors)
+
+    def _predict(self, images: Tensor, outputs: list[Tensor], errors: Tensor | None) -> Prediction:
+        """What follows the backbone and, if there is one, the decoder, in the weights' dtype."""
+        dtype = next(self.parameters()).dtype
+        layers = [layer.to(dtype) for layer in channels_last(outputs)]
         geometry = self._geometry(images, layers)
-        if self.decoder is not None:
-            errors = self.decoder(outputs).to(images.dtype)  # float32 whatever came in
-            final = geometry.rows @ errors @ geometry.columns.T
+        if errors is not None:
+            final = geometry.rows @ errors.to(dtype) @ geometry.columns.T
             return Prediction(final, top_mean(final))
         if images.device.type != "cpu" or torch.compiler.is_exporting():
             return Prediction(*self._heads(layers, geometry))
@@ -159,12 +170,12 @@ class FusedNet(nn.Module):
 
     def _geometry(self, images: Tensor, layers: list[Tensor]) -> _Geometry:
         """The interpolations for images of that size, made once."""
-        key = (images.shape[-2:], images.device, images.dtype)
+        key = (images.shape[-2:], layers[0].device, layers[0].dtype)
         if key not in self._geometries:
             sides = [(layer.shape[1], layer.shape[2]) for layer in layers]
             grid = Grid(sides, self.config.upscale, self.config.align_corners, layers[0])
             ends = [
-                _final_matrix(short, long).to(images)
+                _final_matrix(short, long).to(layers[0])
                 for short, long in zip(grid.size, images.shape[-2:], strict=True)
             ]
             self._geometries[key] = _Geometry(grid, *ends)

@@ -41,6 +41,8 @@ def predict(model: SuperSimpleNet | FusedNet, images: ImageSet | Tensor) -> Pred
         anomaly_map (N, 1, H, W) and score (N,), raw logits.
     """
     pixels = images.images if isinstance(images, ImageSet) else images
+    if not len(pixels):
+        return Prediction(torch.zeros(0, 1, *pixels.shape[-2:]), torch.zeros(0))
     device = next(model.parameters()).device
     network = model if isinstance(model, FusedNet) else fuse(model.eval())
     parts = []
@@ -65,6 +67,8 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
             result[name] = float("nan")
             result.undefined[name] = "defective test images without masks"
     result.add(image_metrics(maps.max(axis=(1, 2, 3)), labels), "seg-")
+    if not len(images):
+        result.undefined = dict.fromkeys(result, "no test images")
     return result
 
 

@@ -8,29 +8,23 @@ import hashlib
 import io
 import json
 import lzma
-import re
+import os
 import subprocess
 import tarfile
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssn_lib import kernel_metadata
 from ssn_lib.errors import InputError
 from ssn_lib.files import write_text
 from ssn_lib.session import Session
 from ssn_lib.study import REPOSITORY
 
-METADATA = "kernel-metadata.json"
+METADATA = kernel_metadata.FILE
 TEMPLATE = "notebooks/kaggle_session.py"
 EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "results/*/record.json", "LICENSE")
 MAX_BYTES = 900_000  # Kaggle takes a source of 1 MB
-OWNER_UNSET = "INSERT_OWNER_HERE"
-# As of Kaggle's CLI; a name beside them is a misspelling, which it would pass over.
-_BOOLEANS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
-_SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
-_OTHERS = ("id_no", "keywords", "docker_image", "docker_image_pinning_type")
-_TEXTS = ("id", "title", "code_file", "language", "kernel_type", "machine_shape")
 
 
 def build(
@@ -54,14 +48,14 @@ def build(
     """
     import jupytext
 
-    metadata = _describe(_metadata(repository), owner, resume)
+    metadata = kernel_metadata.describe(kernel_metadata.read(repository), owner, resume)
+    book = jupytext.read(repository / TEMPLATE)
+    (cell,) = (cell for cell in book.cells if cell.metadata.get("tags") == ["parameters"])
+    cell.source = _with_values(cell.source, parameters)
     packed, sha256 = _archive(repository)
     said = {"COMMIT": _commit(repository), "SHA256": sha256, "ARCHIVE": f"\n{packed}\n"}
-    book = jupytext.read(repository / TEMPLATE)
     for position, cell in enumerate(book.cells):
         cell.id = f"cell-{position}"  # drawn by chance otherwise
-        if cell.metadata.get("tags") == ["parameters"]:
-            cell.source = _with_values(cell.source, parameters)
         for name, value in said.items():
             cell.source = cell.source.replace(f"@{name}@", value)
         if "ARCHIVE = " in cell.source:
@@ -70,7 +64,7 @@ def build(
     book.metadata["language_info"] = {"name": "python"}
     target = repository / metadata["code_file"]
     write_text(target, json.dumps(book, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    write_text(repository / METADATA, json.dumps(metadata, indent=2) + "\n")
+    kernel_metadata.write(repository, metadata)
     return target
 
 
@@ -80,21 +74,22 @@ def check(repository: Path = REPOSITORY) -> str:
     Raises:
         InputError: naming the field or the cell that is wrong.
     """
-    metadata = _metadata(repository)
-    _check_metadata(metadata)
+    metadata = kernel_metadata.check(repository)
     path = repository / metadata["code_file"]
     try:
         book = json.loads(path.read_text(encoding="utf-8"))
         cells, kernelspec = book["cells"], book["metadata"]["kernelspec"]["name"]
+        size = len(sent(book).encode())
     except FileNotFoundError:
         raise InputError(f"{path}: not built yet; make kernel") from None
-    except (ValueError, KeyError):
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: not a notebook with a kernelspec; make kernel") from None
     if kernelspec != "python3":
         raise InputError(f"{path}: kernelspec {kernelspec!r}, Kaggle's is 'python3'; make kernel")
     if any(cell.get("outputs") or cell.get("execution_count") for cell in cells):
         raise InputError(f"{path}: it has outputs; make kernel")
-    size = len(sent(book).encode())
     if size > MAX_BYTES:
         raise InputError(f"{path}: {size:,} bytes as sent, Kaggle takes {MAX_BYTES:,}")
     sha256 = _archive(repository)[1]
@@ -114,80 +109,25 @@ def sent(book: dict[str, Any]) -> str:
 
 def owner_is_set(repository: Path = REPOSITORY) -> bool:
     """Whether the metadata name the owner."""
-    return not _metadata(repository)["id"].startswith(OWNER_UNSET)
-
-
-def _metadata(repository: Path) -> dict[str, Any]:
-    path = repository / METADATA
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        for name in (*_TEXTS, *_BOOLEANS, *_SOURCES):
-            if name not in metadata:
-                raise InputError(f"{path}: {name!r} is missing")
-    except (FileNotFoundError, json.JSONDecodeError):
-        raise InputError(f"{path}: missing, or not JSON; `git checkout {METADATA}`") from None
-    return metadata
-
-
-def _describe(metadata: dict[str, Any], owner: str | None, resume: bool) -> dict[str, Any]:
-    """The metadata with that owner, and with or without the kernel's own output as a source."""
-    former = metadata["id"]
-    slug = former.rpartition("/")[2]
-    if owner is not None and not re.fullmatch(r"[A-Za-z0-9-]+", owner):
-        raise InputError(
-            f"owner {owner!r}: letters, digits and hyphens, as in your profile's address"
-        )
-    own = f"{owner}/{slug}" if owner else former
-    if resume and own.startswith(OWNER_UNSET):
-        raise InputError("to resume, the kernel's owner must be known: make kernel OWNER=<name>")
-    others = [source for source in metadata["kernel_sources"] if source not in (former, own)]
-    return metadata | {"id": own, "kernel_sources": [*others, own] if resume else others}
-
-
-def _check_metadata(metadata: dict[str, Any]) -> None:
-    def refuse(name: str, wanted: str) -> None:
-        raise InputError(f"{METADATA}: {name} = {metadata[name]!r}: {wanted}")
-
-    for name in metadata:
-        if name not in (*_TEXTS, *_BOOLEANS, *_SOURCES, *_OTHERS):
-            raise InputError(f"{METADATA}: unknown field {name!r}")
-    for name in _TEXTS:
-        if not isinstance(metadata[name], str):
-            refuse(name, "expected text")
-    for name in _BOOLEANS:
-        if not isinstance(metadata[name], bool):
-            refuse(name, "expected true or false, without quotes")
-    for name in _SOURCES:
-        for source in metadata[name]:
-            parts = str(source).split("/")
-            if name != "competition_sources" and (len(parts) < 2 or not all(parts)):
-                refuse(name, "expected owner/name in every item")
-    if not 5 <= len(metadata["title"]) <= 50:
-        refuse("title", "expected 5 to 50 characters")
-    slug = metadata["id"].rpartition("/")[2]
-    if _slug(metadata["title"]) != slug:
-        refuse("title", f"it makes the slug {_slug(metadata['title'])!r}, the id has {slug!r}")
-    if (metadata["language"], metadata["kernel_type"]) != ("python", "notebook"):
-        refuse("language", "expected 'python', and kernel_type 'notebook'")
-    if metadata["enable_gpu"] and metadata["machine_shape"] == "NvidiaTeslaP100":
-        refuse("machine_shape", "Kaggle has retired the P100; NvidiaTeslaT4")
-
-
-def _slug(title: str) -> str:
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return not kernel_metadata.read(repository)["id"].startswith(kernel_metadata.OWNER_UNSET)
 
 
 def _archive(repository: Path) -> tuple[str, str]:
     """The embedded files, packed and in base 85, and the text's SHA-256."""
     tarred = io.BytesIO()
-    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        # New files too, which nobody has added yet, and none that were deleted.
-        listed = _git(repository, "ls-files", "-co", "--exclude-standard", "--", *EMBEDDED)
-        for name in sorted({*listed.splitlines()}):
-            if not (repository / name).exists():
+    # New files too, which nobody has added yet, and none that were deleted; names as they are.
+    listed = _git(repository, "ls-files", "-z", "-co", "--exclude-standard", "--", *EMBEDDED)
+    # This format holds names of any length and in any script.
+    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted({*listed.split("\0")} - {""}):
+            if not os.path.lexists(repository / name):
                 continue
-            content = (repository / name).read_bytes()
+            try:
+                content = (repository / name).read_bytes()
+            except OSError as error:
+                raise InputError(
+                    f"{repository / name}: {error.strerror}; remove it, or let it be read"
+                ) from None
             member = tarfile.TarInfo(name)  # no time, no owner: nothing of this machine
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
@@ -204,13 +144,22 @@ def _commit(repository: Path) -> str:
 
 
 def _git(repository: Path, *words: str) -> str:
+    """What git prints; names that are not UTF-8 as Python has them.
+
+    Raises:
+        InputError: with git's own reason.
+    """
     command = ["git", "-C", str(repository), *words]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        raise InputError(
-            f"{repository}: the kernel is built from a git checkout, and `git {words[0]}` failed"
-        ) from None
+        return os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).strip()
+    except OSError as error:
+        reason = f"git: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.decode(errors="replace").split())
+    raise InputError(
+        f"{repository}: the kernel is built from a git checkout, and `git {words[0]}` failed: "
+        f"{reason}"
+    )
 
 
 def _with_values(source: str, parameters: Mapping[str, Any]) -> str:

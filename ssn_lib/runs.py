@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ from ssn_lib.config import (
 from ssn_lib.data import Dataset, ImageSet, load_dataset, normalise
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.errors import InputError
-from ssn_lib.files import held, read_tensors, write_text, written_whole
+from ssn_lib.files import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.folding import fuse
 from ssn_lib.inference import Thresholds, evaluate, predict, thresholds
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
@@ -196,6 +197,7 @@ def configure(
             dataset.train.image_size,
             dataset.fingerprint,
             dataset.train.resize,
+            dataset.train.full_scale,
         ),
         chosen.model,
         chosen.training,
@@ -231,6 +233,7 @@ def run(
         config: from `configure`, for this data set.
         runs_dir: the run's folder is made in it.
         weights: of the backbone, as for `SuperSimpleNet`.
+        progress: show a bar, or say that a record answers and nothing is trained.
         before_epoch: as for `fit`; also called before anything costly is begun.
 
     Raises:
@@ -238,13 +241,21 @@ def run(
     """
     folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
-        return read_record(folder)
+        return _answer(folder, progress)
     if before_epoch is not None:
         before_epoch(History())
     with held(folder / ".lock"):
         if (folder / "record.json").exists():  # made by the process that held it
-            return read_record(folder)
+            return _answer(folder, progress)
         return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+
+
+def _answer(folder: Path, say: bool) -> Record:
+    record = read_record(folder)
+    if say:
+        when = record.finished[:16].replace("T", " ")
+        print(f"answered from the record of {when} UTC: {shown(folder)}", flush=True)
+    return record
 
 
 def _train_and_evaluate(
@@ -259,8 +270,6 @@ def _train_and_evaluate(
     _check_writable(folder)
     for part in (dataset.train, dataset.test):
         part.images, part.masks  # noqa: B018  decoded and kept
-    if len(dataset.test) == 0:
-        raise InputError(f"{dataset.root}: no test images")
     model = _build(config, weights)
     device = env.device()
     train, training = dataset.train, config.training
@@ -321,11 +330,15 @@ def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
     return source.to(next(model.parameters()).device)
 
 
-def dataset_of(record: Record, root: Path | None) -> Dataset:
-    """The data set a record was made on, read again from `root` (or the usual places).
+def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
+    """The data set a record was made on, read again from `root` (or the usual places). One line
+    warns of other files than the record's.
+
+    Args:
+        folder: the run's, whose record it is.
 
     Raises:
-        InputError: it is not there, or its files have changed.
+        InputError: it is not there, or a file cannot be read.
     """
     data = record.config.data
     dataset = load_dataset(
@@ -334,10 +347,26 @@ def dataset_of(record: Record, root: Path | None) -> Dataset:
         category=data.category,
         image_size=data.image_size,
         resize=data.resize,
-    )
-    if dataset.fingerprint != data.fingerprint:
-        raise InputError(f"{dataset.root}: not the files that {record.run_id} was made on")
+    ).with_full_scale(data.full_scale)
+    if not dataset.has_fingerprint(data.fingerprint):
+        warnings.warn(
+            f"{shown(dataset.root)}: not the files that {record.run_id} was made on "
+            f"({_difference(dataset, record, folder)}), so these are not its metrics",
+            stacklevel=2,
+        )
     return dataset
+
+
+def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
+    """What is known of how a data set differs from a record's."""
+    if not (folder / "scores.csv").exists():
+        return "other names or contents"
+    known = pd.read_csv(folder / "scores.csv", dtype={"image": str})["image"].tolist()
+    if known != dataset.test.names(dataset.root):
+        return "other names of test images"
+    if len(dataset.train) != record.counts["train"]:
+        return "another number of training images"
+    return "the same names, other contents"
 
 
 def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
@@ -421,9 +450,11 @@ def _finish(
     metrics: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     chosen = None
-    prediction = predict(model, dataset.test) if history.diverged_at is None else None
-    if prediction is not None and not all(part.isfinite().all() for part in prediction):
-        history.diverged_at = len(history.epochs)  # in its last step, after its last loss
+    if history.diverged_at is None:
+        prediction = predict(model, dataset.test)
+        tried = prediction if len(dataset.test) else predict(model, dataset.train)
+        if not all(part.isfinite().all() for part in tried):
+            history.diverged_at = len(history.epochs)  # in its last step, after its last loss
     if history.diverged_at is None:
         measured = evaluate(prediction, dataset.test)
         reference = dataset.train
@@ -433,7 +464,7 @@ def _finish(
             imitated = beside_defects(reference, config.seed)
             measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
         chosen = thresholds(predict(model, reference), reference)
-        if config.training.supervision.labels and dataset.test.has_masks:
+        if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
             measured.add(_flips_metrics(model, dataset.test), "flips-")
             if config.model.score == "cam":
                 maps = prediction.anomaly_map
@@ -501,7 +532,7 @@ def _add_to_course(path: Path, model: SuperSimpleNet, test: ImageSet, history: H
     Rows of epochs that a resumed training goes through again are replaced.
     """
     done = history.epochs[-1].epoch
-    if done % COURSE_EPOCHS:
+    if done % COURSE_EPOCHS or not len(test):
         return
     prediction = predict(model, test)
     if not all(part.isfinite().all() for part in prediction):
@@ -517,7 +548,7 @@ def _scores(prediction: Prediction, images: ImageSet, root: Path) -> pd.DataFram
     """Both image scores of every image."""
     return pd.DataFrame(
         {
-            "image": [sample.image.relative_to(root).as_posix() for sample in images.samples],
+            "image": images.names(root),
             "label": images.labels,
             "defect": [sample.defect for sample in images.samples],
             "score": prediction.score,

@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from ssn_lib import data, env, grid
 from ssn_lib.backbone import weights_files
 from ssn_lib.errors import InputError
 from ssn_lib.files import written_whole
-from ssn_lib.parameters import refuse_unknown
+from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import KEPT_FILES, read_record
-from ssn_lib.study import Study, study
+from ssn_lib.study import Study, notebooks, study
 from ssn_lib.training import epochs_in
 
 RUNS = Path("runs")
@@ -37,14 +37,15 @@ class Session:
 
     Attributes:
         profile, category, seeds, data_root, weights_dir: as of `study.Study`.
-        modifications: numbers of notebooks, such as "01,02"; None for all.
+        modifications: numbers of notebooks, such as "01,02", or one as a number, as which papermill
+            gives "01"; None for all.
         previous: the output of an earlier session; None looks for it among the inputs.
         time_budget_h: hours from `started` on, after which no epoch ends.
         started: in seconds since 1970.
     """
 
     profile: str
-    modifications: str | None
+    modifications: int | str | Sequence[int | str] | None
     category: str | None
     seeds: int | str | None
     data_root: str | None
@@ -79,10 +80,15 @@ class Session:
         hours = self.time_budget_h
         if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not hours > 0:
             raise InputError(f"time_budget_h={hours!r}: expected hours, such as 11.0")
-        for name in ("modifications", "previous"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise InputError(f"{name}={value!r}: expected text, or None")
+        if self.previous is not None and not isinstance(self.previous, str):
+            raise InputError(f"previous={self.previous!r}: expected text, or None")
+        known = sorted(path.name[:2] for path in notebooks())
+        for number in self._numbers():
+            if number not in known:
+                raise InputError(
+                    f"modifications={self.modifications!r}: no notebook {number}; there are "
+                    f"{', '.join(known)}"
+                )
 
     def preflight(self) -> None:
         """Print what the session has; end it now if that is not enough.
@@ -130,7 +136,7 @@ class Session:
                 data_root=self.data_root,
                 weights_dir=self.weights_dir,
                 runs_dir=RUNS,
-                only=tuple(self.modifications.split(",")) if self.modifications else (),
+                only=self._numbers(),
                 category=self.category,
                 seeds=self.seeds,
                 scheduler=self._scheduler(),
@@ -153,6 +159,11 @@ class Session:
             display(Markdown(path.read_text(encoding="utf-8")))
         for path in sorted((out_dir / "figures").glob("*.png")):
             display(Image(filename=str(path)))
+
+    def _numbers(self) -> tuple[str, ...]:
+        """Of the notebooks to run, two digits each; empty for all."""
+        given = listed("modifications", self.modifications, "01,02") or ()
+        return tuple(number.zfill(2) for number in given)
 
     def _study(self) -> Study:
         return Study(

@@ -27,14 +27,13 @@ from ssn_lib.data import Dataset, ImageSet, normalise
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
 from ssn_lib.efficiency import Comparison, Efficiency, both_forms, compare, measure_all
 from ssn_lib.errors import InputError
-from ssn_lib.files import write_text, written_whole
+from ssn_lib.files import REPOSITORY, shown, write_text, written_whole
 from ssn_lib.model import SuperSimpleNet
 from ssn_lib.page import not_shown, page
 from ssn_lib.parameters import listed, refuse_unknown
 from ssn_lib.runs import Outcome, Record
 from ssn_lib.sources import look
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 CATEGORIES = ("bottle", "carpet", "screw")
 STRIPS = "ksdd2"
 # What a notebook's parameters cell holds; the report has one more, of `Study`.
@@ -408,7 +407,7 @@ class Study:
             sample.images[0].permute(1, 2, 0).numpy(),
             sample.masks[0, 0].numpy(),
             answers[0],
-            f"{category}: first defective test image, {name.defect}/{name.image.name}",
+            f"{category}: first defective test image, {name.defect}/{shown(name.image.name)}",
             f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
             "of the scores, on defect-free training images",
         )
@@ -440,8 +439,9 @@ class Study:
             title = supervision_tables.named(outcome)
             if differ:
                 title += f", {record.epochs_done} epochs"
-            for place, image, panels in zip(places, sample.samples, answers, strict=True):
-                if scores["image"].get(place) != image.image.relative_to(dataset.root).as_posix():
+            names = sample.names(dataset.root)
+            for place, image, panels in zip(places, names, answers, strict=True):
+                if scores["image"].get(place) != image:
                     raise InputError(f"{dataset.root}: not the images of {record.run_id}")
                 panels.append(
                     figures.Panel(
@@ -566,13 +566,11 @@ def study(
         weights_dir = None
     here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
-    notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    notebooks.sort(key=lambda path: path.stem == REPORT)  # it reads what the others make
-    numbers = [path.name[:2] for path in notebooks]
+    numbers = [path.name[:2] for path in notebooks()]
     for number in only:
         if number not in numbers:
             raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
-    chosen = [path for path in notebooks if not only or path.name[:2] in only]
+    chosen = [path for path in notebooks() if not only or path.name[:2] in only]
     parameters = {
         "profile": profile,
         "data_root": str(Path(data_root).resolve()) if data_root else None,
@@ -590,6 +588,12 @@ def study(
             saved += execute(path, parameters, here.out_dir)
             print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
     _summary(profile, saved, here.out_dir)
+
+
+def notebooks() -> list[Path]:
+    """The study's, in the order in which they are run."""
+    found = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
 
 
 def _joined(items: Sequence[str] | None) -> str | None:
@@ -696,8 +700,8 @@ def _check_text(values: Mapping[str, Any]) -> None:
             str(value).encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{name}={value!r}: not UTF-8, which notebooks are written in; rename the folder, "
-                "or set PYTHONUTF8=1 where the system's locale is another"
+                f"{name} {shown(value)}: its name is not UTF-8, and a notebook cannot hold it; "
+                "rename the folder, or set PYTHONUTF8=1 where the system's locale is another"
             ) from None
 
 

@@ -25,8 +25,8 @@ from ssn_lib.config import (
     preset,
 )
 from ssn_lib.data.ksdd2 import KSDD2_SIZE
-from ssn_lib.data.layouts import MVTEC_COUNTS
-from ssn_lib.efficiency import SCENARIO_A, Comparison, Efficiency, Spread
+from ssn_lib.data.mvtec import MVTEC_COUNTS
+from ssn_lib.efficiency import HALF, SCENARIO_A, Comparison, Efficiency, Spread
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
 from ssn_lib.peers import PEERS
@@ -53,6 +53,7 @@ LEARNED_PRESETS = (
     "learned_noise_v2",
     "gradient_ascent",
 )
+LAST_EPOCHS = 100  # of a training, over which a metric's swing is told
 LEARNED_CATEGORIES = ("screw", "bottle")
 LEARNED_COURSES = {  # published runs of Modification 2, by name in the logs
     "scenario_a": "Gaussian noise (Scenario A)",
@@ -287,8 +288,17 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
     )
 
 
-def learned_noise(outcomes: Sequence[Outcome]) -> Table:
-    """The slides' table of Modification 2 (screw): seven metrics for every noise source."""
+def learned_noise(
+    outcomes: Sequence[Outcome],
+    which: str = "",
+    courses: Sequence[tuple[Outcome, pd.DataFrame]] = (),
+) -> Table:
+    """The slides' table of Modification 2 (screw): seven metrics for every noise source.
+
+    Args:
+        which: of the trainings are shown, in words.
+        courses: `course.csv` of those that have one: how far their metrics moved is said.
+    """
     categories = [name for name in LEARNED_CATEGORIES if name in _categories(outcomes)]
     slides = published()["slides"]["table_noise_losses_screw"]
     theirs = {
@@ -315,14 +325,35 @@ def learned_noise(outcomes: Sequence[Outcome]) -> Table:
                 row[f"here, {title}"] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
-        "Noise sources: percent, published and measured here",
+        f"Noise sources{which and f', {which}'}: percent, published and measured here",
         pd.DataFrame(rows),
         (
             *notes(outcomes, LEARNED_PRESETS, categories),
+            *(_moved(metric, courses) for metric in ("I-AUROC", "AP-loc") if courses),
             f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1.",
             "A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' spread.",
         ),
     )
+
+
+def _moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
+    """Between what a metric moved at the end of those trainings, in words."""
+    ranges = [
+        f"{outcome.preset} {outcome.category} {last.min():.0f} to {last.max():.0f}"
+        for outcome, course in courses
+        if outcome.record is not None and len(last := late(course, metric, outcome.record))
+    ]
+    return (
+        f"{metric} over the last {LAST_EPOCHS} epochs, a chance that the last one draws from: "
+        f"{', '.join(ranges)}."
+    )
+
+
+def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
+    """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing."""
+    if record.epochs_done <= LAST_EPOCHS or metric not in course:
+        return pd.Series(dtype=float)
+    return course[course["epoch"] >= record.epochs_done - LAST_EPOCHS][metric].dropna()
 
 
 def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
@@ -432,12 +463,17 @@ def inference_free(made: Comparison) -> Table:
 
 
 def efficiency(measurements: Sequence[Efficiency]) -> Table:
-    """The slides' efficiency table: published on a P100 beside measured on this device."""
+    """The slides' efficiency table: published on a P100, in float16, beside measured on one device.
+
+    The published figures stand beside float16 where that was measured, else beside float32.
+    """
     slides = published()["slides"]["table_efficiency"]
+    half = [cost for cost in measurements if cost.form.endswith(HALF)]
+    published_form = "plain" + HALF if half else "plain"
     keys = {"baseline": "baseline_wrn50", "scenario_a": "scenario_a", "scenario_b": "scenario_b"}
     rows = []
     for cost in measurements:
-        known = cost.form == "plain" and cost.preset in keys
+        known = cost.form == published_form and cost.preset in keys
         theirs = slides[keys[cost.preset]] if known else None
 
         def said(key: str, digits: int, theirs: dict[str, float] | None = theirs) -> str:
@@ -464,13 +500,14 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
         )
     device = device_name(*(cost.environment for cost in measurements))
     on_cpu = measurements[0].environment["device"] == "cpu"
+    precision = f"float32 (forms with {HALF}: float16)" if half else "float32"
     how = (
         "peak resident memory of a fresh process minus what it held before the network was built"
         if on_cpu
         else "peak memory reserved by PyTorch, as the published code counts"
     )
     notes = [
-        f"Measured on {device}, float32, PyTorch {measurements[0].environment['torch']}: "
+        f"Measured on {device}, {precision}, PyTorch {measurements[0].environment['torch']}: "
         "median [quartiles]; latency of one image and throughput in batches of 16, host to host.",
         "plain: the published operations one by one; folded: the same outputs by `fuse`, measured "
         "in turns with it.",
@@ -588,6 +625,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
                 latency += f", {ratio:.1f}× faster than the baseline"
         on_screw, on_strips = (
             " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
+            + _unfinished(records_of(outcomes, name, category, ()))
             for category, metrics in (
                 (SWEEP_CATEGORY, ("I-AUROC", "AUPRO")),
                 (strips, ("AP-det", "AP-loc")),
@@ -613,13 +651,28 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
         "Synthesis: the slides' adjectives and what was measured",
         pd.DataFrame(rows),
         (
-            f"Accuracy, percent: {describe(records) if records else 'nothing was run'}; "
+            "Accuracy, percent, of the longest trainings: "
+            f"{describe(records) if records else 'nothing was run'}; "
             f"{EMPTY}: no record, see the other tables.",
             f"Latency of one image, folded network: {device or 'not measured'}.",
             "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
             "defective image and no mask.",
         ),
     )
+
+
+def is_whole(record: Record) -> bool:
+    """Whether a training saw as many images as the published one: progress goes by images, so its
+    epochs count, and not the size of its batches."""
+    return record.epochs_done >= preset(record.config.preset).training.epochs
+
+
+def _unfinished(records: Sequence[Record]) -> str:
+    """What a cell adds whose trainings ended before their protocol does."""
+    if not records or all(is_whole(one) or one.status == "diverged" for one in records):
+        return ""
+    whole = preset(records[0].config.preset).training.epochs
+    return f" ({min(record.epochs_done for record in records)} of {whole} epochs)"
 
 
 def learns_from(supervision: SupervisionConfig) -> str:

@@ -98,7 +98,8 @@ def fit(
     Bit-reproducible on a CPU for a fixed thread count; on a GPU up to rounding, since its sums have
     no fixed order. With `checkpoint`, the state after an epoch is written there atomically, every
     30 s at most, and a call that finds it goes on from it and ends with the same numbers. A loss
-    that is not finite ends the training as diverged: a result, not an error.
+    that is not finite ends the training as diverged: a result, not an error. Its precision is the
+    configuration's, under `torch.autocast` too.
 
     Args:
         model: its trained parts as they are to start from.
@@ -132,6 +133,7 @@ def fit(
     if first < config.epochs and history.diverged_at is None:
         steps = math.ceil(history.per_epoch / config.batch_size)
         with contextlib.ExitStack() as at_the_end:
+            at_the_end.enter_context(env.without_autocast(device))
             data = Features(model, training_set, config.supervision)
             at_the_end.callback(data.outputs.remove)
             if model.decoder is not None and first == 0:

@@ -11,7 +11,8 @@ from torch import nn
 
 from ssn_lib import SuperSimpleNet, load_dataset, preset, runs, tables
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
-from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.data.mvtec import MVTEC_COUNTS
+from ssn_lib.errors import InputError
 from ssn_lib.runs import Record
 
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
@@ -21,6 +22,20 @@ CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' si
 def no_environment(monkeypatch):
     for name in ("SSN_DATA_ROOT", "SSN_WEIGHTS_DIR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """refusal(call): the one-line message of the InputError that `call` must raise."""
+
+    def refuse(call):
+        with pytest.raises(InputError) as raised:
+            call()
+        message = str(raised.value)
+        assert "\n" not in message
+        return message
+
+    return refuse
 
 
 def _draw(folder, kind, count, rng, defect=False):

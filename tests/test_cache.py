@@ -146,7 +146,10 @@ def test_a_mask_that_is_refused_leaves_no_file(
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     chosen = preset("full_ssn")
-    with pytest.raises(InputError, match="marks nothing"):
+    with (
+        pytest.warns(UserWarning, match="mark nothing"),
+        pytest.raises(InputError, match="marks nothing"),
+    ):
         fit(make_model(chosen.model), train, chosen.training, 1, progress=None)
     assert not list(temporary.iterdir())
 

@@ -428,6 +428,36 @@ def test_the_swing_of_the_last_100_epochs_is_told(values, told, evidence):
     assert (told or "") in why
 
 
+@pytest.mark.parametrize(
+    ("before", "verdict", "why"),
+    [
+        ([50.0] * 5, "explained otherwise", "has 53.3 on average and A 50.0"),
+        ([70.0] * 5, "reproduced", "holds for the rule as stated"),
+    ],
+)
+def test_a_lead_of_the_last_epoch_alone_is_a_draw(before, verdict, why, evidence):
+    made = evidence(
+        scenario_a=(LEARNS, {"I-AUROC": 50.0}),
+        learned_noise_v2_published=(LEARNS, {"I-AUROC": 50.0}),
+        learned_noise_v2=(LEARNS, {"I-AUROC": 70.0}),
+    )
+    a, _, v2 = made.outcomes
+    courses = [(a, course([50.0] * 6)), (v2, course([*before, 70.0]))]
+    row = judged("v2-detection", replace(made, courses=courses))
+    assert row["verdict"] == verdict
+    assert why in row["why"]
+
+
+def test_the_best_beta_leads_over_the_last_epochs_too(record):
+    flat = dict.fromkeys(tables.BETAS, 70.0)
+    outcomes = sweep(record, flat | {0.05: 80.0})
+    level = [(outcome, course([70.0] * 5 + [80.0])) for outcome in outcomes]
+    made = Evidence(outcomes, courses=level)
+    assert judged("beta-detection", made)["verdict"] == "not reproduced"
+    made = Evidence(outcomes, courses=level[1:])  # one without a course: the last epoch decides
+    assert judged("beta-detection", made)["verdict"] == "reproduced"
+
+
 def test_a_training_that_is_too_short_to_swing_tells_no_swing(evidence, record):
     made = evidence(epochs=80, scenario_a=LEARNS, **dict.fromkeys(V2, LEARNS))
     made = replace(made, courses=[(made.outcomes[0], course([10.0, 90.0], first=20))])

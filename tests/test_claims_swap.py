@@ -85,6 +85,8 @@ def test_a_gpus_costs_are_those_in_float16_where_all_were_measured_so():
     row = judged("a-memory", Evidence([], costs=[*both, *half]))
     assert row["measured here"] == "−80.7 % (135 → 26 MB) in float16 on T4"
     assert row["verdict"] == "reproduced"
+    row = judged("throughput", Evidence([], costs=[*both, *half]))
+    assert row["measured here"].endswith("in float16 on T4, × 1.0 in float32")
     row = judged("a-memory", Evidence([], costs=[*both, half[0]]))
     assert row["measured here"] == "−77.8 % (270 → 60 MB) in float32 on T4"
     fast = [cost("scenario_a", latency=ms, form=f) for ms, f in ((9, "plain16"), (5, "folded16"))]

@@ -184,7 +184,9 @@ def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
     assert again == {"run_id": record["run_id"], "metrics": record["metrics"]}
 
     assert main(arguments("scenario_a", "--untrained")) == 0  # at once, from the record
-    assert "I-AUROC" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("answered from the record of ")
+    assert "I-AUROC" in said
 
 
 def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root, capsys):
@@ -198,6 +200,12 @@ def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root,
     assert warning.startswith("warning: ")
     assert "official bottle has 209 and 83" in warning
     assert "no.such" in error
+
+
+def test_undefined_metrics_share_their_reason():
+    metrics = {"I-AUROC": 50.0, "P-AUROC": None, "AUPRO": None}
+    line = cli._metrics_line(metrics, dict.fromkeys(("P-AUROC", "AUPRO"), "no masks"))
+    assert line == "I-AUROC 50.0  P-AUROC, AUPRO undefined (no masks)"
 
 
 def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):

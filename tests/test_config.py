@@ -121,6 +121,7 @@ def test_from_dict_refuses_what_it_does_not_know():
 
 
 OTHER = {  # another value for each field whose type alone does not give one
+    "data.full_scale": 4095,
     "model.layers": (1, 2),
     "model.adaptor": "nonlinear",
     "model.score": "adapted",

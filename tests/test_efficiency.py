@@ -116,6 +116,8 @@ def test_a_gpus_costs_lie_beside_a_processors_and_are_taken_first(small, tmp_pat
     efficiency.measure_all(kinds[2:], tmp_path / "gpu", repetitions=1)
     efficiency.keep_best(tmp_path / "gpu", tmp_path / "results")
     assert devices(kinds) == {"cuda"}
+    of_cpu = efficiency.kept(kinds, tmp_path / "results", "cpu")
+    assert [cost.device_type for cost in of_cpu] == ["cpu"] * 4
 
 
 def test_a_form_in_float16_gives_float32_near_the_others(make_model):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from ssn_lib import files
 from ssn_lib.errors import InputError
-from ssn_lib.files import held, write_text, written_whole
+from ssn_lib.files import content_hash, held, shown, unreadable, write_text, written_whole
 
 
 def test_an_error_in_the_middle_keeps_the_old_file(tmp_path):
@@ -52,3 +55,40 @@ def test_a_file_in_the_way_of_the_folder_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot write") as raised:
         write_text(tmp_path / "file" / "below", "")
     assert "\n" not in str(raised.value)
+
+
+def test_a_name_of_any_bytes_can_be_shown_and_written(tmp_path):
+    name = os.fsdecode(b"st\xfcck \xc3\xbc.png")
+    assert shown(Path(name)) == r"st\udcfcck ü.png"
+    write_text(tmp_path / "a.txt", f"not read: {name}")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == r"not read: st\udcfcck ü.png"
+
+
+def test_the_hash_is_of_names_and_contents(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.write_text(path.name)
+    known = content_hash(paths, tmp_path)
+    assert len(known) == 32
+    assert content_hash(paths, tmp_path.parent) != known
+    paths[1].write_text("c")
+    assert content_hash(paths, tmp_path) != known
+    paths[1].write_text("b")
+    assert content_hash(paths, tmp_path) == known
+    paths[1].unlink()
+    with pytest.raises(InputError, match="b: no such file or folder"):
+        content_hash(paths, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOENT, "no such file or folder"),
+        (errno.EACCES, "Permission denied; ask for the right to read it"),
+        (errno.ENOTCONN, "if it lies on a share, connect that again"),
+    ],
+)
+def test_why_a_file_cannot_be_read(number, said, tmp_path):
+    message = str(unreadable(tmp_path / "x", OSError(number, os.strerror(number))))
+    assert message.startswith(str(tmp_path / "x"))
+    assert said in message

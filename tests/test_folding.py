@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssn_lib import fuse, preset
+from ssn_lib import fuse, predict, preset
 from ssn_lib.config import PRESETS, ModelConfig
 
 CONFIGS = {preset.model: name for name, preset in reversed(PRESETS.items())}
+ROUNDED = 0.2  # bfloat16 has three digits, and an untrained network's scores are sums near zero
 
 
 @torch.no_grad()
@@ -78,6 +79,37 @@ def test_the_model_is_left_as_it_is(make_model, same_bits):
         model.cls_head.conv[0].weight.mul_(2)
         assert torch.equal(fast(images).score, first)
     assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS.values())
+def test_under_autocast_the_weights_are_the_same_and_the_outputs_near(
+    config, make_model, randomise_batchnorm, same_bits
+):
+    model = randomise_batchnorm(make_model(config))
+    fast, images = fuse(model), torch.randn(2, 3, 48, 64)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.no_grad(), torch.autocast("cpu", dtype):
+            within = fuse(model)
+            rounded = within(images)
+        assert same_bits(within.state_dict(), fast.state_dict())
+        with torch.no_grad():
+            exact = within(images)  # after the other: it keeps nothing of that precision
+            assert all(map(torch.equal, exact, fast(images)))
+        for ours, precise in zip(rounded, exact, strict=True):
+            assert ours.dtype == torch.float32
+            assert (ours - precise).abs().max() <= ROUNDED * precise.abs().max()
+        assert not torch.equal(rounded.anomaly_map, exact.anomaly_map)
+
+
+def test_under_autocast_predict_folds_and_gives_float32(make_model):
+    model = make_model()
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    exact = predict(model, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = predict(model, images)
+    for ours, precise in zip(rounded, exact, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - precise).abs().max() <= ROUNDED * precise.abs().max()
 
 
 def test_batchnorm_and_the_linear_adaptor_are_gone(make_model):

@@ -96,6 +96,18 @@ def source(repository, containing):
     return cell["source"]
 
 
+def archive(repository):
+    whole = source(repository, "ARCHIVE = ")
+    packed = base64.b85decode("".join(whole.split('"""')[1].split()))
+    return tarfile.open(fileobj=io.BytesIO(lzma.decompress(packed)))
+
+
+def packed(repository):
+    """The names of the files that the kernel carries."""
+    with archive(repository) as opened:
+        return opened.getnames()
+
+
 class TestBuild:
     def test_the_same_commit_gives_the_same_bytes(self, original, repository):
         for path in repository.rglob("*.py"):
@@ -128,19 +140,32 @@ class TestBuild:
         kernel.check(repository)
 
     def test_new_files_go_in_and_deleted_ones_do_not(self, repository):
-        def names():
-            whole = source(repository, "ARCHIVE = ")
-            packed = base64.b85decode("".join(whole.split('"""')[1].split()))
-            with tarfile.open(fileobj=io.BytesIO(lzma.decompress(packed))) as archive:
-                return archive.getnames()
-
         (repository / "ssn_lib" / "new.py").write_text("")
         (repository / "ssn_lib" / "losses.py").unlink()
         with pytest.raises(InputError, match="built from other files than those that are here"):
             kernel.check(repository)
         kernel.build({}, repository=repository)
-        assert "ssn_lib/new.py" in names()
-        assert "ssn_lib/losses.py" not in names()
+        assert "ssn_lib/new.py" in packed(repository)
+        assert "ssn_lib/losses.py" not in packed(repository)
+
+    def test_names_in_any_script_go_in(self, repository, tmp_path):
+        names = ["mängel.py", "表面.py", "two words.py", 'quo"te.py', "x" * 120 + ".py"]
+        names.append(os.fsdecode(b"m\xe4ngel.py"))  # of a Windows of another code page
+        for name in names:
+            (repository / "ssn_lib" / name).write_text("here = True\n")
+        git(repository, "add", f"ssn_lib/{names[0]}")
+        kernel.build({}, repository=repository)
+        kernel.check(repository)
+        assert {f"ssn_lib/{name}" for name in names} <= {*packed(repository)}
+        with archive(repository) as opened:
+            opened.extractall(tmp_path / "there", filter="data")
+        for name in names:
+            assert (tmp_path / "there" / "ssn_lib" / name).read_text() == "here = True\n"
+
+    def test_a_file_that_cannot_be_read_is_said(self, repository):
+        (repository / "ssn_lib" / "gone.py").symlink_to("nowhere.py")
+        with pytest.raises(InputError, match="gone.py: No such file or directory; remove it"):
+            kernel.build({}, repository=repository)
 
     def test_parameters_are_set_or_refused(self, repository):
         kernel.build({"profile": "quick", "category": "screw"}, repository=repository)
@@ -151,6 +176,7 @@ class TestBuild:
             ({"categry": "screw"}, "unknown parameter 'categry'; known: profile, modifications"),
             ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
             ({"category": 3}, "category=3: expected one or several|category=3: known: bottle"),
+            ({"modifications": "01,07"}, "modifications='01,07': no notebook 07; there are 01, 02"),
             ({"seeds": "many"}, "seeds='many': expected whole numbers"),
             ({"time_budget_h": -1}, "time_budget_h=-1: expected hours"),
             ({"profile": "ful"}, "did you mean 'full'"),
@@ -174,28 +200,41 @@ class TestBuild:
 
     def test_outside_a_checkout_it_says_what_is_missing(self, repository):
         shutil.rmtree(repository / ".git")
-        with pytest.raises(InputError, match="built from a git checkout"):
+        message = "built from a git checkout, and `git ls-files` failed: fatal: not a git"
+        with pytest.raises(InputError, match=message):
+            kernel.build({}, repository=repository)
+
+    def test_gits_own_reason_is_said_in_one_line(self, repository, monkeypatch):
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        with pytest.raises(InputError, match="dubious ownership .*safe.directory") as caught:
+            kernel.build({}, repository=repository)
+        assert "\n" not in str(caught.value)
+        monkeypatch.setenv("PATH", str(repository))
+        with pytest.raises(InputError, match="failed: git: No such file or directory"):
             kernel.build({}, repository=repository)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"title": "Another title"}, "it makes the slug 'another-title', the id has"),
-        ({"title": "four"}, "title = 'four': expected 5 to 50"),
-        ({"enable_internet": "true"}, "enable_internet = 'true': expected true or false"),
-        ({"dataset_sources": ["mvtec-ad"]}, "dataset_sources = .* expected owner/name"),
-        ({"machine_shape": "NvidiaTeslaP100"}, "Kaggle has retired the P100"),
-        ({"enable_interet": True}, "unknown field 'enable_interet'"),
-        ({"language": "r"}, "language = 'r': expected 'python'"),
-        ({"code_file": "build/none.ipynb"}, "none.ipynb: not built yet; make kernel"),
-    ],
-)
-def test_metadata_that_kaggle_would_misread_are_refused(change, message, repository):
+def test_what_is_missing_or_wrong_in_the_metadata_is_said(repository):
     path = repository / kernel.METADATA
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=message):
+    metadata = json.loads(path.read_text())
+    for change, message in (
+        ({"code_file": "build/none.ipynb"}, "none.ipynb: not built yet; make kernel"),
+        ({"dataset_sources": ["datasets/ipythonx/mvtec-ad"]}, "expected owner/dataset"),
+    ):
+        path.write_text(json.dumps(metadata | change))
+        with pytest.raises(InputError, match=message):
+            kernel.check(repository)
+
+
+def test_a_build_corrects_the_metadatas_encoding(repository):
+    path = repository / kernel.METADATA
+    text = path.read_text()
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(InputError, match="utf-16, Kaggle's CLI reads utf-8; make kernel"):
         kernel.check(repository)
+    kernel.build({}, repository=repository)
+    kernel.check(repository)
+    assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(
@@ -203,6 +242,8 @@ def test_metadata_that_kaggle_would_misread_are_refused(change, message, reposit
     [
         (lambda book: book["cells"][1].update(outputs=[{}]), "it has outputs"),
         (lambda book: book["metadata"].pop("kernelspec"), "not a notebook with a kernelspec"),
+        (lambda book: book["cells"][0].pop("source"), "not a notebook with a kernelspec"),
+        (lambda book: book.update(cells=None), "not a notebook with a kernelspec"),
         (lambda book: book["cells"].append(book["cells"][0] | {"source": "x" * 900_000}), "bytes"),
     ],
 )
@@ -353,7 +394,8 @@ def test_the_kernel_runs_where_only_kaggles_image_is(repository, kaggle_machine,
     assert "No module named 'ssn_lib'" in kaggle_machine(["-c", "import ssn_lib"]).stderr
 
     papermill = ["-m", "papermill", "--log-output", "--no-progress-bar", "-k", "python3"]
-    said = kaggle_machine(papermill, repository / NOTEBOOK, "executed.ipynb")
+    words = (repository / NOTEBOOK, "executed.ipynb", "-p", "modifications", "01")
+    said = kaggle_machine(papermill, *words)
     log = said.stdout + said.stderr
     assert said.returncode == 0, log[-3000:]
     for expected in (

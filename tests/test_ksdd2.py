@@ -2,9 +2,7 @@ import os
 import pickle
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from ssn_lib import load_dataset
 from ssn_lib.data.pixel_labels import read_split, with_masks
@@ -90,6 +88,30 @@ def test_no_such_data(tmp_path, own_ksdd2, monkeypatch):
     assert "KolektorSDD2 not found (tried data" in refusal(lambda: load_dataset("ksdd2"))
 
 
+def test_what_is_not_used_is_one_line(own_ksdd2, load_ksdd2):
+    shutil.copytree(own_ksdd2 / "test", own_ksdd2 / "val")
+    shutil.copytree(own_ksdd2 / "test", own_ksdd2 / "train/more")
+    with pytest.warns(
+        UserWarning, match=r"20 images are not used, in train/more \(10\), val \(10\)"
+    ):
+        load_ksdd2(own_ksdd2)
+
+
+def test_the_root_wins_and_what_an_archiver_left_is_no_data(own_ksdd2, load_ksdd2, strips):
+    shutil.copytree(own_ksdd2, own_ksdd2.parent / "__MACOSX")
+    (own_ksdd2 / "train/._10000_GT.png").write_bytes(b"\0\5\x16\7")
+    assert load_ksdd2(own_ksdd2.parent).fingerprint == strips.fingerprint
+    shutil.copytree(own_ksdd2 / "train", own_ksdd2 / ".old/train")
+    shutil.copytree(own_ksdd2 / "test", own_ksdd2 / ".old/test")
+    hidden = own_ksdd2.rename(own_ksdd2.with_name(".strips"))
+    assert load_ksdd2(hidden).fingerprint == strips.fingerprint
+
+
+def test_another_split_file_is_other_data(own_ksdd2, load_ksdd2, strips):
+    (own_ksdd2 / "split_weakly_2.pyb").write_bytes(pickle.dumps(([("10008", False)], [])))
+    assert load_ksdd2(own_ksdd2).fingerprint != strips.fingerprint
+
+
 # --- whose masks are used ---------------------------------------------------------------------
 
 
@@ -162,37 +184,3 @@ def test_a_damaged_split_file_is_named(tmp_path):
     for damaged in (b"", b"no pickle", pickle.dumps(([], []))[:-4]):
         path.write_bytes(damaged)
         assert "split_weakly_1.pyb" in refusal(lambda: read_split(path))
-
-
-# --- a folder of one's own ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def parts(own_root):
-    """A user's folder with defective training images, one of them with a mask."""
-    folder = own_root / "mvtec_ad" / "widget"
-    shutil.copytree(folder / "test" / "scratch", folder / "train" / "scratch")
-    (folder / "ground_truth_train" / "scratch").mkdir(parents=True)
-    shutil.copy(folder / "ground_truth/scratch/000_mask.png", folder / "ground_truth_train/scratch")
-    return folder
-
-
-def test_defective_training_images_of_a_folder(parts):
-    train = load_dataset("folder", parts, image_size=(32, 32)).train
-    assert train.labels.tolist() == [0] * 6 + [1] * 2
-    assert masked(train) == {"000"}
-    assert "1 masks asked for" not in masked(with_masks(train, 1, 0))
-    assert "of 2 defective training images 1 have one" in refusal(lambda: with_masks(train, 2, 0))
-
-
-def test_a_mask_among_a_folders_images_is_refused(parts):
-    mask = parts / "train" / "scratch" / "000_mask.png"
-    Image.fromarray(np.zeros((80, 80), np.uint8)).save(mask)
-    message = refusal(lambda: load_dataset("folder", parts))
-    assert "000_mask.png is named like a mask" in message
-
-
-def test_a_training_mask_without_its_image_is_refused(parts):
-    truth = parts / "ground_truth_train" / "scratch"
-    shutil.copy(truth / "000_mask.png", truth / "009_mask.png")
-    assert "009_mask.png has no image" in refusal(lambda: load_dataset("folder", parts))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssn_lib import checks, gpu, protocol
+from ssn_lib import checks, gpu, protocol, runs
 from ssn_lib.config import PRESETS
 from ssn_lib.errors import InputError
 from ssn_lib.protocol import Asked, Queue
@@ -47,6 +47,21 @@ def test_every_run_that_the_claims_want_is_asked_for_once():
         ("learned_noise_v2_published", "screw"),
         ("scenario_a", "bottle"),
     ]
+
+
+def test_what_is_recorded_is_not_made_again(planned, tmp_path):
+    """Also where the record is of the same images in other files, and in mixed precision."""
+    (made, other), _ = planned("scenario_a", "scenario_b")
+    results = tmp_path / "results"
+    data = replace(made.config.data, fingerprint="of other files")
+    training = replace(made.config.training, precision="mixed")
+    config = replace(made.config, data=data, training=training)
+    assert protocol.without_recorded([made, other], results) == [made, other]
+    images = protocol.grid.dataset("mvtec_ad", made.data_root, CATEGORY, (32, 32), data.resize)
+    runs.run(config, images, results, weights=None)
+    assert protocol.without_recorded([made, other], results) == [other]
+    later = replace(made, config=replace(made.config, seed=43))
+    assert protocol.without_recorded([later], results) == [later]
 
 
 def test_the_tasks_are_the_presets_as_published(planned):
@@ -155,7 +170,7 @@ def test_the_command_says_what_it_found_and_goes_on_where_it_was(
     said = capsys.readouterr().out
     for fact in ("device: CPU", "versions: python", "weights: resnet18", "images: widget"):
         assert fact in said
-    assert "1 of 1 runs are finished; all records are in" in said
+    assert "1 of 1 runs are finished; the new records are in" in said
     monkeypatch.setattr(protocol, "_Worker", lambda: pytest.fail("trained again"))
     assert gpu.use(**asked) == []
     assert "1 of 1 runs are finished; 1 at once" in capsys.readouterr().out

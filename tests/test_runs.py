@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from PIL import Image, ImageOps
 
 from ssn_lib import evaluate, predict, runs, training
 from ssn_lib.config import RunConfig, from_dict
-from ssn_lib.data import ImageSet, list_images
+from ssn_lib.data import ImageSet, list_images, load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.model import Prediction
 
@@ -201,6 +202,13 @@ def test_a_second_run_answers_from_the_record(finished, dataset, monkeypatch):
     assert run(configure(dataset), dataset, folder.parent) == record
 
 
+def test_it_is_said_that_a_record_answers(finished, dataset, capsys):
+    folder, record = finished
+    runs.run(configure(dataset), dataset, folder.parent, weights=None)
+    when = record.finished[:16].replace("T", " ")
+    assert capsys.readouterr().out == f"answered from the record of {when} UTC: {folder}\n"
+
+
 def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
     folder, record = finished
     loaded, model = runs.load_run(folder, weights=None)
@@ -230,12 +238,79 @@ def test_a_run_without_its_weights_is_refused(own_run):
         runs.load_run(own_run, weights=None)
 
 
-def test_the_data_of_a_record_must_be_the_same_files(finished, own_root, own_category):
-    _, record = finished
-    assert len(runs.dataset_of(record, own_root).test) == 6
-    Image.new("RGB", (80, 80)).save(own_category / "train" / "good" / "003.png")
-    with pytest.raises(InputError, match=f"not the files that {record.run_id} was made on"):
-        runs.dataset_of(record, own_root)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda folder: Image.new("RGB", (80, 80)).save(folder / "train/good/003.png"),
+            "the same names, other contents",
+        ),
+        (
+            lambda folder: (folder / "train/good/003.png").unlink(),
+            "another number of training images",
+        ),
+        (
+            lambda folder: (folder / "test/good/001.png").rename(folder / "test/good/9.png"),
+            "other names of test images",
+        ),
+    ],
+)
+def test_other_files_than_the_records_are_said(change, said, finished, own_root, own_category):
+    folder, record = finished
+    assert len(runs.dataset_of(record, own_root, folder).test) == 6
+    change(own_category)
+    with pytest.warns(UserWarning) as warned:
+        assert len(runs.dataset_of(record, own_root, folder).test) == 6
+    (line,) = [str(warning.message) for warning in warned]
+    assert f"{own_category}: not the files that {record.run_id} was made on ({said})" in line
+
+
+@pytest.mark.parametrize("preset", ["scenario_a", "cam_max"])
+def test_without_test_images_metrics_are_undefined_and_thresholds_are_not(
+    preset, own_category, tmp_path
+):
+    shutil.copytree(own_category / "test/spot", own_category / "train/spot")
+    (own_category / "ground_truth").rename(own_category / "ground_truth_train")
+    shutil.rmtree(own_category / "ground_truth_train/scratch")
+    shutil.rmtree(own_category / "test")
+    dataset = load_dataset("folder", own_category, image_size=(32, 32))
+    config = runs.configure(preset, dataset, epochs=1, batch_size=4, weights=None)
+    record = run(config, dataset, tmp_path / "runs")
+    folder = tmp_path / "runs" / record.run_id
+    assert record.status == "completed"
+    assert record.metrics == dict.fromkeys(METRICS)
+    assert record.undefined == dict.fromkeys(METRICS, "no test images")
+    assert record.counts["test"] == 0
+    assert runs.read_record(folder) == record
+    assert math.isfinite(record.thresholds.score)
+    _, model = runs.load_run(folder, weights=None)
+    assert predict(model, dataset.train).score.isfinite().all()
+
+
+def test_a_run_without_test_images_diverges_as_any_other(own_category, tmp_path):
+    shutil.rmtree(own_category / "test")
+    shutil.rmtree(own_category / "ground_truth")
+    dataset = load_dataset("folder", own_category, image_size=(32, 32))
+    rates = ("training.adaptor_lr=1e30", "training.head_lr=1e30", "training.batch_size=6")
+    assert run(configure(dataset, *rates), dataset, tmp_path).status == "diverged"
+
+
+def test_names_of_another_code_page_go_on_after_a_kill(own_category, tmp_path, monkeypatch):
+    good = own_category / "train/good"
+    try:
+        (good / "000.png").rename(good / os.fsdecode(b"st\xfcck.png"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    dataset = load_dataset("folder", own_category, image_size=(32, 32))
+    config = configure(dataset, epochs=2)
+
+    def killed(history):
+        if history.epochs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(config, dataset, tmp_path, weights=None, progress=False, before_epoch=killed)
+    assert run(config, dataset, tmp_path).epochs_done == 2
 
 
 def test_a_training_never_sees_the_test_images(finished, own_root, own_category, load, same_bits):

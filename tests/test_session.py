@@ -188,9 +188,35 @@ def test_unknown_and_senseless_parameters_list_the_known():
         (parameters(category="scew"), "category='scew': known: bottle, carpet, screw, ksdd2"),
         (parameters(time_budget_h="long"), "time_budget_h='long': expected hours"),
         (parameters(previous=3), "previous=3: expected text"),
+        (parameters(modifications="07"), "modifications='07': no notebook 07; there are 01, 02"),
+        (parameters(modifications=8), "modifications=8: no notebook 08"),  # YAML's 010
+        (parameters(modifications="evolved"), "no notebook evolved"),
+        (parameters(modifications=True), "modifications=True: no notebook True"),
+        (parameters(modifications=1.0), "modifications=1.0: expected one or several, such as '01"),
+        (parameters(modifications=[]), "expected one or several"),
     ):
         with pytest.raises(SystemExit, match=message):
             Session.of_notebook(namespace)
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers"),
+    [
+        (None, ()),
+        ("01", ("01",)),
+        (1, ("01",)),  # what papermill makes of -p modifications 01
+        ("1,03", ("01", "03")),
+        ("01, 03", ("01", "03")),
+        ([1, 3], ("01", "03")),  # of -y "modifications: [01, 03]"
+        ([1, "06"], ("01", "06")),
+    ],
+)
+def test_notebooks_are_named_by_numbers_or_text(given, numbers, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(session, "study", lambda *_, only, **__: asked.append(only))
+    Session.of_notebook(parameters(modifications=given)).run()
+    assert asked == [numbers]
 
 
 def test_too_little_disk_ends_it_before_anything_is_run(monkeypatch):

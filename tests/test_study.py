@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -109,6 +110,13 @@ def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_pa
     monkeypatch.setattr(study, "_weights", lambda *_: tmp_path)
     with pytest.raises(InputError, match="no category 'bottle'"):
         Study("quick", mvtec_root, runs_dir=tmp_path).check()
+
+
+@pytest.mark.parametrize("name", ["data_root", "runs_dir"])
+def test_a_name_that_no_notebook_can_hold_is_refused(name, tmp_path):
+    folder = tmp_path / os.fsdecode(b"n\xe4me")
+    with pytest.raises(InputError, match=name + r" .*n\\udce4me: its name is not UTF-8"):
+        study.study("demo", **{name: folder})
 
 
 def test_a_failed_look_up_of_weights_is_not_repeated(tmp_path, monkeypatch):

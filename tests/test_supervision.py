@@ -292,7 +292,10 @@ def test_an_empty_mask_of_a_defective_image_is_refused(own_ksdd2, load_ksdd2, ma
     train = load_ksdd2(own_ksdd2).train
     Image.fromarray(np.zeros((80, 40), np.uint8)).save(own_ksdd2 / "train" / "10009_GT.png")
     model = make_model(preset("full_ssn").model)
-    with pytest.raises(InputError, match=r"10009_GT\.png marks nothing") as raised:
+    with (
+        pytest.warns(UserWarning, match="mark nothing: .*10009_GT"),
+        pytest.raises(InputError, match=r"10009_GT\.png marks nothing") as raised,
+    ):
         fitted(model, train, "full_ssn")
     assert "\n" not in str(raised.value)
     fitted(model, train, "weak_ssn")  # which reads no mask

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
 from ssn_lib import tables
 from ssn_lib.config import preset
+from ssn_lib.efficiency import Efficiency, Spread
 from ssn_lib.runs import Outcome
 
 
@@ -183,3 +185,33 @@ def test_what_stands_for_anothers_cost_is_the_same_network(name, other, make_mod
     with torch.inference_mode():
         one, two = (make_model(preset(which).model)(image) for which in (name, other))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(record):
+    def cell(epochs):
+        made = [Outcome.of(record("scenario_a", "screw", epochs=epochs, **{"I-AUROC": 53.0}))]
+        table = tables.synthesis(made, [], "ksdd2").frame.set_index("model")
+        return table.loc["Mod 1 (ResNet18)", "screw: I-AUROC / AUPRO"]
+
+    assert cell(10) == "53.0 / 40.0 (10 of 300 epochs)"
+    assert cell(300) == "53.0 / 40.0"
+
+
+def test_noise_sources_say_how_far_their_last_epochs_moved(record):
+    run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
+    course = pd.DataFrame({"epoch": [100, 200, 300], "I-AUROC": [90.0, 60.0, 53.0]})
+    notes = tables.learned_noise([run], courses=[(run, course)]).notes
+    assert any("scenario_a screw 53 to 60" in note for note in notes)
+    assert not any("last 100 epochs" in note for note in tables.learned_noise([run]).notes)
+
+
+def test_published_costs_stand_beside_the_form_they_were_measured_in():
+    gpu = {"device": "cuda", "gpu": "T4", "torch": "2"}
+    spread = Spread(1.0, 1.0, 1.0)
+    plain, half = (
+        Efficiency("scenario_a", form, 6, 1, 1.0, *[spread] * 4, None, gpu)
+        for form in ("plain", "plain16")
+    )
+    column = "latency, ms (slides, P100)"
+    assert tables.efficiency([plain]).frame[column].tolist() == ["7.78"]
+    assert tables.efficiency([half, plain]).frame[column].tolist() == ["7.78", tables.EMPTY]

@@ -48,6 +48,15 @@ def test_the_seed_decides_every_bit(train, make_model, same_bits):
     assert not same_bits(first, other)
 
 
+@pytest.mark.parametrize("name", ["scenario_a", "evolved"])
+def test_autocast_around_it_changes_nothing(name, train, make_model, same_bits):
+    models = [make_model(preset(name).model) for _ in range(2)]
+    for model, cast in zip(models, (False, True), strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+            fitted(model, train)
+    assert same_bits(*(model.state_dict() for model in models))
+
+
 @pytest.mark.parametrize("config", [TINY, SELECTING], ids=["last", "validation"])
 def test_a_resumed_training_ends_as_the_unbroken(
     config, train, make_model, same_bits, tmp_path, monkeypatch

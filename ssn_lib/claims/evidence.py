@@ -6,10 +6,12 @@
 - Two means differ when they are further apart than twice the standard error that a deviation
   between seeds gives them: the published deviation or 1 point, whichever is larger (`margin`).
   That is 5.5 points of I-AUROC for single runs on screw.
+- One epoch's figure may be a draw: where trainings kept their course, what they differ in at the
+  end they must also differ in over their last 100 epochs (`Evidence.late_mean`).
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
-  is *stuck* when it is whole (`is_whole`), and undecided when it is not.
+  is *stuck* when it is whole (`tables.is_whole`), and undecided when it is not.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from typing import Literal
 import pandas as pd
 
 from ssn_lib import selection, tables
-from ssn_lib.config import preset
-from ssn_lib.data.layouts import MVTEC_COUNTS
+from ssn_lib.data.mvtec import MVTEC_COUNTS
 from ssn_lib.efficiency import HALF, Comparison, Efficiency
 from ssn_lib.env import device_name
 from ssn_lib.losses import ignorance_loss
@@ -34,7 +35,6 @@ SCREW = "screw"
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
-LAST_EPOCHS = 100  # of a training, over which a metric's swing is told
 
 State = Literal["learned", "saturated", "collapsed", "stuck", "undecided"]
 Files = Sequence[tuple[Outcome, pd.DataFrame]]  # a file of a run's folder, with the run
@@ -166,6 +166,19 @@ class Evidence:
             raise _no_run(name, category or self.category)
         return mean(known)
 
+    def late_mean(
+        self,
+        name: str,
+        metric: str,
+        changed: tuple[str, ...] = (),
+        category: str | None = None,
+    ) -> float | None:
+        """Over the last epochs that a preset's trainings were evaluated in, and over the seeds: a
+        figure that no single epoch makes. None unless all of them kept a course as long as that."""
+        asked = self.records(name, category, changed)
+        means = [last.mean() for last in self._lates(asked, metric) if len(last) > 1]
+        return mean(means) if means and len(means) == len(asked) else None
+
     def margin(
         self,
         metric: str,
@@ -216,7 +229,9 @@ class Evidence:
             return "learned", told
         if last > COLLAPSE * max(first, ignorance_loss(True)):
             return "collapsed", told
-        return ("stuck" if all(is_whole(record) for record, _ in runs) else "undecided"), told
+        return (
+            "stuck" if all(tables.is_whole(record) for record, _ in runs) else "undecided"
+        ), told
 
     def noise_share(self, name: str, category: str) -> float:
         """A preset's noise in percent of its features' spread at the end, mean of the seeds.
@@ -230,21 +245,22 @@ class Evidence:
     def swing(self, metric: str) -> str:
         """How far a metric moved within the last epochs of the trainings used so far, in words;
         empty where none is long enough or kept its course."""
-        used = {record.run_id: record for record in self.used if isinstance(record, Record)}
-        moved = []
-        for outcome, course in self.courses:
-            record = used.get(outcome.record.run_id) if outcome.record else None
-            if record is None or record.epochs_done <= LAST_EPOCHS or metric not in course:
-                continue
-            last = course[course["epoch"] >= record.epochs_done - LAST_EPOCHS][metric].dropna()
-            if len(last) > 1:
-                moved.append(last.max() - last.min())
+        used = [record for record in self.used if isinstance(record, Record)]
+        moved = [last.max() - last.min() for last in self._lates(used, metric) if len(last) > 1]
         if not moved:
             return ""
         return (
-            f"; within the last {LAST_EPOCHS} epochs of one training here it moves by up to "
+            f"; within the last {tables.LAST_EPOCHS} epochs of one training here it moves by up to "
             f"{max(moved):.0f} points"
         )
+
+    def _lates(self, records: Sequence[Record], metric: str) -> list[pd.Series]:
+        """A metric in the last epochs of those trainings that kept a course."""
+        known = {o.record.run_id: course for o, course in self.courses if o.record is not None}
+        asked = {record.run_id: record for record in records}
+        return [
+            tables.late(known[key], metric, record) for key, record in asked.items() if key in known
+        ]
 
     def costs_of(self, *names: str) -> list[Efficiency]:
         """What these presets' inference costs, by the published operations; in float16, as
@@ -291,12 +307,6 @@ def margin(metric: str, first: int, second: int, regime: str | None = None) -> f
 def margin_of(deviation: float, first: int, second: int) -> float:
     """As `margin`, by that deviation between seeds."""
     return 2 * max(deviation, MIN_DEVIATION) * math.sqrt(1 / first + 1 / second)
-
-
-def is_whole(record: Record) -> bool:
-    """Whether a training saw as many images as the published one: progress goes by images, so its
-    epochs count, and not the size of its batches."""
-    return record.epochs_done >= preset(record.config.preset).training.epochs
 
 
 def is_evidence(outcome: Outcome) -> bool:

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from ssn_lib import tables
-from ssn_lib.claims.evidence import Evidence, MissingError, is_whole
+from ssn_lib.claims.evidence import Evidence, MissingError
 from ssn_lib.config import preset
 from ssn_lib.runs import Record
 
@@ -129,7 +129,9 @@ def ledger(*judged: pd.DataFrame) -> tables.Table:
             "of any size: as many epochs. What only shorter ones would refute is not measurable "
             "here. Trainings whose figures are compared are equally long.",
             "Two means differ when they are further apart than twice their standard error; the "
-            "deviation between seeds is taken to be the published one, or 1 point if that is more.",
+            "deviation between seeds is taken to be the published one, or 1 point if that is more. "
+            "What learned noise gains at the end it must gain over the last 100 epochs too, where "
+            "the courses tell: a metric that swings makes one epoch a draw.",
             "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
             "below 1 % of it; collapsed: diverged, or ended 10 % above both that and its start; "
             "stuck: none of these after a whole training.",
@@ -147,6 +149,6 @@ def whole_trainings(evidence: Evidence, told: str) -> None:
     for record in evidence.used:
         if not isinstance(record, Record) or record.status == "diverged":
             continue
-        if not is_whole(record):
+        if not tables.is_whole(record):
             published = preset(record.config.preset).training.epochs
             raise MissingError(f"after {record.epochs_done} epochs, published {published}", told)

@@ -7,24 +7,22 @@ from pathlib import Path
 
 from ssn_lib.config import Resize, nearest
 from ssn_lib.data.demo import demo_root
+from ssn_lib.data.folder import read_folder
 from ssn_lib.data.images import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Dataset,
     ImageSet,
     Sample,
-    list_images,
+    find_full_scale,
     normalise,
     read_image,
 )
 from ssn_lib.data.ksdd2 import KSDD2_SIZE, find_ksdd2, is_official, read_ksdd2, warn_of_counts
-from ssn_lib.data.layouts import (
-    check_mvtec_counts,
-    find_mvtec_category,
-    read_folder,
-    read_mvtec,
-)
+from ssn_lib.data.listing import Unreadable, is_data, list_images
+from ssn_lib.data.mvtec import check_mvtec_counts, find_mvtec_category, read_mvtec
 from ssn_lib.errors import InputError
+from ssn_lib.files import shown
 
 __all__ = [
     "DATASETS",
@@ -51,7 +49,8 @@ def load_dataset(
     image_size: tuple[int, int] | None = None,
     resize: Resize = "antialiased",
 ) -> Dataset:
-    """A data set, its files listed and paired; images are decoded at first use.
+    """A data set, its files listed and paired; images are decoded at first use. One warning says
+    how many images that lie there are not used, and where.
 
     Args:
         name: one of `DATASETS`.
@@ -97,12 +96,13 @@ def load_dataset(
         train, test = read_mvtec(folder)
         if name == "mvtec_ad":
             check_mvtec_counts(folder, len(train), len(test))
+    full_scale = find_full_scale([sample.image for sample in train])
     return Dataset(
         name,
-        category,
+        shown(category),
         folder,
-        ImageSet(tuple(train), image_size, splits, resize),
-        ImageSet(tuple(test), image_size, resize=resize),
+        ImageSet(tuple(train), image_size, splits, resize, full_scale),
+        ImageSet(tuple(test), image_size, resize=resize, full_scale=full_scale),
     )
 
 
@@ -127,10 +127,12 @@ def _find(root: Path | None, title: str, category: str | None = None) -> Path:
         return find(explicit)
     places = [Path("data"), Path("data/mvtec_ad")] if category else [Path("data")]
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
-        places += sorted(KAGGLE_INPUT.glob(mount))
+        places += sorted(path for path in KAGGLE_INPUT.glob(mount) if is_data(path.name))
     for place in places:
         try:
             return find(place)
+        except Unreadable:
+            raise
         except InputError:
             continue
     tried = ", ".join(map(str, places))

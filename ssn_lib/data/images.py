@@ -1,11 +1,9 @@
-"""Reading images and masks, and the sets of them that training and evaluation see."""
+"""Reading images, and the sets of images and masks that training and evaluation see."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +11,32 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ssn_lib.config import Resize
+from ssn_lib.data.decoding import (
+    SEVERAL_PAGES,
+    Picture,
+    Remarks,
+    as_rgb,
+    decode,
+    in_threads,
+    is_deep,
+)
+from ssn_lib.data.masks import read_whole_mask, remark_on, shrunk
 from ssn_lib.errors import InputError
+from ssn_lib.files import content_hash, shown
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# White in files of more than 8 bits: 8, 10, 12, 14 or 16 of the 16 bits may be used.
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+# What is said of images that are used all the same; see `Remarks`.
+NO_FULL_SCALE = (
+    "images of more than 8 bits, with no full scale known from training images: 65535 is taken for "
+    "white"
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,14 @@ class ImageSet:
         splits: official files that say whose masks are used, by the number of masks.
         resize: how images are brought to that size, see `read_image`; "plain" also says that the
             masks that training learns from are treated as in the public code, see `batches`.
+        full_scale: white in files of more than 8 bits, see `find_full_scale`.
     """
 
     samples: tuple[Sample, ...]
     image_size: tuple[int, int]
     splits: Mapping[int, Path] = field(default_factory=dict)
     resize: Resize = "antialiased"
+    full_scale: int | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -65,35 +81,47 @@ class ImageSet:
         """
         height, width = self.image_size
         images = torch.empty((len(self), 3, height, width), dtype=torch.uint8)
+        remarks = Remarks()
 
         def read(index: int) -> None:
-            images[index] = read_image(self.samples[index].image, self.image_size, self.resize)
+            path = self.samples[index].image
+            images[index] = read_image(path, self.image_size, self.resize, self.full_scale, remarks)
 
-        _in_threads(read, len(self))
+        in_threads(read, range(len(self)))
+        remarks.warn()
         return images
 
     @cached_property
     def masks(self) -> Tensor:
-        """(N, 1, H, W) uint8, 1 = defect; zeros where a sample has no mask file.
+        """(N, 1, H, W) uint8, 1 = defect; zeros where a sample has no mask file. Masks that mark
+        nothing or everything are warned of.
 
         Raises:
             InputError: naming a mask that cannot be read or is not of its image's size.
         """
         height, width = self.image_size
         masks = torch.zeros((len(self), 1, height, width), dtype=torch.uint8)
+        remarks = Remarks()
 
         def read(index: int) -> None:
             sample = self.samples[index]
             if sample.mask is not None:
-                masks[index, 0] = read_mask(sample.mask, sample.image, self.image_size)
+                whole = read_whole_mask(sample.mask, sample.image, remarks)
+                remark_on(whole, sample.mask, remarks)
+                masks[index, 0] = shrunk(whole, self.image_size)
 
-        _in_threads(read, len(self))
+        in_threads(read, range(len(self)))
+        remarks.warn()
         return masks
 
     @property
     def labels(self) -> Tensor:
         """(N,) int64, 1 = anomalous."""
         return torch.tensor([sample.label for sample in self.samples])
+
+    def names(self, root: Path) -> list[str]:
+        """The images' paths below a folder, as any file can hold them (`files.shown`)."""
+        return [shown(sample.image.relative_to(root).as_posix()) for sample in self.samples]
 
     @property
     def has_masks(self) -> bool:
@@ -137,20 +165,41 @@ class Dataset:
     train: ImageSet
     test: ImageSet
 
+    def with_full_scale(self, full_scale: int | None) -> Dataset:
+        """The same files, with another white in those of more than 8 bits: a finished run's."""
+        parts = (replace(part, full_scale=full_scale) for part in (self.train, self.test))
+        return Dataset(self.name, self.category, self.root, *parts)
+
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all relative paths and file sizes: other files make another run.
+        """A hash of all relative paths and of what is in the files: others make another run.
 
-        A file edited to the same size is not noticed.
+        Raises:
+            InputError: a file cannot be read.
         """
+        paths = [path for part in self._files() for path in part]
+        return content_hash(paths, self.root)
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether it is this data's. An older one, of 16 digits, is of relative paths and of sizes
+        in bytes alone.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        if len(fingerprint) != 16:
+            return fingerprint == self.fingerprint
         digest = hashlib.sha256()
-        for part in (self.train, self.test):
-            for sample in part.samples:
-                for path in (sample.image, sample.mask):
-                    if path is not None:
-                        size = path.stat().st_size
-                        digest.update(f"{path.relative_to(self.root).as_posix()}:{size}\n".encode())
-        return digest.hexdigest()[:16]
+        for path in self._files()[0]:
+            name = f"{path.relative_to(self.root).as_posix()}:{path.stat().st_size}\n"
+            digest.update(name.encode(errors="surrogatepass"))
+        return fingerprint == digest.hexdigest()[:16]
+
+    def _files(self) -> tuple[list[Path], list[Path]]:
+        """Images with their masks, and the files that say whose masks are used."""
+        samples = (*self.train.samples, *self.test.samples)
+        images = [path for s in samples for path in (s.image, s.mask) if path is not None]
+        return images, [*self.train.splits.values()]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -160,24 +209,46 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def read_image(path: Path, image_size: tuple[int, int], resize: Resize = "antialiased") -> Tensor:
-    """An image file as (3, H, W) uint8 RGB: grey becomes RGB, 16-bit grey is scaled to 8 bits.
+def read_image(
+    path: Path,
+    image_size: tuple[int, int],
+    resize: Resize = "antialiased",
+    full_scale: int | None = FULL_SCALES[-1],
+    remarks: Remarks | None = None,
+) -> Tensor:
+    """An image file as (3, H, W) uint8 RGB, turned as its orientation tag says.
+
+    Grey becomes RGB. Alpha, and a palette's, is ignored: a transparent pixel has the colour that is
+    stored for it. CMYK and YCbCr are converted as Pillow does. More than 8 bits are scaled to 8, by
+    one full scale for every file. Of several pages or frames, the first is read.
 
     Args:
         resize: bilinearly, "antialiased" over all the pixels that fall into a new one (Pillow), or
             "plain" from the four nearest alone, as in the public code (OpenCV's INTER_LINEAR).
+        full_scale: white in files of more than 8 bits; what is above becomes white, and that is
+            remarked. None: not known; 65535 is taken, and remarked.
+        remarks: takes what is to be said of the file; None: it is said.
 
     Raises:
-        InputError: naming the file, when it cannot be read whole or its values have no known range.
+        InputError: naming the file, when it cannot be read whole, is of a kind that is not
+            supported, or its values have no known range: floating point, integers outside 0 to
+            65535.
     """
-    image = _open(path)
-    if image.mode == "F":
-        raise InputError(f"image {path} holds floating-point values; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
+    said = Remarks() if remarks is None else remarks
+    picture = decode(path)
+    if picture.pages > 1:
+        said.add(SEVERAL_PAGES, path, f" ({picture.pages})")
+    if picture.image.mode == "F":
+        raise InputError(
+            f"image {shown(path)} holds floating-point values; save it with 8 or 16 bits"
+        )
+    if picture.deep is None:
+        image = as_rgb(picture.image)
+    else:
+        image = _to_8_bits(picture, path, full_scale, said)
+    if remarks is None:
+        said.warn()
     height, width = image_size
-    image = image.convert("RGB")
     if resize == "antialiased":
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
@@ -187,87 +258,43 @@ def read_image(path: Path, image_size: tuple[int, int], resize: Resize = "antial
     return resized[0].round().to(torch.uint8)
 
 
-def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
-    """A mask file as (H, W) uint8, 1 where at least half of a pixel's area is marked.
+def find_full_scale(paths: Sequence[Path]) -> int | None:
+    """White in the files of more than 8 bits: the smallest of `FULL_SCALES` that holds every value
+    of theirs, since a camera's 10 or 12 bits are often stored in 16. None: there are no such files.
 
-    A defect too thin for that keeps every pixel it touches, so that no defect disappears.
-
-    Raises:
-        InputError: naming the file, when it cannot be read or is not of its image's size.
+    Only the headers are read of files of 8 bits. A file that cannot be read, or whose values have
+    no known range, is passed over: it is named when it is read for its pixels.
     """
-    height, width = image_size
-    mask = _marked(path, image_path)
-    area = np.array(mask.resize((width, height), Image.Resampling.BOX))
-    marked = area >= 128
-    return torch.from_numpy((marked if marked.any() else area > 0).astype(np.uint8))
+    found = [highest for highest in in_threads(_highest, paths) if highest is not None]
+    return next(scale for scale in FULL_SCALES if scale >= max(found)) if found else None
 
 
-def read_whole_mask(path: Path, image_path: Path) -> NDArray[np.bool_]:
-    """A mask file as (H, W) of the file's own size.
-
-    Raises:
-        InputError: as of `read_mask`.
-    """
-    return np.array(_marked(path, image_path)) > 0
-
-
-def _marked(path: Path, image_path: Path) -> Image.Image:
-    """A mask file, 255 where it marks anything."""
-    mask = _open(path).convert("L").point(lambda value: 255 if value else 0)
-    image_width, image_height = _size(image_path)
-    if (image_width, image_height) != mask.size:
-        raise InputError(
-            f"mask {path} is {mask.size[0]}×{mask.size[1]} pixels, its image {image_path} "
-            f"{image_width}×{image_height}: they must agree"
-        )
-    return mask
-
-
-def is_black(path: Path) -> bool:
-    """Whether a mask marks nothing.
-
-    Raises:
-        InputError: naming the file, when it cannot be read.
-    """
-    return not _open(path).convert("L").getbbox()
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name; hidden files are passed over."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def _open(path: Path) -> Image.Image:
-    with _readable(path), Image.open(path) as image:
-        image.load()
-        return image
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """(width, height), from the header alone."""
-    with _readable(path), Image.open(path) as image:
-        return image.size
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Whatever Pillow says of a damaged file, as one line that names it."""
+def _highest(path: Path) -> int | None:
+    """The highest value of a file of more than 8 bits."""
     try:
-        yield
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is not an image file, or its header is damaged") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read: {error}; replace or remove it") from None
+        highest = int(decode(path).deep.max()) if is_deep(path) else None
+    except InputError:
+        return None
+    return highest if highest is not None and 0 <= highest <= FULL_SCALES[-1] else None
 
 
-def _in_threads(work: object, count: int) -> None:
-    """Run `work(i)` for i < count on a few threads; the first error, in order, is raised."""
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for _ in pool.map(work, range(count)):  # type: ignore[arg-type]
-            pass
+def _to_8_bits(
+    picture: Picture, path: Path, full_scale: int | None, remarks: Remarks
+) -> Image.Image:
+    values = picture.deep
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest > FULL_SCALES[-1]:
+        raise InputError(
+            f"image {shown(path)} holds integers from {lowest} to {highest}; only 0 to "
+            f"{FULL_SCALES[-1]} have a meaning as brightness: save it with 8 or 16 bits"
+        )
+    if full_scale is None:
+        remarks.add(NO_FULL_SCALE, path)
+        full_scale = FULL_SCALES[-1]
+    if highest > full_scale:
+        kind = (
+            f"images with values above {full_scale} (white in the training images), clipped to it"
+        )
+        remarks.add(kind, path, f" (up to {highest})")
+    scaled = np.minimum(values, full_scale) * 255 // full_scale
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")

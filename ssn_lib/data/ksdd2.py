@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ssn_lib.data.images import Sample, is_black, list_images
+from ssn_lib.data.decoding import in_threads
+from ssn_lib.data.images import Sample
+from ssn_lib.data.listing import (
+    is_folder,
+    list_folders,
+    list_images,
+    subfolder,
+    warn_of_unused,
+)
+from ssn_lib.data.masks import is_black
 from ssn_lib.errors import InputError
+from ssn_lib.files import shown
 
 # Sound and defective images (Božič et al., Computers in Industry 129, 2021, section 4.1).
 KSDD2_COUNTS = {"train": (2085, 246), "test": (894, 110)}
@@ -18,30 +27,34 @@ _IMAGE, _MASK = re.compile(r"\d{5}\.png"), re.compile(r"\d{5}_GT\.png")
 
 
 def find_ksdd2(root: Path) -> Path:
-    """The folder that holds train/ and test/: `root`, or a folder in it.
+    """The folder that holds train/ and test/: `root`, or else a folder in it.
 
     Raises:
         InputError: there is none, several, or DatasetNinja's repackaging.
     """
-    if not root.is_dir():
-        raise InputError(f"data root {root}: no such folder; give --data-root or SSN_DATA_ROOT")
-    homes = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    if not is_folder(root):
+        raise InputError(
+            f"data root {shown(root)}: no such folder; give --data-root or SSN_DATA_ROOT"
+        )
+    if _is_ksdd2(root):
+        return root
+    homes = list_folders(root)
     found = [home for home in homes if _is_ksdd2(home)]
     if len(found) > 1:
         raise InputError(
-            f"data root {root}: {found[0].name} and {found[1].name} both have KolektorSDD2's "
-            "layout; give one of them as --data-root"
+            f"data root {shown(root)}: {shown(found[0].name)} and {shown(found[1].name)} both have "
+            "KolektorSDD2's layout; give one of them as --data-root"
         )
     if found:
         return found[0]
-    for home in homes:
-        if (home / "train" / "ann").is_dir() or (home / "train" / "img").is_dir():
+    for home in (root, *homes):
+        if is_folder(home / "train" / "ann") or is_folder(home / "train" / "img"):
             raise InputError(
-                f"{home} is DatasetNinja's repackaging of KolektorSDD2 (img/ and ann/), which "
-                f"cannot be read; download the original from {ORIGIN}"
+                f"{shown(home)} is DatasetNinja's repackaging of KolektorSDD2 (img/ and ann/), "
+                f"which cannot be read; download the original from {ORIGIN}"
             )
     raise InputError(
-        f"data root {root} holds no KolektorSDD2: expected train/NNNNN.png with "
+        f"data root {shown(root)} holds no KolektorSDD2: expected train/NNNNN.png with "
         f"train/NNNNN_GT.png, and test/ likewise ({ORIGIN})"
     )
 
@@ -56,7 +69,10 @@ def read_ksdd2(folder: Path) -> tuple[list[Sample], list[Sample], dict[int, Path
     Raises:
         InputError: an image without its mask or the reverse, no training images.
     """
-    train, test = (_read_part(folder / name) for name in ("train", "test"))
+    parts = [subfolder(folder, name) for name in ("train", "test")]
+    train, test = map(_read_part, parts)
+    looked_at = [path for part in parts for path in list_images(part)]
+    warn_of_unused(folder, looked_at, "read are train/ and test/, no folders below them")
     splits = {}
     for path in sorted(folder.glob("split_weakly_*.pyb")):
         number = path.stem.removeprefix("split_weakly_")
@@ -79,11 +95,14 @@ def warn_of_counts(folder: Path, train: list[Sample], test: list[Sample]) -> Non
         f"{KSDD2_COUNTS[name][0]} + {KSDD2_COUNTS[name][1]})"
         for name, part in (("train", train), ("test", test))
     )
-    warnings.warn(f"{folder}: not KolektorSDD2 as published: {said}", stacklevel=3)
+    warnings.warn(f"{shown(folder)}: not KolektorSDD2 as published: {said}", stacklevel=3)
 
 
 def _is_ksdd2(folder: Path) -> bool:
-    return (folder / "test").is_dir() and any((folder / "train").glob("*_GT.png"))
+    train, test = (subfolder(folder, name) for name in ("train", "test"))
+    if not (is_folder(train) and is_folder(test)):
+        return False
+    return any(path.name.endswith("_GT.png") for path in list_images(train))
 
 
 def _read_part(folder: Path) -> list[Sample]:
@@ -93,21 +112,20 @@ def _read_part(folder: Path) -> list[Sample]:
     strays = [name for name in names if name not in masks and not _IMAGE.fullmatch(name)]
     if strays:
         warnings.warn(
-            f"{folder}: passed over {len(strays)} files that are not named like NNNNN.png: "
-            f"{', '.join(strays[:3])}",
+            f"{shown(folder)}: passed over {len(strays)} files that are not named like NNNNN.png: "
+            f"{', '.join(map(shown, strays[:3]))}",
             stacklevel=4,
         )
     pairs = [(folder / name, folder / f"{Path(name).stem}_GT.png") for name in images]
     for image, mask in pairs:
         if mask.name not in masks:
-            raise InputError(f"{image}: its mask {mask.name} is missing")
+            raise InputError(f"{shown(image)}: its mask {mask.name} is missing")
     orphans = sorted(masks - {mask.name for _, mask in pairs})
     if orphans:
-        raise InputError(f"{folder / orphans[0]}: a mask without its image")
+        raise InputError(f"{shown(folder / orphans[0])}: a mask without its image")
     if not pairs:
-        raise InputError(f"{folder}: no images")
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        sound = list(pool.map(is_black, (mask for _, mask in pairs)))
+        raise InputError(f"{shown(folder)}: no images")
+    sound = in_threads(is_black, [mask for _, mask in pairs])
     return [
         Sample(image, 0, "good") if black else Sample(image, 1, "defect", mask)
         for (image, mask), black in zip(pairs, sound, strict=True)

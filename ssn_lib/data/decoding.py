@@ -1,0 +1,284 @@
+"""Opening one image file of the user's: decoded whole, and turned as viewers show it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
+
+from ssn_lib.data import tiff
+from ssn_lib.errors import InputError
+from ssn_lib.files import shown, unreadable
+
+# What is said of files that are read all the same; see `Remarks`.
+SEVERAL_PAGES = "files of several pages or frames, of which only the first is used"
+
+# More pixels than both are a damaged header, which would take all memory. The best compression is
+# that of faxes: an empty row of 20000 pixels is one bit.
+PIXELS_PER_BYTE, ALWAYS_PLAUSIBLE = 200_000, 100_000_000
+
+_FROM_ORIENTATION = {  # EXIF's tag: how stored rows and columns become those that are shown
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)  # height and width change places
+_OTHER_ORDER = {  # Pillow's names for 16-bit colour, and the same with the two bytes swapped
+    f"{mode};16{order}": f"{mode};16{swapped}"
+    for mode in ("RGB", "RGBX", "RGBA")
+    for order, swapped in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+
+# Whoever set up no logging would see Pillow's on the console, beside the one line that we give.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file shows. Of a file of several pages or frames, the first.
+
+    Attributes:
+        image: turned as the file's orientation tag says. Colour has 8 bits a channel at most.
+        deep: the values of a file of more than 8 bits, (H, W) or (H, W, 3) int32, without alpha;
+            None where there are no such.
+        lossy: compressed as JPEG, so that values are near those that were meant.
+        pages: how many there are in the file.
+    """
+
+    image: Image.Image
+    deep: NDArray[np.int32] | None
+    lossy: bool
+    pages: int
+
+
+class Remarks:
+    """What is to be said of files that are read all the same: one line for each kind of remark."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[tuple[str, str]]] = {}
+
+    def add(self, kind: str, path: Path, detail: str = "") -> None:
+        """Note a file; safe in threads."""
+        self._found.setdefault(kind, []).append((shown(path), detail))
+
+    def warn(self) -> None:
+        """Say it, naming the first file of each kind and how many there are."""
+        for kind, files in self._found.items():
+            path, detail = min(files)
+            number = f"{len(files)}, the first " if len(files) > 1 else ""
+            warnings.warn(f"{kind}: {number}{path}{detail}", stacklevel=3)
+
+
+def decode(path: Path) -> Picture:
+    """A file's pixels, turned once as its orientation tag says, whatever it is: JPEG, PNG, …
+
+    The tag is EXIF's, or XMP's where there is none, as Pillow reads it; one that cannot be read is
+    passed over. There is no limit on an image's size: it is the user's own.
+
+    Raises:
+        InputError: in one line, the file is not there, is damaged, or is of a kind that is not
+            supported.
+    """
+    with _opened(path) as image:
+        pages, lossy = _pages(image), image.format in ("JPEG", "MPO")
+        raw_modes = _raw_modes(image.tile)
+        turned = _loaded(image)
+    if turned.mode.startswith("I"):
+        return Picture(turned, np.asarray(turned).astype(np.int32), lossy, pages)
+    if not any(";16" in name for name in raw_modes):
+        return Picture(turned, None, lossy, pages)
+    high, low = (np.asarray(part)[..., :3].astype(np.int32) for part in (turned, _low_bytes(path)))
+    return Picture(turned, 256 * high + low, lossy, pages)
+
+
+def displayed_size(path: Path) -> tuple[int, int]:
+    """(width, height) as `decode` gives them.
+
+    Raises:
+        InputError: as of `decode`.
+    """
+    with _opened(path) as image:
+        size = image.size
+        if image.format == "TIFF":  # of which some versions of Pillow have turned it already
+            size = tuple(int(image.tag_v2[tag]) for tag in (Tag.ImageWidth, Tag.ImageLength))
+        return size[::-1] if _orientation(image) in _SIDEWAYS else size
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file has integers of more than 8 bits, from the header alone.
+
+    Raises:
+        InputError: as of `decode`.
+    """
+    with _opened(path) as image:
+        return image.mode.startswith("I") or any(";16" in name for name in _raw_modes(image.tile))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode of at most 8 bits in mode RGB. Alpha, and a palette's, is ignored: a
+    transparent pixel has the colour that is stored for it."""
+    image.info.pop("transparency", None)  # else Pillow warns that it is ignored
+    if image.mode == "La":  # grey multiplied by alpha, which Pillow converts to nothing else
+        image = image.convert("LA")
+    return image.convert("RGB")
+
+
+def in_threads(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+    """`work` done on all items on a few threads; the first error, in order, is raised."""
+    # Entered here too, so that Pillow's settings are changed and put back by one thread, once.
+    with _trusting, ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(work, items))
+
+
+class _Trusting:
+    """Pillow without its limits on an image's size and on its texts and profiles, and without its
+    own warnings, which name no file.
+
+    These settings are the whole program's. So they are changed only while files are being read: by
+    the first reader to come, and put back by the last to go, whatever threads these are in.
+    """
+
+    _WITHOUT_LIMIT = (
+        (Image, "MAX_IMAGE_PIXELS", None),
+        (PngImagePlugin, "MAX_TEXT_CHUNK", sys.maxsize),
+        (PngImagePlugin, "MAX_TEXT_MEMORY", sys.maxsize),
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._undo = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                for module, name, value in self._WITHOUT_LIMIT:
+                    self._undo.callback(setattr, module, name, getattr(module, name))
+                    setattr(module, name, value)
+                self._undo.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\b")
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                self._undo.close()
+
+
+_trusting = _Trusting()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file, its header read; whatever goes wrong then, as one line that names it."""
+    try:
+        # Not by its path: Pillow would map an uncompressed TIFF into memory with its sides swapped.
+        with _trusting, path.open("rb") as file, _identified(path, file) as image:
+            yield image
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file, Pillow lets nearly every kind through
+        if isinstance(error, OSError) and error.errno is not None:  # not Pillow's, the system's
+            raise unreadable(path, error) from None
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{shown(path)} cannot be read: {reason}; replace or remove it") from None
+
+
+def _identified(path: Path, file: IO[bytes]) -> Image.Image:
+    try:
+        image = Image.open(file)
+        unusual = image.format == "TIFF" and tiff.is_misread(image.tag_v2)
+        found = tiff.described(image.tag_v2) if unusual else None
+    except (UnidentifiedImageError, ValueError):
+        found = tiff.found_in(file)
+        if found is None:
+            raise InputError(
+                f"{shown(path)} is not an image file, or its header is damaged"
+            ) from None
+    if found is not None:
+        raise InputError(
+            f"{shown(path)}: a TIFF of {found} is not supported; save it as grey or RGB, of 8 or "
+            "16 bits"
+        )
+    width, height = image.size
+    if width * height > max(PIXELS_PER_BYTE * path.stat().st_size, ALWAYS_PLAUSIBLE):
+        raise InputError(
+            f"{shown(path)} is damaged: its header says {width}×{height} pixels, which a file of "
+            f"{path.stat().st_size} bytes cannot hold; replace or remove it"
+        )
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """From 1, as it is stored, to 8. For this, a PNG is decoded: the tag may follow its pixels."""
+    try:
+        orientation = image.getexif().get(Tag.Orientation)
+        return orientation if orientation in _FROM_ORIENTATION else 1
+    except Exception:  # Pillow lets many kinds through; the image itself is none the worse
+        return 1
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """The image decoded, as it is shown."""
+    image.load()
+    # A TIFF was turned by that, in every version of Pillow, though some keep the tag.
+    orientation = 1 if image.format == "TIFF" else _orientation(image)
+    return image if orientation == 1 else image.transpose(_FROM_ORIENTATION[orientation])
+
+
+def _pages(image: Image.Image) -> int:
+    """How many the file has; a camera's previews behind a JPEG are not counted."""
+    try:
+        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except Exception:  # what follows the first page is damaged, and not used
+        return 1
+
+
+def _raw_modes(tiles: Sequence[tuple]) -> list[str]:
+    """How the parts of an image are stored, in Pillow's words, such as "RGB;16B"."""
+    arguments = (tile[3] for tile in tiles)
+    return [str(item[0] if isinstance(item, tuple) and item else item) for item in arguments]
+
+
+def _low_bytes(path: Path) -> Image.Image:
+    """Of 16-bit colour, of which Pillow keeps the high bytes, the low ones: it is decoded again in
+    the other order of bytes."""
+    with _opened(path) as image:
+        image.tile = [_other_order(tile, path) for tile in image.tile]
+        return _loaded(image)
+
+
+def _other_order(tile: tuple, path: Path) -> tuple:
+    """Pillow's instruction to decode a part of an image, with the bytes of each value swapped."""
+    (raw_mode,) = _raw_modes([tile])
+    if raw_mode not in _OTHER_ORDER:
+        kind = raw_mode.split(";")[0]
+        raise InputError(
+            f"{shown(path)}: 16-bit values of the kind {kind} are not supported; save it as grey "
+            "or RGB"
+        )
+    *place, arguments = tile
+    swapped = _OTHER_ORDER[raw_mode]
+    arguments = swapped if isinstance(arguments, str) else (swapped, *arguments[1:])
+    # Older versions have plain tuples there.
+    return type(tile)(*place, arguments) if hasattr(tile, "args") else (*place, arguments)

@@ -1,0 +1,126 @@
+"""MVTec AD's layout: train/good, test/<defect>, and masks in ground_truth/<defect>."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from ssn_lib.config import nearest
+from ssn_lib.data.images import Sample
+from ssn_lib.data.listing import (
+    counterpart,
+    defective_samples,
+    files_of,
+    good_samples,
+    good_training_samples,
+    is_folder,
+    is_normal,
+    list_folders,
+    subfolder,
+    warn_of_unused,
+)
+from ssn_lib.errors import InputError
+from ssn_lib.files import shown
+
+# Images of MVTec AD: training, test (Bergmann et al., IJCV 129(4), 2021, table 1).
+MVTEC_COUNTS = {
+    "bottle": (209, 83),
+    "cable": (224, 150),
+    "capsule": (219, 132),
+    "carpet": (280, 117),
+    "grid": (264, 78),
+    "hazelnut": (391, 110),
+    "leather": (245, 124),
+    "metal_nut": (220, 115),
+    "pill": (267, 167),
+    "screw": (320, 160),
+    "tile": (230, 117),
+    "toothbrush": (60, 42),
+    "transistor": (213, 100),
+    "wood": (247, 79),
+    "zipper": (240, 151),
+}
+
+
+def find_mvtec_category(root: Path, category: str) -> Path:
+    """The category's folder below `root`, which is that folder, the folder of categories, or the
+    parent of that.
+
+    Raises:
+        InputError: the root is missing, no such category (the nearest is suggested), or several.
+    """
+    if not is_folder(root):
+        raise InputError(
+            f"data root {shown(root)}: no such folder; give --data-root or SSN_DATA_ROOT"
+        )
+    if _is_category(root) and shown(root.resolve().name) == shown(category):
+        return root
+    if _is_category(root / category):
+        return root / category
+    by_home = {home: _categories(home) for home in (root, *list_folders(root))}
+    found = [known[shown(category)] for known in by_home.values() if shown(category) in known]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
+            "give the parent of one of them as --data-root"
+        )
+    names = {name for known in by_home.values() for name in known}
+    if not names:
+        raise InputError(
+            f"data root {shown(root)} holds no MVTec AD category: expected "
+            f"<root>/{shown(category)}/train/good and <root>/{shown(category)}/test"
+        )
+    if category in MVTEC_COUNTS:  # no misspelling: it is not there
+        raise InputError(
+            f"no category {category!r} in {shown(root)}; there are {', '.join(sorted(names))}"
+        )
+    raise InputError(f"no category {category!r} in {shown(root)}: {nearest(category, names)}")
+
+
+def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:
+    """Training and test samples of one category in MVTec AD's layout.
+
+    `train/good/*`, `test/<type>/*` and `ground_truth/<type>/<name>_mask.png`, paired by name.
+
+    Raises:
+        InputError: a defective image without a mask, a mask without an image, no training images,
+            a mask among the images.
+    """
+    train = good_training_samples(folder)
+    test = []
+    for kind in list_folders(subfolder(folder, "test")):
+        if is_normal(kind):
+            test += good_samples([kind])
+        else:
+            masks = counterpart(kind, subfolder(folder, "ground_truth"))
+            test += defective_samples(kind, masks, all_masked=True)
+    warn_of_unused(
+        folder,
+        files_of(train + test),
+        "read are train/good, test/<defect> and ground_truth/<defect>, no folders below them",
+    )
+    return train, test
+
+
+def check_mvtec_counts(folder: Path, train: int, test: int) -> None:
+    """Warn when a category of MVTec AD has not the official number of images."""
+    expected = MVTEC_COUNTS.get(folder.resolve().name, (train, test))
+    if (train, test) != expected:
+        warnings.warn(
+            f"{shown(folder)}: {train} training and {test} test images; the official "
+            f"{folder.resolve().name} has {expected[0]} and {expected[1]}",
+            stacklevel=2,
+        )
+
+
+def _categories(home: Path) -> dict[str, Path]:
+    """The categories in a folder, by their names as shown."""
+    return {shown(path.name): path for path in list_folders(home) if _is_category(path)}
+
+
+def _is_category(folder: Path) -> bool:
+    return is_folder(folder) and all(
+        is_folder(subfolder(folder, part)) for part in ("train", "test")
+    )
