@@ -135,7 +135,7 @@ def _to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> b
         import onnxscript  # noqa: F401 (torch.onnx asks for it late, and in many lines)
     except ImportError:
         raise InputError(NEEDS) from None
-    batch = torch.export.Dim("batch")
+    batch = torch.export.Dim("batch", max=2**31 - 1)  # PyTorch 2.7 refuses one without end
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")

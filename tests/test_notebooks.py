@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import errno
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -156,12 +155,6 @@ class TestExecution:
         ):
             study.study("demo", runs_dir=tmp_path / "runs")
         assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
-
-    def test_a_name_that_no_notebook_can_hold_is_one_line(self, repository, tmp_path):
-        repository("")
-        root = Path(os.fsdecode(b"Pr\xfcf"))
-        with pytest.raises(InputError, match=r"data_root='.*Pr\\udcfcf': not UTF-8"):
-            study.study("demo", data_root=root, runs_dir=tmp_path / "runs")
 
     def test_a_notebook_without_completion_record_is_no_success(self, repository, tmp_path):
         repository("", start=PARAMETERS)
