@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.stats import binomtest
 
 from ssn_lib.errors import InputError
 
@@ -171,6 +170,8 @@ def operating_point(scores: ArrayLike, labels: ArrayLike, threshold: float) -> O
 
 
 def _wilson(hits: int, total: int) -> Interval:
+    from scipy.stats import binomtest  # slow to import, and seldom asked for
+
     if total == 0:
         return Interval(*[float("nan")] * 3)
     interval = binomtest(hits, total).proportion_ci(method="wilson")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from ssn_lib.bench import Bench
 from ssn_lib.config import (
@@ -783,6 +782,8 @@ def values(
 
 def sign_test(differences: Sequence[float]) -> float:
     """p of the two-sided sign test: are positive and negative differences equally likely?"""
+    from scipy.stats import binomtest  # slow to import, and seldom asked for
+
     moved = [difference for difference in differences if difference != 0]
     if not moved:
         return 1.0
