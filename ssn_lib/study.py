@@ -669,6 +669,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
             parameters=parameters,
             kernel_name="python3",
             kernel_manager_class=_OwnKernel,
+            extra_arguments=["--log-level=ERROR"],  # not what every kernel says of its transport
             cwd=str(Path.cwd()),
             progress_bar=False,
             stdout_file=sys.stdout,
