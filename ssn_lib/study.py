@@ -564,6 +564,8 @@ def study(
     """
     if weights_dir == "imagenet":
         weights_dir = None
+    # Before anything is made in these folders.
+    _check_text({"data_root": data_root, "weights_dir": weights_dir, "runs_dir": runs_dir})
     here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
     here.check()
     numbers = [path.name[:2] for path in notebooks()]
