@@ -39,7 +39,8 @@ class Backbone(nn.Module):
             self.stem = stem()
             self.stages = nn.ModuleList(stage(name, number) for number in range(1, layers[-1] + 1))
         self.channels = tuple(_out_channels(self.stages[number - 1]) for number in layers)
-        self.to_empty(device="cpu")
+        # As `to_empty` does, which imports a library for symbols: 0.4 s and 30 MB.
+        self._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
         self.apply(_initialise)
         self.requires_grad_(False)
         self.eval()
