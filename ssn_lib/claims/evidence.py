@@ -166,16 +166,10 @@ class Evidence:
             raise _no_run(name, category or self.category)
         return mean(known)
 
-    def late_mean(
-        self,
-        name: str,
-        metric: str,
-        changed: tuple[str, ...] = (),
-        category: str | None = None,
-    ) -> float | None:
+    def late_mean(self, name: str, metric: str, changed: tuple[str, ...] = ()) -> float | None:
         """Over the last epochs that a preset's trainings were evaluated in, and over the seeds: a
         figure that no single epoch makes. None unless all of them kept a course as long as that."""
-        asked = self.records(name, category, changed)
+        asked = self.records(name, changed=changed)
         means = [last.mean() for last in self._lates(asked, metric) if len(last) > 1]
         return mean(means) if means and len(means) == len(asked) else None
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssn_lib.data.images import Sample
+from ssn_lib.data.images import Sample, files_of
 from ssn_lib.data.listing import (
     NORMAL_NAMES,
     counterpart,
     defective_samples,
-    files_of,
     good_samples,
     good_training_samples,
     is_folder,

@@ -50,6 +50,11 @@ class Sample:
     mask: Path | None = None
 
 
+def files_of(samples: Iterable[Sample]) -> list[Path]:
+    """The images of samples and their masks."""
+    return [path for s in samples for path in (s.image, s.mask) if path is not None]
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Images of one split at one size. Decoded at first use and kept: N·3·H·W bytes.
@@ -198,8 +203,7 @@ class Dataset:
     def _files(self) -> tuple[list[Path], list[Path]]:
         """Images with their masks, and the files that say whose masks are used."""
         samples = (*self.train.samples, *self.test.samples)
-        images = [path for s in samples for path in (s.image, s.mask) if path is not None]
-        return images, [*self.train.splits.values()]
+        return files_of(samples), [*self.train.splits.values()]
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -238,11 +238,6 @@ def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Samp
     return samples
 
 
-def files_of(samples: Iterable[Sample]) -> list[Path]:
-    """The images of samples and their masks."""
-    return [path for s in samples for path in (s.image, s.mask) if path is not None]
-
-
 def warn_of_unused(root: Path, used: Iterable[Path], advice: str) -> None:
     """Say in one line how many images below a folder are not used, where they are, and what to do.
 

@@ -6,11 +6,10 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.config import nearest
-from ssn_lib.data.images import Sample
+from ssn_lib.data.images import Sample, files_of
 from ssn_lib.data.listing import (
     counterpart,
     defective_samples,
-    files_of,
     good_samples,
     good_training_samples,
     is_folder,
