@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib.data.masks import is_black, read_mask, read_whole_mask
+from ssn_lib.data.masks import is_black, read_whole_mask, shrunk
 from ssn_lib.errors import InputError
 
 DRAWN = np.zeros((12, 16), bool)
@@ -215,6 +215,6 @@ def test_a_defect_thinner_than_a_pixel_survives(own_root, own_category, load):
 
 def test_a_mask_read_by_itself(tmp_path):
     Image.fromarray(DRAWN).save(tmp_path / "mask.png")
-    got = read_mask(tmp_path / "mask.png", tmp_path / "mask.png", DRAWN.shape)
+    got = shrunk(read_whole_mask(tmp_path / "mask.png", tmp_path / "mask.png"), DRAWN.shape)
     assert got.dtype == torch.uint8
     assert (got.numpy() == DRAWN).all()

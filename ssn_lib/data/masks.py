@@ -27,15 +27,6 @@ MARKS_ALL = "masks of defective images that mark every pixel (0 must mean sound)
 JPEG_NOISE = 1 / 6  # of the highest value: what compression may leave beside a marked pixel
 
 
-def read_mask(path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
-    """A mask file as `shrunk` to (H, W) uint8.
-
-    Raises:
-        InputError: as of `read_whole_mask`.
-    """
-    return shrunk(read_whole_mask(path, image_path), image_size)
-
-
 def read_whole_mask(
     path: Path, image_path: Path, remarks: Remarks | None = None
 ) -> NDArray[np.bool_]:
