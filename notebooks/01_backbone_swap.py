@@ -36,8 +36,16 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, course_figures, figures, tables
-from ssn_lib.study import Study
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import rules
+from ssn_lib.study.claims import swap as swap_claims
+from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
+from ssn_lib.study.published import SWAP_COURSES
+from ssn_lib.study.runner import Study
+from ssn_lib.study.systems import ABLATION_PRESETS, NOISE_CATEGORIES, NOISE_PRESETS, SWAP_PRESETS
+from ssn_lib.study.tables.costs import efficiency
+from ssn_lib.study.tables.swap import ablation, backbone_swap, published_leaving, scenario_b_noise
 
 study = Study.of_notebook(globals())
 
@@ -55,7 +63,7 @@ study = Study.of_notebook(globals())
 # the truncated $L_1$ loss as means over normal and over anomalous pixels.
 
 # %%
-study.save("architecture", figures.architecture())
+study.save("architecture", architecture())
 # %% [markdown]
 # ## Accuracy
 #
@@ -63,8 +71,8 @@ study.save("architecture", figures.architecture())
 # says why below the table.
 
 # %%
-swap = study.run_all(tables.SWAP_PRESETS)
-study.save("backbone_swap", tables.backbone_swap(swap))
+swap = study.run_all(SWAP_PRESETS)
+study.save("backbone_swap", backbone_swap(swap))
 
 # %% [markdown]
 # ## From SimpleNet to SuperSimpleNet
@@ -73,8 +81,8 @@ study.save("backbone_swap", tables.backbone_swap(swap))
 # noise everywhere, a classification head instead of the map's maximum.
 
 # %%
-steps = study.run_all(tables.ABLATION_PRESETS)
-study.save("ablation", tables.ablation(steps))
+steps = study.run_all(ABLATION_PRESETS)
+study.save("ablation", ablation(steps))
 
 # %% [markdown]
 # ## Efficiency
@@ -90,14 +98,14 @@ study.save("ablation", tables.ablation(steps))
 # so channels are multiplied at the backbone's resolution and interpolated afterwards.
 
 # %%
-costs = study.efficiency(tables.SWAP_PRESETS)
-study.save("efficiency", tables.efficiency(costs))
+costs = study.efficiency(SWAP_PRESETS)
+study.save("efficiency", efficiency(costs))
 
 # %%
-study.save("roofline", figures.roofline(costs))
+study.save("roofline", roofline(costs))
 
 # %%
-study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
+study.save("tradeoff", bubble_chart(costs, swap, study.caption(swap)))
 # %% [markdown]
 # ## How the published runs went
 #
@@ -108,10 +116,10 @@ study.save("tradeoff", figures.bubble_chart(costs, swap, study.caption(swap)))
 # the line too, whoever trains it.
 
 # %%
-study.save("published_leaving", tables.published_leaving())
+study.save("published_leaving", published_leaving())
 
 # %%
-study.save("published_courses", course_figures.published_courses(tables.SWAP_COURSES))
+study.save("published_courses", course_figures.published_courses(SWAP_COURSES))
 
 # %% [markdown]
 # ## Why does Scenario B fail?
@@ -125,8 +133,8 @@ study.save("published_courses", course_figures.published_courses(tables.SWAP_COU
 # above B; on screw both are near chance.
 
 # %%
-relative = study.run_all(tables.NOISE_PRESETS, tables.NOISE_CATEGORIES)
-study.save("scenario_b_noise", tables.scenario_b_noise(relative))
+relative = study.run_all(NOISE_PRESETS, NOISE_CATEGORIES)
+study.save("scenario_b_noise", scenario_b_noise(relative))
 
 # %% [markdown]
 # ## What the systems see
@@ -159,14 +167,14 @@ study.save(
 
 # %%
 swap = [*trained, *shown]
-evidence = claims.Evidence(
+evidence = claim_evidence.Evidence(
     swap,
     study.files(swap, "history.csv"),
     costs=costs,
     courses=study.files(swap, "course.csv"),
     scores=study.files(swap, "scores.csv"),
 )
-study.save("claims_backbone_swap", claims.ledger(claims.judge(claims.BACKBONE_SWAP, evidence)))
+study.save("claims_backbone_swap", rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, evidence)))
 
 # %%
 study.finish("01_backbone_swap")

@@ -47,8 +47,13 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, course_figures, tables
-from ssn_lib.study import Study
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import noise, rules
+from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.published import LEARNED_COURSES
+from ssn_lib.study.runner import Study
+from ssn_lib.study.systems import BETA, BETAS, LEARNED_CATEGORIES, LEARNED_PRESETS, SWEEP_CATEGORY
+from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 
 study = Study.of_notebook(globals())
 
@@ -63,7 +68,7 @@ study = Study.of_notebook(globals())
 # β = 0.015 ends at the figures that the slides give for 0.0015.
 
 # %%
-study.save("published_courses_noise", course_figures.published_courses(tables.LEARNED_COURSES))
+study.save("published_courses_noise", course_figures.published_courses(LEARNED_COURSES))
 
 # %% [markdown]
 # ## Every noise source
@@ -73,8 +78,8 @@ study.save("published_courses_noise", course_figures.published_courses(tables.LE
 # the classification head, `seg-` of the map's maximum.
 
 # %%
-sources = study.run_all(tables.LEARNED_PRESETS, tables.LEARNED_CATEGORIES)
-study.save("learned_noise", tables.learned_noise(sources))
+sources = study.run_all(LEARNED_PRESETS, LEARNED_CATEGORIES)
+study.save("learned_noise", learned_noise(sources))
 
 # %% [markdown]
 # ## Convergence
@@ -95,18 +100,18 @@ study.save(
 # show how the features' spread changes over the training and from channel to channel.
 
 # %%
-on_screw = [run for run in sources if run.category == tables.SWEEP_CATEGORY]
+on_screw = [run for run in sources if run.category == SWEEP_CATEGORY]
 study.save(
     "noise_courses",
     course_figures.noise_courses(
         study.files(on_screw, "history.csv"),
         study.files(on_screw, "noise.csv"),
-        f"{tables.SWEEP_CATEGORY}, {study.caption(on_screw)}",
+        f"{SWEEP_CATEGORY}, {study.caption(on_screw)}",
     ),
 )
 
 # %%
-study.save("noise_maps", study.noise_maps(sources, tables.SWEEP_CATEGORY))
+study.save("noise_maps", study.noise_maps(sources, SWEEP_CATEGORY))
 
 # %% [markdown]
 # ## β
@@ -115,10 +120,10 @@ study.save("noise_maps", study.noise_maps(sources, tables.SWEEP_CATEGORY))
 
 # %%
 swept = [
-    *study.sweep("learned_noise_v2_published", tables.BETA, tables.BETAS, [tables.SWEEP_CATEGORY]),
-    *study.sweep("learned_noise_v2", tables.BETA, tables.BETAS, [tables.SWEEP_CATEGORY]),
+    *study.sweep("learned_noise_v2_published", BETA, BETAS, [SWEEP_CATEGORY]),
+    *study.sweep("learned_noise_v2", BETA, BETAS, [SWEEP_CATEGORY]),
 ]
-study.save("beta_sweep", tables.beta_sweep([*sources, *swept]))
+study.save("beta_sweep", beta_sweep([*sources, *swept]))
 
 # %% [markdown]
 # ## Cost at inference
@@ -130,7 +135,7 @@ study.save("beta_sweep", tables.beta_sweep([*sources, *swept]))
 
 # %%
 comparison = study.comparison("scenario_a", "learned_noise_v2")
-study.save("inference_free", tables.inference_free(comparison))
+study.save("inference_free", inference_free(comparison))
 
 # %% [markdown]
 # ## The published claims
@@ -139,10 +144,10 @@ study.save("inference_free", tables.inference_free(comparison))
 
 # %%
 runs = [*sources, *swept]
-evidence = claims.Evidence(
+evidence = claim_evidence.Evidence(
     runs, study.files(runs, "history.csv"), comparison, courses=study.files(runs, "course.csv")
 )
-study.save("claims_learned_noise", claims.ledger(claims.judge(claims.LEARNED_NOISE, evidence)))
+study.save("claims_learned_noise", rules.ledger(rules.judge(noise.LEARNED_NOISE, evidence)))
 
 # %%
 study.finish("02_learned_noise")

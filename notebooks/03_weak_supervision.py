@@ -41,8 +41,11 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, supervision_figures, supervision_tables
-from ssn_lib.study import Study
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import rules, supervision
+from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.runner import Study
+from ssn_lib.study.tables import supervision as supervision_tables
 
 study = Study.of_notebook(globals())
 
@@ -149,7 +152,7 @@ study.save("methods", supervision_tables.comparison(runs, study.strips))
 # ## The published claims
 
 # %%
-evidence = claims.Evidence(
+evidence = claim_evidence.Evidence(
     runs,
     category=study.strips,
     points=points,
@@ -157,7 +160,7 @@ evidence = claims.Evidence(
     scores=study.files(runs, "scores.csv"),
     curves=study.files(runs, "pixel_pr.csv"),
 )
-study.save("claims_weak", claims.ledger(claims.judge(claims.WEAK, evidence)))
+study.save("claims_weak", rules.ledger(rules.judge(supervision.WEAK, evidence)))
 
 # %%
 study.finish("03_weak_supervision")

@@ -39,8 +39,11 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import claims, supervision_figures, supervision_tables
-from ssn_lib.study import Study
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import rules, supervision
+from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.runner import Study
+from ssn_lib.study.tables import supervision as supervision_tables
 
 study = Study.of_notebook(globals())
 
@@ -87,8 +90,10 @@ study.save(
 # ## The published claim
 
 # %%
-evidence = claims.Evidence(runs, category=study.strips, courses=study.files(runs, "course.csv"))
-study.save("claims_mixed", claims.ledger(claims.judge(claims.MIXED, evidence)))
+evidence = claim_evidence.Evidence(
+    runs, category=study.strips, courses=study.files(runs, "course.csv")
+)
+study.save("claims_mixed", rules.ledger(rules.judge(supervision.MIXED, evidence)))
 
 # %%
 study.finish("04_mixed_supervision")

@@ -33,8 +33,8 @@ seeds = None
 records_dir = None
 
 # %%
-from ssn_lib.report import Report
-from ssn_lib.study import Study
+from ssn_lib.study.report import Report
+from ssn_lib.study.runner import Study
 
 study = Study.of_notebook(globals())
 report = Report(study)

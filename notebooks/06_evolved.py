@@ -35,8 +35,11 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import evolved_tables, figures, tables
-from ssn_lib.study import Study
+from ssn_lib.study.figures.maps import scores_by_defect
+from ssn_lib.study.figures.networks import bubble_chart
+from ssn_lib.study.runner import Study
+from ssn_lib.study.tables import evolved as evolved_tables
+from ssn_lib.study.tables.costs import efficiency
 
 study = Study.of_notebook(globals())
 
@@ -69,10 +72,10 @@ study.save("evolved", evolved_tables.against_scenario_a(both))
 
 # %%
 costs = study.efficiency(evolved_tables.SYSTEMS)
-study.save("evolved_efficiency", tables.efficiency(costs))
+study.save("evolved_efficiency", efficiency(costs))
 
 # %%
-study.save("evolved_tradeoff", figures.bubble_chart(costs, both, study.caption(both)))
+study.save("evolved_tradeoff", bubble_chart(costs, both, study.caption(both)))
 
 # %% [markdown]
 # ## What it sees, and what it does not
@@ -85,7 +88,7 @@ study.save("evolved_defects", evolved_tables.by_defect(scores, "screw"))
 shown = study.first_seeds(both, "screw")
 study.save(
     "evolved_scores",
-    figures.scores_by_defect(study.files(shown, "scores.csv"), study.caption(shown)),
+    scores_by_defect(study.files(shown, "scores.csv"), study.caption(shown)),
 )
 
 # %%

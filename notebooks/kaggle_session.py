@@ -57,7 +57,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(code), *filter(None, [os.getenv(
 os.environ["SSN_GIT_COMMIT"] = "@COMMIT@"
 
 # %%
-from ssn_lib.session import Session
+from ssn_lib.study.kaggle.session import Session
 
 session = Session.of_notebook(globals())
 session.preflight()

@@ -13,11 +13,11 @@ import warnings
 from pathlib import Path
 from typing import get_args
 
-from ssn_lib.config import PRESETS, Resize, preset
-from ssn_lib.data import DATASETS, load_dataset, of_strips
+from ssn_lib.config import FORMS, Resize
+from ssn_lib.data.registry import DATASETS, of_strips
 from ssn_lib.errors import InputError
-from ssn_lib.files import REPOSITORY
-from ssn_lib.folding import FORMS
+from ssn_lib.presets import PRESETS, preset
+from ssn_lib.storage import REPOSITORY
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +48,8 @@ def _prepare_console() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ssn_lib import runs
+    from ssn_lib.data.loading import load_dataset
+    from ssn_lib.runs.run import configure, run
 
     chosen = preset(options.preset)
     strips = of_strips(options.dataset, options.category)
@@ -62,7 +63,7 @@ def _run(options: argparse.Namespace) -> None:
         resize=options.resize or ("antialiased" if options.dataset == "folder" else chosen.resize),
     )
     weights = None if options.untrained else options.weights_dir
-    config = runs.configure(
+    config = configure(
         options.preset,
         dataset,
         seed=options.seed,
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> None:
         weights=weights,
         assignments=tuple(options.set),
     )
-    record = runs.run(config, dataset, options.runs_dir, weights=weights)
+    record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
     print(_metrics_line(record.metrics, record.undefined))
     if options.json:
@@ -78,10 +79,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ssn_lib import inference, runs
+    from ssn_lib import inference
+    from ssn_lib.runs.run import dataset_of, load_run
 
-    record, model = runs.load_run(options.run, options.weights_dir)
-    dataset = runs.dataset_of(record, options.data_root, options.run)
+    record, model = load_run(options.run, options.weights_dir)
+    dataset = dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}
     print(_metrics_line(metrics, measured.undefined))
@@ -90,7 +92,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from ssn_lib.inspection import inspect
+    from ssn_lib.deploy.inspection import inspect
 
     table = inspect(options.run, options.image, options.out, options.weights_dir)
     print(table.to_string(index=False))
@@ -98,7 +100,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from ssn_lib.export import export_run
+    from ssn_lib.deploy.onnx import export_run
 
     difference = export_run(options.run, options.file, options.weights_dir, form=options.form)
     megabytes = options.file.stat().st_size / 1e6
@@ -109,7 +111,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from ssn_lib.study import study
+    from ssn_lib.study.notebooks import study
 
     study(
         options.profile,
@@ -125,15 +127,15 @@ def _study(options: argparse.Namespace) -> None:
 
 
 def _protocol(options: argparse.Namespace) -> None:
-    from ssn_lib import gpu
+    from ssn_lib.study.gpu import use
 
-    not_done = gpu.use(
+    not_done = use.use(
         minutes=options.minutes,
         data_root=options.data_root,
         weights_dir=options.weights_dir,
         runs_dir=options.runs_dir,
         out=options.out or options.runs_dir,
-        seeds=tuple(options.seed or gpu.protocol.SEEDS),
+        seeds=tuple(options.seed or use.protocol.SEEDS),
         only=tuple(options.only.split(",")) if options.only else (),
         epochs=options.epochs,
         precision=options.precision,
@@ -145,7 +147,7 @@ def _protocol(options: argparse.Namespace) -> None:
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from ssn_lib.packing import SETS, pack
+    from ssn_lib.study.gpu.packing import SETS, pack
 
     only = options.only.split(",") if options.only else tuple(SETS)
     megabytes = pack(options.folder, options.data_root, options.weights_dir, only)
@@ -153,16 +155,18 @@ def _pack(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from ssn_lib import bench, tables
+    from ssn_lib.study.costs import bench
+    from ssn_lib.study.costs.records import BENCH_FILE
+    from ssn_lib.study.tables.costs import bench_costs, bench_timings
 
     made = bench.measure(options.runs_dir)
-    print(tables.bench_costs(made).to_markdown())
-    print(tables.bench_timings(made).to_markdown())
-    print(f"{options.runs_dir / bench.FILE}")
+    print(bench_costs(made).to_markdown())
+    print(bench_timings(made).to_markdown())
+    print(f"{options.runs_dir / BENCH_FILE}")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ssn_lib.report import publish
+    from ssn_lib.study.report import publish
 
     written = publish(
         options.add_runs,
@@ -175,14 +179,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _kaggle_build(options: argparse.Namespace) -> None:
-    from ssn_lib import kernel
+    from ssn_lib.study.kaggle import kernel
 
     parameters = {name: _literal(value) for name, value in options.parameter}
     print(kernel.build(parameters, owner=options.owner, resume=options.resume))
 
 
 def _kaggle_check(options: argparse.Namespace) -> None:
-    from ssn_lib import kernel
+    from ssn_lib.study.kaggle import kernel
 
     print(kernel.check())
     if kernel.owner_is_set():

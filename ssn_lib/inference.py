@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.folding import FusedNet, fuse
-from ssn_lib.metrics import Metrics, image_metrics, pixel_metrics
-from ssn_lib.model import Prediction, SuperSimpleNet
+from ssn_lib.fast.folded import FusedNet, fuse
+from ssn_lib.metrics import Metrics, Thresholds, image_metrics, pixel_metrics
+from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
 
 EVALUATION_BATCH = 16
 IMAGE_QUANTILE = 0.99
 PIXEL_QUANTILE = 0.999
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Decision thresholds on raw logits, from defect-free training images alone: those held out
-    for validation where there are any.
-
-    Attributes:
-        score: 99th percentile of the image scores.
-        map: 99.9th percentile of the map's pixels.
-    """
-
-    score: float
-    map: float
 
 
 def predict(model: SuperSimpleNet | FusedNet, images: ImageSet | Tensor) -> Prediction:

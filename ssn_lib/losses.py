@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MARGIN = 0.5
-FOCAL_GAMMA = 4.0
+from ssn_lib.config import FOCAL_GAMMA, MARGIN
 
 
 def truncated_l1(map_logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -77,12 +74,3 @@ def detection_loss(
     if with_focal:
         loss = loss + focal(map_logits, masks, weights) + focal(score_logits, labels)
     return loss
-
-
-def ignorance_loss(with_focal: bool) -> float:
-    """`detection_loss` of a network that answers 0 everywhere: 1, and with focal losses 1.087.
-
-    A training that stays near it has not learned to see its anomalies.
-    """
-    focal_loss = 0.5**FOCAL_GAMMA * math.log(2)
-    return 2 * MARGIN + (2 * focal_loss if with_focal else 0.0)

@@ -8,7 +8,10 @@ Exact at any size: a curve bends only at the score of a *positive* and at the la
 it, so the many negatives are sorted once (NumPy's vectorised sort) and then only looked up.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +19,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from ssn_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Decision thresholds on raw logits, from defect-free training images alone: those held out
+    for validation where there are any.
+
+    Attributes:
+        score: 99th percentile of the image scores.
+        map: 99.9th percentile of the map's pixels.
+    """
+
+    score: float
+    map: float
+
 
 BOOTSTRAP = 2000
 
@@ -27,7 +45,7 @@ class Metrics(dict[str, float]):
         super().__init__(percent)
         self.undefined: dict[str, str] = undefined or {}
 
-    def add(self, other: "Metrics", prefix: str = "") -> None:
+    def add(self, other: Metrics, prefix: str = "") -> None:
         """Take over another's values and reasons, each name behind a prefix."""
         self.update({f"{prefix}{name}": value for name, value in other.items()})
         self.undefined.update({f"{prefix}{name}": why for name, why in other.undefined.items()})

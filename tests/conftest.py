@@ -14,13 +14,17 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ssn_lib import SuperSimpleNet, load_dataset, preset, resnet, runs, tables
-from ssn_lib.config import DataConfig, ModelConfig, RunConfig, override
-from ssn_lib.data import demo_root
-from ssn_lib.data.mvtec import MVTEC_COUNTS
+from ssn_lib import SuperSimpleNet, load_dataset, preset
+from ssn_lib.config import DataConfig, ModelConfig, RunConfig
+from ssn_lib.data.registry import MVTEC_COUNTS
+from ssn_lib.data.rendered import demo_root
 from ssn_lib.errors import InputError
-from ssn_lib.files import held
-from ssn_lib.runs import Record
+from ssn_lib.models import resnet
+from ssn_lib.overrides import override
+from ssn_lib.runs.record import Record
+from ssn_lib.runs.run import configure, run
+from ssn_lib.storage import held
+from ssn_lib.study.tables.cells import METRICS
 
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
 
@@ -114,8 +118,8 @@ def demo_base(tmp_path_factory):
 def tiny_run(dataset, tmp_path_factory):
     """A finished run's folder, and a folder of images."""
     runs_dir = tmp_path_factory.mktemp("runs")
-    config = runs.configure("scenario_a", dataset, epochs=1, batch_size=4, weights=None)
-    record = runs.run(config, dataset, runs_dir, weights=None, progress=False)
+    config = configure("scenario_a", dataset, epochs=1, batch_size=4, weights=None)
+    record = run(config, dataset, runs_dir, weights=None, progress=False)
     return runs_dir / record.run_id, dataset.root / "test" / "scratch"
 
 
@@ -200,7 +204,7 @@ def record():
             run_id=config.run_id,
             config=config,
             status="completed",
-            metrics=dict.fromkeys(tables.METRICS, 50.0) | {"AUPRO": 40.0} | metrics,
+            metrics=dict.fromkeys(METRICS, 50.0) | {"AUPRO": 40.0} | metrics,
             undefined={},
             thresholds=None,
             epochs_done=epochs,

@@ -11,9 +11,10 @@ import torch
 import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from ssn_lib import backbone
-from ssn_lib.backbone import Backbone, find_weights, load_weights
 from ssn_lib.errors import InputError
+from ssn_lib.models import resnet, weights
+from ssn_lib.models.backbone import Backbone, torchvision_name
+from ssn_lib.models.weights import find_weights, load_weights
 
 FILE = "resnet18-f37072fd.pth"  # torchvision's name of ResNet18's IMAGENET1K_V1
 
@@ -32,7 +33,7 @@ def no_hub(monkeypatch, tmp_path):
         raise URLError("unreachable")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(backbone, "urlopen", refuse)
+    monkeypatch.setattr(weights, "urlopen", refuse)
     return tmp_path / "hub" / "checkpoints"
 
 
@@ -55,16 +56,16 @@ def test_outputs_are_torchvisions(name, layers, randomise_batchnorm):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", backbone.RESNETS)
+@pytest.mark.parametrize("name", resnet.RESNETS)
 def test_every_network_has_torchvisions_parts_and_its_files_name(name):
     with torch.device("meta"):
         theirs = getattr(torchvision.models, name)().state_dict()
         ours = Backbone(name, (4,)).state_dict()
-    named = {backbone._torchvision_name(key): value.shape for key, value in ours.items()}
+    named = {torchvision_name(key): value.shape for key, value in ours.items()}
     wanted = {key: value.shape for key, value in theirs.items() if not key.startswith("fc.")}
     assert named == wanted
     url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
-    assert url.endswith(f"/{backbone.RESNETS[name].file}")
+    assert url.endswith(f"/{resnet.RESNETS[name].file}")
 
 
 def test_without_torchvision_a_file_is_taken_and_none_is_downloaded(no_hub, tmp_path, monkeypatch):
@@ -183,14 +184,14 @@ def test_an_unreachable_download_lists_the_places(no_hub, tmp_path, monkeypatch)
 
 
 def test_a_silent_host_is_not_waited_for(no_hub, monkeypatch):
-    assert backbone.DOWNLOAD_TIMEOUT_S < 10
-    monkeypatch.setattr(backbone, "DOWNLOAD_TIMEOUT_S", 0.1)
+    assert weights.DOWNLOAD_TIMEOUT_S < 10
+    monkeypatch.setattr(weights, "DOWNLOAD_TIMEOUT_S", 0.1)
 
     def silent(*_, **__):
         time.sleep(5)
         raise URLError("too late")
 
-    monkeypatch.setattr(backbone, "urlopen", silent)
+    monkeypatch.setattr(weights, "urlopen", silent)
     started = time.monotonic()
     with pytest.raises(InputError, match="the download failed"):
         find_weights("resnet18")
@@ -203,7 +204,7 @@ def test_a_download_is_kept_in_the_hub_cache(no_hub, resnet18, monkeypatch):
         assert hash_prefix == "f37072fd"
         torch.save(resnet18.state_dict(), path)
 
-    monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(weights, "urlopen", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     assert find_weights("resnet18") == no_hub / FILE
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
@@ -213,10 +214,10 @@ def test_a_download_is_kept_in_the_hub_cache(no_hub, resnet18, monkeypatch):
 def test_a_short_download_is_refused_and_not_kept(no_hub, tmp_path, monkeypatch):
     whole = b"all of it"
     origin = tmp_path / f"resnet18-{hashlib.sha256(whole).hexdigest()[:8]}.pth"
-    known = replace(backbone.RESNETS["resnet18"], file=origin.name)
-    monkeypatch.setitem(backbone.RESNETS, "resnet18", known)
-    monkeypatch.setattr(backbone, "_url", lambda _: origin.as_uri())
-    monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
+    known = replace(resnet.RESNETS["resnet18"], file=origin.name)
+    monkeypatch.setitem(resnet.RESNETS, "resnet18", known)
+    monkeypatch.setattr(weights, "_url", lambda _: origin.as_uri())
+    monkeypatch.setattr(weights, "urlopen", lambda *_, **__: contextlib.nullcontext())
     origin.write_bytes(whole[:3])
     with pytest.raises(InputError, match="the download failed"):
         find_weights("resnet18")
@@ -231,10 +232,10 @@ def test_a_broken_answer_is_a_failed_download(during, no_hub, monkeypatch):
         raise BadStatusLine("?") if during == "question" else IncompleteRead(b"")
 
     if during == "download":
-        monkeypatch.setattr(backbone, "urlopen", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(weights, "urlopen", lambda *_, **__: contextlib.nullcontext())
         monkeypatch.setattr(torch.hub, "download_url_to_file", broken)
     else:
-        monkeypatch.setattr(backbone, "urlopen", broken)
+        monkeypatch.setattr(weights, "urlopen", broken)
     with pytest.raises(InputError, match="the download failed") as raised:
         find_weights("resnet18")
     assert "\n" not in str(raised.value)

@@ -6,45 +6,48 @@ import numpy as np
 import pytest
 import torch
 
-from ssn_lib import SuperSimpleNet, bench, cli, efficiency, peers, preset, tables
-from ssn_lib.bench import Timing
+from ssn_lib import SuperSimpleNet, cli, preset
 from ssn_lib.errors import InputError
+from ssn_lib.study.costs import bench, peers
+from ssn_lib.study.costs import inference as inference_costs
+from ssn_lib.study.costs.records import PEERS, Spread, Timing, read_bench
+from ssn_lib.study.tables.costs import bench_timings
 
 
 @pytest.fixture
 def small(small_networks, monkeypatch):
     """Everything at a size that takes seconds."""
-    monkeypatch.setattr(efficiency, "IMAGE_SIZE", (32, 32))
-    monkeypatch.setattr(efficiency, "THROUGHPUT_BATCH", 2)
-    monkeypatch.setattr(efficiency, "PEAK_SIDE", 64)
-    monkeypatch.setattr(efficiency, "_cpu_memory_mb", lambda *_: 7.0)
-    monkeypatch.setattr(bench, "PRESETS", ("scenario_a",))
+    monkeypatch.setattr(inference_costs, "IMAGE_SIZE", (32, 32))
+    monkeypatch.setattr(inference_costs, "THROUGHPUT_BATCH", 2)
+    monkeypatch.setattr(inference_costs, "PEAK_SIDE", 64)
+    monkeypatch.setattr(inference_costs, "_cpu_memory_mb", lambda *_: 7.0)
+    monkeypatch.setattr(bench, "BENCH_PRESETS", ("scenario_a",))
     monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))
     monkeypatch.setattr(bench, "BATCHES", (1, 2))
     monkeypatch.setattr(bench, "TRAINED_ON", 2)
-    spread = efficiency.Spread.of([2.0])
+    spread = Spread.of([2.0])
     monkeypatch.setattr(
-        bench, "metrics", lambda: ([Timing("metrics", "here", 1, spread, spread, 1)], [])
+        bench, "metrics_timings", lambda: ([Timing("metrics", "here", 1, spread, spread, 1)], [])
     )
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench.env, "gains_from_low_precision", lambda _: fast)
+    monkeypatch.setattr(bench.machine, "gains_from_low_precision", lambda _: fast)
 
     def absent(name):
         raise InputError(f"{name} not measured: no anomalib")
 
-    monkeypatch.setattr(efficiency, "Peer", absent)
+    monkeypatch.setattr(inference_costs, "Peer", absent)
     assert cli.main(["bench", "--runs-dir", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    made = bench.read(tmp_path)
+    made = read_bench(tmp_path)
     assert [cost.name for cost in made.costs] == [
         "scenario_a-plain",
         "scenario_a-folded",
         "scenario_a-onnx",
     ]
-    assert len(made.missing) == len(peers.PEERS)
+    assert len(made.missing) == len(PEERS)
     assert "anomalib_padim not measured: no anomalib" in printed
     assert made.costs[2].parameters == made.costs[1].parameters
     works = list(dict.fromkeys(timing.work for timing in made.timings))
@@ -60,8 +63,8 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
         assert first == (2 if work == "metrics" else 1)
         assert all(other > 0 for other in others)
     assert ("here, mixed precision" in {timing.how for timing in made.timings}) is fast
-    assert tables.bench_timings(made).to_markdown() in printed
-    assert bench.read(tmp_path / "nowhere") is None
+    assert bench_timings(made).to_markdown() in printed
+    assert read_bench(tmp_path / "nowhere") is None
 
 
 def test_what_fails_in_a_process_of_its_own_is_listed_and_the_rest_kept(
@@ -70,12 +73,12 @@ def test_what_fails_in_a_process_of_its_own_is_listed_and_the_rest_kept(
     def fails(*_):
         raise InputError("memory not measured: killed")
 
-    monkeypatch.setattr(efficiency, "_cpu_memory_mb", fails)
-    monkeypatch.setattr(efficiency, "PEAK_RESET", os.devnull)  # as where it is writable
-    monkeypatch.setattr(bench, "metrics", lambda: ([], ["metrics not measured: killed"]))
+    monkeypatch.setattr(inference_costs, "_cpu_memory_mb", fails)
+    monkeypatch.setattr(inference_costs, "PEAK_RESET", os.devnull)  # as where it is writable
+    monkeypatch.setattr(bench, "metrics_timings", lambda: ([], ["metrics not measured: killed"]))
     monkeypatch.setattr(bench, "PEERS", {})
     bench.measure(tmp_path, repetitions=1)
-    made = bench.read(tmp_path)
+    made = read_bench(tmp_path)
     assert [cost.memory_mb for cost in made.costs] == [None] * 3
     assert made.missing == ["memory not measured: killed"] * 3 + ["metrics not measured: killed"]
 
@@ -87,8 +90,8 @@ def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatc
             raise InputError(f"{what} not measured: killed")
         return {"ours": [2.0, 0.5], "scikit-learn": [6.0]}[command[1]]
 
-    monkeypatch.setattr(efficiency, "in_fresh_process", measured)
-    timings, missing = bench.metrics()
+    monkeypatch.setattr(inference_costs, "in_fresh_process", measured)
+    timings, missing = bench.metrics_timings()
     rows = [(t.seconds.median, t.speedup.median, t.memory_gb) for t in timings]
     alone = {"ours": (2, 1, 0.5), "scikit-learn": (6, 1, None)}
     expected = [alone[how] for how in bench.METRICS if how not in failing]
@@ -99,7 +102,7 @@ def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatc
 
 
 def test_onnx_runtime_is_measured_on_a_cpu_only(monkeypatch):
-    monkeypatch.setattr(efficiency, "build", lambda *_: None)
+    monkeypatch.setattr(inference_costs, "build", lambda *_: None)
     kind = ("scenario_a", "onnx")
     kinds, missing = bench.measurable(torch.device("cpu"))
     assert kind in kinds
@@ -141,7 +144,7 @@ def test_metrics_are_measured_in_a_process_of_their_own(monkeypatch, capsys):
 
 def test_without_linux_the_metrics_seconds_are_measured_alone(monkeypatch, capsys):
     monkeypatch.setattr(bench, "KSDD2_TEST", (4, 700, 232))
-    monkeypatch.setattr(efficiency, "PEAK_RESET", "/nowhere/clear_refs")
+    monkeypatch.setattr(inference_costs, "PEAK_RESET", "/nowhere/clear_refs")
     bench._metrics_child("ours")
     (seconds,) = map(float, capsys.readouterr().out.split())
     assert seconds > 0

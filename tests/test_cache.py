@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib import cache, env, preset, training
+from ssn_lib import machine, preset
 from ssn_lib.config import TrainingConfig
 from ssn_lib.errors import InputError
-from ssn_lib.training import fit
+from ssn_lib.fast import feature_cache
+from ssn_lib.training import fit as training_loop
+from ssn_lib.training.fit import fit
 
 TINY = TrainingConfig(epochs=2, batch_size=4)
 
@@ -24,7 +26,7 @@ def pictures(dataset):
 
 @pytest.fixture
 def no_memory(monkeypatch):
-    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
+    monkeypatch.setattr(machine, "available_memory", lambda *_: 0)
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ def count(dataset):
 
 def test_mapped_from_a_file_they_are_the_same(pictures, count, make_model, tmp_path, monkeypatch):
     backbone = make_model().backbone
-    monkeypatch.setattr(cache, "BATCH", 4)
-    kept = cache.outputs(backbone, count, pictures, tmp_path)
+    monkeypatch.setattr(feature_cache, "BATCH", 4)
+    kept = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert kept.file is None
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
-    mapped = cache.outputs(backbone, count, pictures, tmp_path)
+    monkeypatch.setattr(machine, "available_memory", lambda *_: 0)
+    mapped = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert list(tmp_path.iterdir()) == [mapped.file]
     for a, b in zip(kept.layers, mapped.layers, strict=True):
         assert torch.equal(a, b)
@@ -53,22 +55,22 @@ def test_a_whole_file_is_taken_and_a_stale_one_never(
 ):
     backbone, passes = make_model().backbone, []
     backbone.register_forward_hook(lambda *_: passes.append(1))
-    first = cache.outputs(backbone, count, pictures, tmp_path)
+    first = feature_cache.outputs(backbone, count, pictures, tmp_path)
     made = len(passes)
-    again = cache.outputs(backbone, count, pictures, tmp_path)
+    again = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert again.file == first.file
     assert len(passes) == made + 1  # one image, for the sizes
-    brighter = cache.outputs(backbone, count, lambda some: pictures(some) // 2, tmp_path)
+    brighter = feature_cache.outputs(backbone, count, lambda some: pictures(some) // 2, tmp_path)
     with torch.no_grad():
         next(backbone.parameters()).mul_(1.01)
-    other_weights = cache.outputs(backbone, count, pictures, tmp_path)
+    other_weights = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert len({first.file, brighter.file, other_weights.file}) == 3
 
 
 def test_an_interruption_leaves_no_unfinished_file(
     pictures, count, make_model, tmp_path, no_memory, monkeypatch
 ):
-    monkeypatch.setattr(cache, "BATCH", 2)
+    monkeypatch.setattr(feature_cache, "BATCH", 2)
     backbone, seen = make_model().backbone, []
 
     def cut(some):
@@ -78,7 +80,7 @@ def test_an_interruption_leaves_no_unfinished_file(
         return pictures(some)
 
     with pytest.raises(KeyboardInterrupt):
-        cache.outputs(backbone, count, cut, tmp_path)
+        feature_cache.outputs(backbone, count, cut, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -86,11 +88,11 @@ def test_a_file_that_a_killed_process_left_unfinished_is_made_again(
     pictures, count, make_model, tmp_path, no_memory
 ):
     backbone = make_model().backbone
-    first = cache.outputs(backbone, count, pictures, tmp_path)
+    first = feature_cache.outputs(backbone, count, pictures, tmp_path)
     expected = [layer.clone() for layer in first.layers]
     first.remove()
     first.file.with_suffix(".part").write_bytes(b"some")
-    whole = cache.outputs(backbone, count, pictures, tmp_path)
+    whole = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert list(tmp_path.iterdir()) == [whole.file]
     assert all(torch.equal(a, b) for a, b in zip(whole.layers, expected, strict=True))
 
@@ -103,7 +105,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(InputError, match="No space left on device; the features .* need 0.0 GB"):
-        cache.outputs(make_model().backbone, count, pictures, tmp_path)
+        feature_cache.outputs(make_model().backbone, count, pictures, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -114,10 +116,10 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
     config = replace(TINY, validation_fraction=0.34)
     in_memory = make_model()
     fit(in_memory, dataset.train, config, 1, progress=None)
-    monkeypatch.setattr(env, "available_memory", lambda *_: 0)
+    monkeypatch.setattr(machine, "available_memory", lambda *_: 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mapped, seen = make_model(), []
-    run_epoch = training._Trainer.run_epoch
+    run_epoch = training_loop._Trainer.run_epoch
 
     def watched(self, number, *rest):
         seen.append(len(list(tmp_path.glob("features-*.bin"))))
@@ -125,7 +127,7 @@ def test_training_from_files_gives_the_same_bits_and_leaves_none(
             raise KeyboardInterrupt
         return run_epoch(self, number, *rest)
 
-    monkeypatch.setattr(training._Trainer, "run_epoch", watched)
+    monkeypatch.setattr(training_loop._Trainer, "run_epoch", watched)
     options = {"progress": None, "checkpoint": tmp_path / "c.pt"}
     if ends == "interrupted":
         with pytest.raises(KeyboardInterrupt):
@@ -155,14 +157,16 @@ def test_a_mask_that_is_refused_leaves_no_file(
 
 
 def test_the_available_memory_is_between_nothing_and_all():
-    assert 0 < env.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert (
+        0 < machine.available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
 
 
 def test_who_ends_first_takes_nothing_from_the_other(
     pictures, count, make_model, tmp_path, no_memory
 ):
     backbone = make_model().backbone
-    first, second = (cache.outputs(backbone, count, pictures, tmp_path) for _ in range(2))
+    first, second = (feature_cache.outputs(backbone, count, pictures, tmp_path) for _ in range(2))
     assert first.file == second.file
     expected = [layer.clone() for layer in first.layers]
     first.remove()

@@ -5,16 +5,10 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, jaccard_score, precision_score, recall_score
 
 from ssn_lib import preset
-from ssn_lib.cam import (
-    CamHead,
-    agreement,
-    contrast,
-    over_flips,
-    pseudo_masks,
-    sigmoid_metrics,
-    trace,
-)
 from ssn_lib.config import ModelConfig
+from ssn_lib.models.cam import CamHead
+from ssn_lib.runs.artifacts import over_flips, sigmoid_metrics
+from ssn_lib.training.pseudo_masks import agreement, contrast, pseudo_masks, trace
 
 
 @pytest.fixture
@@ -158,8 +152,9 @@ def test_contrast_is_the_distance_from_the_median_around():
 
 
 def test_an_ascent_and_a_foreign_teacher_are_refused():
-    from ssn_lib.config import DataConfig, RunConfig, check, override
+    from ssn_lib.config import DataConfig, RunConfig
     from ssn_lib.errors import InputError
+    from ssn_lib.overrides import check, override
 
     chosen = preset("gap_cam")
     config = RunConfig("gap_cam", DataConfig("d", "c"), ModelConfig(score="cam"), chosen.training)

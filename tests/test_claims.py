@@ -7,21 +7,27 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssn_lib import claims, tables
-from ssn_lib.claims import Claim, Evidence, Finding
-from ssn_lib.config import override
-from ssn_lib.efficiency import Comparison, Efficiency, Spread
-from ssn_lib.runs import Outcome
-from ssn_lib.supervision_tables import PUBLISHED_MASKS
+from ssn_lib.overrides import override
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study import claims
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import noise, rules, supervision
+from ssn_lib.study.claims import swap as swap_claims
+from ssn_lib.study.claims.evidence import Evidence
+from ssn_lib.study.claims.rules import Claim, Finding
+from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
+from ssn_lib.study.systems import BETA, BETAS
+from ssn_lib.study.tables.cells import EMPTY
+from ssn_lib.study.tables.supervision import PUBLISHED_MASKS
 
-RULES = {claim.id: claim for claim in (*claims.BACKBONE_SWAP, *claims.LEARNED_NOISE)}
+RULES = {claim.id: claim for claim in (*swap_claims.BACKBONE_SWAP, *noise.LEARNED_NOISE)}
 LEARNS, RISES, FLAT, DIVERGES, VANISHES = [2.0, 0.5], [2.0, 9.0], [2.0, 1.08], None, [2.0, 1e-3]
 PLATEAUS = ([1.087, 1.0871], [0.984, 1.081], [1.0, 1.19])  # near the loss of answering 0: 1.087
 WHOLE = 300  # epochs
 
 
 def judged(identity, evidence):
-    return claims.judge([RULES[identity]], evidence).iloc[0]
+    return rules.judge([RULES[identity]], evidence).iloc[0]
 
 
 @pytest.fixture
@@ -170,20 +176,24 @@ def test_scenario_a_may_be_saturated_or_stuck_but_not_collapsed(course, verdict,
 
 
 def test_the_margin_narrows_with_seeds():
-    assert claims.margin("I-AUROC", 1, 1) == pytest.approx(2 * 1.93 * 2**0.5)
-    assert claims.margin("I-AUROC", 4, 4) == pytest.approx(claims.margin("I-AUROC", 1, 1) / 2)
+    assert claim_evidence.margin("I-AUROC", 1, 1) == pytest.approx(2 * 1.93 * 2**0.5)
+    assert claim_evidence.margin("I-AUROC", 4, 4) == pytest.approx(
+        claim_evidence.margin("I-AUROC", 1, 1) / 2
+    )
 
 
 def test_the_margin_has_a_floor():
     """The published deviation of P-AUROC on screw is 0.07 points."""
-    assert claims.margin("P-AUROC", 1, 1) == pytest.approx(2 * 1.0 * 2**0.5)
-    assert claims.margin("P-AUROC", 2, 2) == pytest.approx(2.0)
-    assert claims.margin("AP-loc", 1, 1) == pytest.approx(2 * 1.24 * 2**0.5)
-    assert claims.margin("I-AUROC", 1, 1, PUBLISHED_MASKS[0]) == pytest.approx(2 * 1.0 * 2**0.5)
+    assert claim_evidence.margin("P-AUROC", 1, 1) == pytest.approx(2 * 1.0 * 2**0.5)
+    assert claim_evidence.margin("P-AUROC", 2, 2) == pytest.approx(2.0)
+    assert claim_evidence.margin("AP-loc", 1, 1) == pytest.approx(2 * 1.24 * 2**0.5)
+    assert claim_evidence.margin("I-AUROC", 1, 1, PUBLISHED_MASKS[0]) == pytest.approx(
+        2 * 1.0 * 2**0.5
+    )
 
 
 def test_small_differences_of_p_auroc_lead_nothing(record):
-    flat = dict.fromkeys(tables.BETAS, 80.0) | {0.1: 82.0}
+    flat = dict.fromkeys(BETAS, 80.0) | {0.1: 82.0}
     names = ("learned_noise_v2", "learned_noise_v2_published")
     made = [run for name in names for run in sweep(record, flat, name, metric="P-AUROC")]
     assert judged("beta-localisation", Evidence(made))["verdict"] == "not reproduced"
@@ -193,7 +203,7 @@ def sweep(record, values, name="learned_noise_v2", epochs=WHOLE, metric="I-AUROC
     outcomes = []
     for beta, value in values.items():
         made = record(name, "screw", epochs=epochs, **{metric: value})
-        made = replace(made, config=override(made.config, [f"{tables.BETA}={beta}"]))
+        made = replace(made, config=override(made.config, [f"{BETA}={beta}"]))
         outcomes.append(Outcome.of(replace(made, run_id=made.config.run_id)))
     return outcomes
 
@@ -208,7 +218,7 @@ def sweep(record, values, name="learned_noise_v2", epochs=WHOLE, metric="I-AUROC
     ],
 )
 def test_the_best_beta_leads_by_the_margin(stated, published, verdict, record):
-    flat = dict.fromkeys(tables.BETAS, 70.0)
+    flat = dict.fromkeys(BETAS, 70.0)
     made = Evidence(
         [
             *sweep(record, flat | {0.05: stated}),
@@ -222,13 +232,13 @@ def test_the_best_beta_leads_by_the_margin(stated, published, verdict, record):
     ("found", "verdict"), [(80.0, "reproduced"), (70.0, "not measurable here")]
 )
 def test_a_short_sweep_can_confirm_but_not_refute(found, verdict, record):
-    swept = sweep(record, dict.fromkeys(tables.BETAS, 70.0) | {0.05: found}, epochs=10)
+    swept = sweep(record, dict.fromkeys(BETAS, 70.0) | {0.05: found}, epochs=10)
     assert judged("beta-detection", Evidence(swept))["verdict"] == verdict
 
 
 def test_a_sweep_with_a_gap_is_shown_but_not_judged(record):
     """The published log tells how much the run behind the slides' figure moved: 21 to 72."""
-    row = judged("beta-detection", Evidence(sweep(record, dict.fromkeys(tables.BETAS[:-1], 70.0))))
+    row = judged("beta-detection", Evidence(sweep(record, dict.fromkeys(BETAS[:-1], 70.0))))
     assert row["verdict"] == "not measurable here"
     assert "β 0.1: 70.0" in row["measured here"]
     assert "moves from 21 to 72" in row["why"]
@@ -240,7 +250,7 @@ BY_PUBLISHED_FIGURES = {"v100-latency", "baseline-equal"}  # alone
 @pytest.mark.parametrize("identity", sorted(RULES.keys() - BY_PUBLISHED_FIGURES))
 def test_nothing_is_judged_without_evidence(identity):
     row = judged(identity, Evidence([]))
-    assert (row["verdict"], row["measured here"]) == ("not measurable here", tables.EMPTY)
+    assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
     assert "`make bench`" in row["why"] or "`python -m ssn_lib " in row["why"]
 
 
@@ -296,7 +306,12 @@ def test_inference_is_free_where_nothing_differs_beyond_chance(made, verdict):
 
 
 def test_ids_are_unique():
-    every = (*claims.BACKBONE_SWAP, *claims.LEARNED_NOISE, *claims.WEAK, *claims.MIXED)
+    every = (
+        *swap_claims.BACKBONE_SWAP,
+        *noise.LEARNED_NOISE,
+        *supervision.WEAK,
+        *supervision.MIXED,
+    )
     assert len({claim.id for claim in every}) == len(every)
 
 
@@ -319,7 +334,7 @@ def refute(evidence):
 )
 def test_judge_lets_no_short_training_refute(losses, epochs, notebook, verdict, evidence):
     claim = Claim("id", "text", "published", refute, notebook)
-    row = claims.judge([claim], evidence(epochs=epochs, scenario_a=losses)).iloc[0]
+    row = rules.judge([claim], evidence(epochs=epochs, scenario_a=losses)).iloc[0]
     assert (row["verdict"], row["measured here"]) == (verdict, "figures")
     short = "after 10 epochs, published 300"
     assert (short in row["why"]) == (verdict == "not measurable here")
@@ -395,7 +410,7 @@ def test_trainings_of_different_lengths_are_not_compared(lengths):
 
 def test_a_sweep_is_of_equally_long_trainings(record):
     """The preset's own β is run more often than the others, and longer."""
-    short = sweep(record, dict.fromkeys(tables.BETAS, 70.0), epochs=10)
+    short = sweep(record, dict.fromkeys(BETAS, 70.0), epochs=10)
     row = judged("beta-detection", Evidence([*short, *sweep(record, {0.1: 99.0})]))
     assert "β 0.1: 70.0" in row["measured here"]
     assert row["verdict"] == "not measurable here"
@@ -449,7 +464,7 @@ def test_a_lead_of_the_last_epoch_alone_is_a_draw(before, verdict, why, evidence
 
 
 def test_the_best_beta_leads_over_the_last_epochs_too(record):
-    flat = dict.fromkeys(tables.BETAS, 70.0)
+    flat = dict.fromkeys(BETAS, 70.0)
     outcomes = sweep(record, flat | {0.05: 80.0})
     level = [(outcome, course([70.0] * 5 + [80.0])) for outcome in outcomes]
     made = Evidence(outcomes, courses=level)
@@ -495,7 +510,7 @@ def test_other_images_are_asked_where_the_claims_own_are_not_there(
     row = judged("carpet-drops", made)
     assert row["elsewhere"].startswith(elsewhere)
     assert row["verdict"] == "not measurable here"
-    assert row["measured here"] == tables.EMPTY
+    assert row["measured here"] == EMPTY
     assert row["why"].endswith("decides it, given these images")
     assert row["evidence"].startswith("elsewhere: screw, mvtec_ad")
 
@@ -504,26 +519,26 @@ def test_other_images_are_asked_where_the_claims_own_are_not_there(
 def test_other_images_are_not_asked_where_some_are_the_claims_own(own, record):
     made = [*pair(record, "screw", 90.0, 60.0), *pair(record, "carpet", 98.0, 97.0)[-own:]]
     row = judged("carpet-drops", Evidence(made))
-    assert row["elsewhere"] == tables.EMPTY
+    assert row["elsewhere"] == EMPTY
     assert row["verdict"] == ("not reproduced" if own == 2 else "not measurable here")
     assert "given these images" not in row["why"]
 
 
 def test_what_is_found_elsewhere_is_not_counted(record):
-    claim = next(claim for claim in claims.BACKBONE_SWAP if claim.id == "carpet-drops")
-    frame = claims.judge([claim], Evidence(pair(record, "screw", 90.0, 60.0)))
-    assert claims.ledger(frame).notes[0] == "1 claims: 1 not measurable here."
+    claim = next(claim for claim in swap_claims.BACKBONE_SWAP if claim.id == "carpet-drops")
+    frame = rules.judge([claim], Evidence(pair(record, "screw", 90.0, 60.0)))
+    assert rules.ledger(frame).notes[0] == "1 claims: 1 not measurable here."
 
 
 def test_a_claim_of_no_particular_images_has_no_elsewhere(record):
-    rows = claims.judge(claims.BACKBONE_SWAP, Evidence(pair(record, "screw", 90.0, 60.0)))
-    assert set(rows[rows["id"] != "carpet-drops"]["elsewhere"]) == {tables.EMPTY}
+    rows = rules.judge(swap_claims.BACKBONE_SWAP, Evidence(pair(record, "screw", 90.0, 60.0)))
+    assert set(rows[rows["id"] != "carpet-drops"]["elsewhere"]) == {EMPTY}
 
 
 def test_the_ledger_counts_its_verdicts():
-    one = claims.judge(claims.BACKBONE_SWAP, Evidence([]))
-    table = claims.ledger(one)
-    known, count = len(BY_PUBLISHED_FIGURES), len(claims.BACKBONE_SWAP)
+    one = rules.judge(swap_claims.BACKBONE_SWAP, Evidence([]))
+    table = rules.ledger(one)
+    known, count = len(BY_PUBLISHED_FIGURES), len(swap_claims.BACKBONE_SWAP)
     assert table.notes[0] == (
         f"{count} claims: {known} reproduced, {count - known} not measurable here."
     )

@@ -8,19 +8,22 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssn_lib import claims, tables
-from ssn_lib.claims import Evidence
-from ssn_lib.efficiency import Efficiency, Spread
-from ssn_lib.inference import Thresholds
-from ssn_lib.runs import Outcome
+from ssn_lib.metrics import Thresholds
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study import published as published_module
+from ssn_lib.study.claims import rules
+from ssn_lib.study.claims import swap as swap_claims
+from ssn_lib.study.claims.evidence import Evidence
+from ssn_lib.study.costs.records import Efficiency, Spread
+from ssn_lib.study.published import published_figures
 
-RULES = {claim.id: claim for claim in claims.BACKBONE_SWAP}
+RULES = {claim.id: claim for claim in swap_claims.BACKBONE_SWAP}
 WHOLE = 300  # epochs
 T4 = {"device": "cuda", "gpu": "T4"}
 
 
 def judged(identity, evidence):
-    return claims.judge([RULES[identity]], evidence).iloc[0]
+    return rules.judge([RULES[identity]], evidence).iloc[0]
 
 
 # --- costs ---------------------------------------------------------------------------------------
@@ -210,9 +213,9 @@ def published(monkeypatch):
     """published(change): with published figures that were changed."""
 
     def make(change):
-        changed = copy.deepcopy(tables.published())
+        changed = copy.deepcopy(published_figures())
         change(changed)
-        monkeypatch.setattr(tables, "published", lambda: changed)
+        monkeypatch.setattr(published_module, "published_figures", lambda: changed)
 
     return make
 

@@ -11,9 +11,12 @@ import pytest
 import torch
 import torchvision
 
-from ssn_lib import cli, kernel, study
+from ssn_lib import cli
 from ssn_lib.cli import main
+from ssn_lib.data import loading
 from ssn_lib.errors import InputError
+from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study.kaggle import kernel
 
 COMMON = ["--epochs", "1", "--image-size", "32", "32", "--set", "training.batch_size=4"]
 
@@ -70,7 +73,7 @@ def test_images_have_the_presets_size_and_strips_their_own(preset, dataset, size
         asked.append(image_size)
         raise InputError("enough")
 
-    monkeypatch.setattr(cli, "load_dataset", load)
+    monkeypatch.setattr(loading, "load_dataset", load)
     for given in ([], ["--image-size", "64", "96"]):
         assert cli.main(["run", preset, "--dataset", dataset, *given]) == 2
     assert asked == [size, (64, 96)]
@@ -212,14 +215,16 @@ def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ssn_lib.runs.fit", interrupt)
+    monkeypatch.setattr("ssn_lib.runs.run.fit", interrupt)
     assert main(arguments("scenario_a", "--untrained")) == 130
     assert "goes on" in capsys.readouterr().err
 
 
 def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
     asked = {}
-    monkeypatch.setattr(study, "study", lambda profile, **given: asked.update(given, of=profile))
+    monkeypatch.setattr(
+        notebook_runs, "study", lambda profile, **given: asked.update(given, of=profile)
+    )
     words = "study --only 01 --category screw --seeds 1,2 --hours 2 --scheduler local"
     before = time.time()
     assert main([*words.split(), "--runs-dir", str(tmp_path)]) == 0

@@ -6,21 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ssn_lib.config import (
-    PRESETS,
-    DataConfig,
-    ModelConfig,
-    Preset,
-    RunConfig,
-    TrainingConfig,
-    changes,
-    check,
-    from_dict,
-    override,
-    preset,
-    to_dict,
-)
+from ssn_lib.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.errors import InputError
+from ssn_lib.overrides import changes, check, from_dict, override
+from ssn_lib.presets import PRESETS, Preset, preset
 
 
 def make(name="scenario_a", **changes):
@@ -194,7 +183,8 @@ def test_the_run_id_names_its_run_and_is_a_folder_name():
 
 def test_the_run_id_is_the_same_in_another_process():
     code = (
-        "from ssn_lib.config import *\n"
+        "from ssn_lib.config import DataConfig, RunConfig\n"
+        "from ssn_lib.presets import preset\n"
         "p = preset('scenario_b')\n"
         "d = DataConfig('mvtec_ad', 'screw', (256, 256), '0123456789abcdef')\n"
         "print(RunConfig('scenario_b', d, p.model, p.training).run_id)"

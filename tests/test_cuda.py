@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssn_lib.checks import CHECKS
+from ssn_lib.study.gpu.checks import CHECKS
 
 
 @pytest.mark.cuda

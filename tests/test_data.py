@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib import data
-from ssn_lib.data import load_dataset, normalise
+from ssn_lib.data import loading
+from ssn_lib.data.images import normalise
+from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
 
 
@@ -49,7 +50,7 @@ def test_the_root_comes_from_the_environment_unless_given(
 
 def test_without_a_root_the_usual_places_are_tried(mvtec_root, load, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / "kaggle")
+    monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path / "kaggle")
     message = refusal(lambda: load(None))
     assert "tried data" in message
     assert "--data-root" in message

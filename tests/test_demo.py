@@ -5,16 +5,16 @@ import pytest
 from PIL import Image
 
 from ssn_lib import load_dataset
-from ssn_lib.data import demo
+from ssn_lib.data import rendered
 from ssn_lib.errors import InputError
 
-KINDS = [(c, f"test/{d}") for c, defects in demo.MVTEC_DEFECTS.items() for d in defects]
+KINDS = [(c, f"test/{d}") for c, defects in rendered.MVTEC_DEFECTS.items() for d in defects]
 KINDS += [("ksdd2", "train/scratch"), ("ksdd2", "test/crack")]
 
 
 @pytest.fixture(scope="module")
 def root(demo_base):
-    return demo_base / f"demo-v{demo.DEMO_VERSION}"
+    return demo_base / f"demo-v{rendered.DEMO_VERSION}"
 
 
 def read(path):
@@ -27,9 +27,9 @@ def names(folder):
 
 
 def test_mvtec_layout(root):
-    assert root.name == f"demo-v{demo.DEMO_VERSION}"
+    assert root.name == f"demo-v{rendered.DEMO_VERSION}"
     assert names(root / "mvtec_ad") == ["bottle", "carpet", "screw"]
-    for category, defects in demo.MVTEC_DEFECTS.items():
+    for category, defects in rendered.MVTEC_DEFECTS.items():
         home = root / "mvtec_ad" / category
         assert names(home) == ["ground_truth", "test", "train"]
         assert names(home / "train") == ["good"]
@@ -86,24 +86,24 @@ def test_images_of_a_kind_differ(root):
 
 @pytest.mark.parametrize(("category", "kind"), [*KINDS[1::3], ("bottle", "train/good")])
 def test_drawing_again_gives_the_same_bits(category, kind):
-    first, second = demo.render(category, kind, 3), demo.render(category, kind, 3)
+    first, second = rendered.render(category, kind, 3), rendered.render(category, kind, 3)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
 def test_files_hold_what_render_draws(root):  # drawn here in another order, in other company
     folder = root / "mvtec_ad/screw"
-    pixels, mask = demo.render("screw", "test/thread_side", 4)
+    pixels, mask = rendered.render("screw", "test/thread_side", 4)
     assert (read(folder / "test/thread_side/004.png")[1] == pixels).all()
     assert (read(folder / "ground_truth/thread_side/004_mask.png")[1] == mask).all()
-    pixels, mask = demo.render("ksdd2", "test/crack", 4)
+    pixels, mask = rendered.render("ksdd2", "test/crack", 4)
     assert (read(root / "ksdd2/test/20004.png")[1] == pixels).all()
     assert (read(root / "ksdd2/test/20004_GT.png")[1] == mask).all()
 
 
 @pytest.mark.parametrize(("category", "kind"), KINDS)
 def test_the_mask_is_where_the_defect_is(category, kind):
-    pixels, mask = demo.render(category, kind, 0)
-    clean, nothing = demo.render(category, kind, 0, clean=True)
+    pixels, mask = rendered.render(category, kind, 0)
+    clean, nothing = rendered.render(category, kind, 0, clean=True)
     assert not nothing.any()
     change = np.abs(pixels.astype(int) - clean).max(axis=2)
     assert change[mask == 255].mean() > 12  # grey levels
@@ -111,8 +111,8 @@ def test_the_mask_is_where_the_defect_is(category, kind):
 
 
 def test_a_second_call_draws_nothing_and_no_scrap_is_left(root, monkeypatch):
-    monkeypatch.setattr(demo, "render", None)
-    assert demo.demo_root(root.parent) == root
+    monkeypatch.setattr(rendered, "render", None)
+    assert rendered.demo_root(root.parent) == root
     assert names(root.parent) == [root.name]
 
 
@@ -120,19 +120,19 @@ def test_default_base_is_data_in_the_working_folder(root, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / root.name).symlink_to(root)
-    assert demo.demo_root() == Path("data") / root.name
+    assert rendered.demo_root() == Path("data") / root.name
 
 
 def test_the_loser_of_a_race_uses_the_winners_files(tmp_path, monkeypatch):
-    theirs = tmp_path / f"demo-v{demo.DEMO_VERSION}" / "theirs.txt"
+    theirs = tmp_path / f"demo-v{rendered.DEMO_VERSION}" / "theirs.txt"
 
     def render(*_):
         theirs.parent.mkdir(exist_ok=True)
         theirs.write_text("won")
         return np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
 
-    monkeypatch.setattr(demo, "render", render)
-    assert demo.demo_root(tmp_path) == theirs.parent
+    monkeypatch.setattr(rendered, "render", render)
+    assert rendered.demo_root(tmp_path) == theirs.parent
     assert names(theirs.parent) == ["theirs.txt"]
     assert names(tmp_path) == [theirs.parent.name]
 
@@ -144,10 +144,10 @@ def test_nothing_half_made_is_left(tmp_path, monkeypatch, error):
             raise error
         return np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
 
-    monkeypatch.setattr(demo, "render", render)
+    monkeypatch.setattr(rendered, "render", render)
     expected = InputError if isinstance(error, OSError) else error
     with pytest.raises(expected):
-        demo.demo_root(tmp_path)
+        rendered.demo_root(tmp_path)
     assert names(tmp_path) == []
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("in the way")  # the tests may run as root: modes stop nobody
     base = tmp_path / "file" / "data"
     with pytest.raises(InputError) as caught:
-        demo.demo_root(base)
+        rendered.demo_root(base)
     message = str(caught.value)
     assert str(base) in message
     assert "--data-root" in message

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssn_lib import env
+from ssn_lib import machine
+from ssn_lib.runs.record import device_name
 
-REPOSITORY = Path(env.__file__).resolve().parent.parent
+REPOSITORY = Path(machine.__file__).resolve().parent.parent
 
 
 def cpu(threads, processor="A"):
@@ -29,11 +30,11 @@ def cpu(threads, processor="A"):
     ],
 )
 def test_every_device_is_named_once(environments, name):
-    assert env.device_name(*environments) == name
+    assert device_name(*environments) == name
 
 
 def test_mixed_precision_has_the_range_of_float32_where_the_device_allows():
-    assert env.low_precision(torch.device("cpu")) == torch.bfloat16
+    assert machine.low_precision(torch.device("cpu")) == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -49,10 +50,10 @@ def test_processors_with_units_for_bfloat16_gain_from_it(flags, gains, tmp_path,
     path = tmp_path / "cpuinfo"
     if flags is not None:
         path.write_text(f"processor\t: 0\nmodel name\t: A B\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(env, "_CPU_INFO", path)
-    assert env.gains_from_low_precision(torch.device("cpu")) is gains
-    assert env.gains_from_low_precision(torch.device("cuda"))
-    assert not env.gains_from_low_precision(torch.device("mps"))
+    monkeypatch.setattr(machine, "_CPU_INFO", path)
+    assert machine.gains_from_low_precision(torch.device("cpu")) is gains
+    assert machine.gains_from_low_precision(torch.device("cuda"))
+    assert not machine.gains_from_low_precision(torch.device("mps"))
 
 
 def test_every_requirement_has_a_bound_that_can_be_tried():

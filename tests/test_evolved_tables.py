@@ -5,10 +5,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssn_lib import evolved_tables, search
-from ssn_lib.inference import Thresholds
-from ssn_lib.runs import Outcome
-from ssn_lib.tables import EMPTY
+from ssn_lib.metrics import Thresholds
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study import search
+from ssn_lib.study.tables import evolved as evolved_tables
+from ssn_lib.study.tables.cells import EMPTY
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ import onnxruntime
 import pytest
 import torch
 
-from ssn_lib import SuperSimpleNet, cli, fuse, predict, preset, runs
+from ssn_lib import SuperSimpleNet, cli, fuse, predict, preset
 from ssn_lib.data.images import normalise, read_image
+from ssn_lib.deploy.onnx import Exported, export
 from ssn_lib.errors import InputError
-from ssn_lib.export import Exported, export
+from ssn_lib.runs.record import read_record
+from ssn_lib.runs.run import load_run
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -69,7 +71,7 @@ def test_the_file_knows_all_that_its_user_must(exported, tiny_run, dataset):
     session = onnxruntime.InferenceSession(exported / "detector.onnx")
     properties = session.get_modelmeta().custom_metadata_map
     about = {name: json.loads(value) for name, value in properties.items()}
-    record = runs.read_record(tiny_run[0])
+    record = read_record(tiny_run[0])
     assert tuple(about["image_size"]) == dataset.test.image_size
     assert about["full_scale"] is None  # what is white in files of more than 8 bits: none here
     assert about["preset"] == "scenario_a"
@@ -95,7 +97,7 @@ def test_the_readmes_example_inspects_a_folder_without_torch(exported, tiny_run,
     printed = subprocess.run(
         [sys.executable, "line.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    record, model = runs.load_run(tiny_run[0], weights=None)
+    record, model = load_run(tiny_run[0], weights=None)
     assert len(printed) == len(list(tiny_run[1].iterdir()))
     for line, path in zip(printed, sorted(tiny_run[1].iterdir()), strict=True):
         name, score, decision = line.split()

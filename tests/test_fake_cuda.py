@@ -10,16 +10,17 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssn_lib import preset, step
-from ssn_lib.batches import Batch
-from ssn_lib.config import PRESETS
-from ssn_lib.efficiency import InHalf
-from ssn_lib.folding import fuse
+from ssn_lib import preset
+from ssn_lib.fast.folded import fuse
+from ssn_lib.fast.interpolation import Upscaled, _Convolution, _Correlation, known_grid
+from ssn_lib.fast.training_step import _AddNoisy, _Pooled, _SegmentationTail
 from ssn_lib.losses import detection_loss
-from ssn_lib.model import SuperSimpleNet
-from ssn_lib.sources import make_source
-from ssn_lib.split import _AddNoisy, _Pooled, _SegmentationTail
-from ssn_lib.upscaled import Upscaled, _Convolution, _Correlation, known_grid
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.sources import make_source
+from ssn_lib.presets import PRESETS
+from ssn_lib.study.costs.inference import InHalf
+from ssn_lib.training import step
+from ssn_lib.training.batches import Batch
 
 CUDA = torch.device("cuda")
 

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from ssn_lib import course_figures, figures, tables
-from ssn_lib.efficiency import Efficiency, Spread
-from ssn_lib.inference import Thresholds
-from ssn_lib.losses import ignorance_loss
-from ssn_lib.runs import Outcome
+from ssn_lib.metrics import Thresholds
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.costs.records import Efficiency, Spread
+from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.figures.drawing import Picture, alt_text, empty
+from ssn_lib.study.figures.maps import scores_by_defect
+from ssn_lib.study.figures.networks import architecture, roofline
+from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
+from ssn_lib.study.systems import ignorance_loss
 
 CPU = {"device": "cpu", "threads": 2, "processor": "chip"}
 
@@ -25,17 +29,17 @@ def none_stays_open():
 
 
 def test_a_picture_is_shown_by_its_bytes_and_said_in_words():
-    picture = figures.Picture(b"\x89PNG", "a curve")
+    picture = Picture(b"\x89PNG", "a curve")
     data, metadata = DisplayFormatter().format(picture)
     assert data == {"image/png": b"\x89PNG", "text/plain": "a curve"}
     assert metadata == {"image/png": {"alt": "a curve"}}
 
 
 def test_a_figure_is_said_by_its_heading_or_by_what_is_written_in_it():
-    assert figures.alt_text(figures.empty("No scores: " + "why " * 40)).endswith("why why")
-    assert "segmentation head 1×1 → 1024 → 1; " in figures.alt_text(figures.architecture())
-    courses = course_figures.published_courses(tables.LEARNED_COURSES)
-    said = figures.alt_text(courses)
+    assert alt_text(empty("No scores: " + "why " * 40)).endswith("why why")
+    assert "segmentation head 1×1 → 1024 → 1; " in alt_text(architecture())
+    courses = course_figures.published_courses(LEARNED_COURSES)
+    said = alt_text(courses)
     assert said.startswith("Published runs on screw, as the author logged them seed 42,")
     assert "\n" not in said
 
@@ -60,28 +64,28 @@ def test_training_curves_count_images_and_show_the_published_run_beside(record):
 
 
 def test_published_courses_show_every_run_of_every_category():
-    figure = course_figures.published_courses(tables.SWAP_COURSES)
+    figure = course_figures.published_courses(SWAP_COURSES)
     assert len(figure.axes) == 9
     for axes in figure.axes:
-        assert set(tables.SWAP_COURSES.values()) <= set(lines(axes))
+        assert set(SWAP_COURSES.values()) <= set(lines(axes))
 
 
 def test_published_courses_of_one_category_leave_the_others_out():
-    figure = course_figures.published_courses(tables.LEARNED_COURSES)  # beside A on screw only
+    figure = course_figures.published_courses(LEARNED_COURSES)  # beside A on screw only
     assert len(figure.axes) == 3
     assert figure.get_suptitle().startswith("Published runs on screw,")
-    assert set(tables.LEARNED_COURSES.values()) <= set(lines(figure.axes[0]))
+    assert set(LEARNED_COURSES.values()) <= set(lines(figure.axes[0]))
 
 
 def test_the_roofline_says_how_far_above_the_floor_each_network_is():
     spread = Spread(20.0, 19.0, 22.0)
     old = Efficiency("scenario_a", "plain", 6, 1, 10.0, spread, spread, spread, None, None, CPU)
     made = [replace(old, peak_gflop_s=1000.0), replace(old, form="folded", peak_gflop_s=1000.0)]
-    (axes,) = figures.roofline(made).axes
+    (axes,) = roofline(made).axes
     assert "floor: 1000 GFLOP/s" in lines(axes)
     labels = axes.get_legend_handles_labels()[1]
     assert sum(label.endswith(": 2.0 × floor") for label in labels) == 2  # 20 of 10 ms
-    (without,) = figures.roofline([old]).axes
+    (without,) = roofline([old]).axes
     assert not without.lines
 
 
@@ -94,11 +98,11 @@ def test_scores_by_defect_have_a_row_for_each_kind_and_one_for_sound_images(reco
         }
     )
     one = replace(record(), thresholds=Thresholds(map=1.0, score=0.3))
-    (axes,) = figures.scores_by_defect([(Outcome.of(one), frame)], "caption").axes
+    (axes,) = scores_by_defect([(Outcome.of(one), frame)], "caption").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cut", "thread top", "good"]
     drawn = [part.get_offsets()[:, 0].tolist() for part in axes.collections]
     assert drawn == [[0.7, 0.9], [0.5], [0.1, 0.2]]
     assert axes.lines[0].get_xdata() == [0.3, 0.3]
     assert "its limit, 0.3" in axes.get_title()
-    (text,) = figures.scores_by_defect([], "caption").axes[0].texts
+    (text,) = scores_by_defect([], "caption").axes[0].texts
     assert "No scores" in text.get_text()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ssn_lib import files
+from ssn_lib import storage
 from ssn_lib.errors import InputError
-from ssn_lib.files import content_hash, held, shown, unreadable, write_text, written_whole
+from ssn_lib.storage import content_hash, held, shown, unreadable, write_text, written_whole
 
 
 def test_an_error_in_the_middle_keeps_the_old_file(tmp_path):
@@ -32,7 +32,7 @@ def test_whatever_ends_it_leaves_no_half_file(error, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="this system has no file locks")
+@pytest.mark.skipif(storage.fcntl is None, reason="this system has no file locks")
 def test_who_waits_for_a_lock_says_so(tmp_path, capsys):
     path, order = tmp_path / ".lock", []
 

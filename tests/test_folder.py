@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib.data import load_dataset
 from ssn_lib.data.folder import read_folder
+from ssn_lib.data.loading import load_dataset
 from ssn_lib.data.pixel_labels import with_masks
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssn_lib import fuse, predict, preset
-from ssn_lib.config import PRESETS, ModelConfig
+from ssn_lib.config import ModelConfig
+from ssn_lib.presets import PRESETS
 
 CONFIGS = {preset.model: name for name, preset in reversed(PRESETS.items())}
 ROUNDED = 0.2  # bfloat16 has three digits, and an untrained network's scores are sums near zero

@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ssn_lib import grid, runs
 from ssn_lib.errors import InputError
+from ssn_lib.runs import run as run_module
+from ssn_lib.runs.run import configure
+from ssn_lib.study import parallel
+from ssn_lib.training import fit as training_loop
 
 LONG = 8  # epochs of the runs that are killed: enough to be met in their midst
 
@@ -26,13 +29,12 @@ def tasks(dataset, mvtec_root, tmp_path):
 
     def make(folder, epochs=LONG, seeds=(1, 2), deadline=None):
         configs = [
-            runs.configure(
-                "scenario_a", dataset, seed=seed, epochs=epochs, batch_size=4, weights=None
-            )
+            configure("scenario_a", dataset, seed=seed, epochs=epochs, batch_size=4, weights=None)
             for seed in seeds
         ]
         return [
-            grid.Task(c, "widget", mvtec_root, None, tmp_path / folder, deadline) for c in configs
+            parallel.Task(c, "widget", mvtec_root, None, tmp_path / folder, deadline)
+            for c in configs
         ]
 
     return make
@@ -52,7 +54,7 @@ def two_gpus():
     """The address of the local cluster that a machine with two GPUs gets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "device_count", lambda: 2)
-        with grid.cluster(grid.LOCAL) as address:
+        with parallel.cluster(parallel.LOCAL) as address:
             yield address
 
 
@@ -89,7 +91,7 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
     two_gpus, tasks, one_thread, capsys
 ):
     alone, spread = tasks("alone"), tasks("spread")
-    expected = grid.make_all(alone)
+    expected = parallel.make_all(alone)
     killed = {}
 
     def kill_one():
@@ -107,7 +109,7 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    made = grid.make_all(spread, two_gpus)
+    made = parallel.make_all(spread, two_gpus)
     killer.join(timeout=10)
     assert [outcome.reason for outcome in made] == [""] * 2
     for one, other in zip(expected, made, strict=True):
@@ -128,7 +130,7 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
     assert killed == {}
     assert "2 of 2 runs: 100%" in capsys.readouterr().err
     # Finished runs are answered from their records: no scheduler need be there.
-    assert grid.make_all(spread, "tcp://127.0.0.1:1") == made
+    assert parallel.make_all(spread, "tcp://127.0.0.1:1") == made
 
 
 def test_a_run_that_two_ask_for_at_once_is_trained_once(tasks, monkeypatch):
@@ -140,10 +142,10 @@ def test_a_run_that_two_ask_for_at_once_is_trained_once(tasks, monkeypatch):
         time.sleep(0.5)
         return fit(*args, **kwargs)
 
-    fit = runs.fit
-    monkeypatch.setattr(runs, "fit", slowly)
+    fit = training_loop.fit
+    monkeypatch.setattr(run_module, "fit", slowly)
     made = []
-    threads = [threading.Thread(target=lambda: made.append(grid.make(task))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: made.append(parallel.make(task))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -154,7 +156,7 @@ def test_a_run_that_two_ask_for_at_once_is_trained_once(tasks, monkeypatch):
 
 
 def test_what_is_not_reached_says_so(tasks):
-    (outcome,) = grid.make_all(tasks("late", seeds=(1,), deadline=time.time()))
+    (outcome,) = parallel.make_all(tasks("late", seeds=(1,), deadline=time.time()))
     assert outcome.record is None
     assert outcome.reason == "not finished within the time budget (no epoch)"
 
@@ -167,15 +169,15 @@ def test_a_training_stops_between_epochs_and_says_how_far_it_came(tasks, monkeyp
         asked.append(1)
         return 2e18 if len(asked) > 3 else 0.0  # once before the images are read, then each epoch
 
-    monkeypatch.setattr(grid, "time", SimpleNamespace(time=clock))
-    outcome = grid.make(task)
+    monkeypatch.setattr(parallel, "time", SimpleNamespace(time=clock))
+    outcome = parallel.make(task)
     assert outcome.reason == "not finished within the time budget (2 of 5 epochs done)"
     assert (task.runs_dir / task.config.run_id / "checkpoint.pt").exists()
 
 
 def refusal(tasks, scheduler):
     with pytest.raises(InputError) as raised:
-        grid.make_all(tasks("refused", epochs=1), scheduler)
+        parallel.make_all(tasks("refused", epochs=1), scheduler)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -183,18 +185,18 @@ def refusal(tasks, scheduler):
 def test_without_dask_the_one_who_asks_for_it_is_told_what_to_install(tasks, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert 'pip install "dask[distributed]"' in refusal(tasks, "tcp://127.0.0.1:1")
-    with pytest.raises(InputError, match="--scheduler needs Dask"), grid.cluster("local"):
+    with pytest.raises(InputError, match="--scheduler needs Dask"), parallel.cluster("local"):
         pass
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x"])
 def test_a_scheduler_that_does_not_answer_is_one_line(address, tasks, monkeypatch):
-    monkeypatch.setattr(grid, "CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(parallel, "CONNECT_TIMEOUT_S", 0.5)
     assert f"no Dask scheduler answers at {address}" in refusal(tasks, address)
 
 
 def test_workers_that_cannot_be_used_are_refused(tasks, idle, monkeypatch):
     assert "has 2 threads; start it with --nthreads 1" in refusal(tasks, idle(threads=2))
     assert "no workers at" in refusal(tasks, idle(workers=0))
-    monkeypatch.setattr(grid, "_is_there", lambda path: False)
+    monkeypatch.setattr(parallel, "_is_there", lambda path: False)
     assert "folders that all machines share" in refusal(tasks, idle())

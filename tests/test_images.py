@@ -5,10 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib import inspection, load_dataset, runs
+from ssn_lib import load_dataset
 from ssn_lib.config import DataConfig, beside_defaults
 from ssn_lib.data.images import find_full_scale, read_image
+from ssn_lib.deploy import inspection
 from ssn_lib.errors import InputError
+from ssn_lib.runs.run import configure, dataset_of, load_run
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8), (48, 1)) * 4
 
@@ -178,19 +180,19 @@ def test_of_several_pages_the_first_is_used_and_that_is_said(tmp_path):
 
 def test_a_run_keeps_its_full_scale(parts, record):
     dataset = load_dataset("folder", parts(4095, 4000), image_size=(16, 16))
-    config = runs.configure("scenario_a", dataset, weights=None)
+    config = configure("scenario_a", dataset, weights=None)
     assert config.data.full_scale == 4095
     finished = replace(record(), config=config)
-    assert runs.dataset_of(finished, dataset.root, dataset.root).test.full_scale == 4095
+    assert dataset_of(finished, dataset.root, dataset.root).test.full_scale == 4095
     before = replace(finished, config=replace(config, data=replace(config.data, full_scale=None)))
     assert before.config.run_id != config.run_id
     with pytest.warns(UserWarning, match="65535 is taken for white: 3, the first"):
-        again = runs.dataset_of(before, dataset.root, dataset.root).test.images
+        again = dataset_of(before, dataset.root, dataset.root).test.images
     assert again.max() == 4095 // 257  # as that run saw them
 
 
 def test_images_are_inspected_at_their_runs_full_scale(tiny_run, tmp_path, monkeypatch):
-    finished, model = runs.load_run(tiny_run[0], weights=None)
+    finished, model = load_run(tiny_run[0], weights=None)
     data = replace(finished.config.data, full_scale=4095)
     finished = replace(finished, config=replace(finished.config, data=data))
     monkeypatch.setattr(inspection, "load_run", lambda *_: (finished, model))

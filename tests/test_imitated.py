@@ -1,7 +1,8 @@
 import torch
 
-from ssn_lib.data import ImageSet, Sample
+from ssn_lib.data.images import ImageSet
 from ssn_lib.data.imitated import beside_defects, with_defects
+from ssn_lib.data.samples import Sample
 
 
 def stripes(count=3, height=64, width=96):

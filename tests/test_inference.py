@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ssn_lib import evaluate, image_metrics, pixel_metrics, predict
-from ssn_lib.data import ImageSet, normalise
+from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.inference import thresholds
-from ssn_lib.model import Prediction
+from ssn_lib.models.supersimplenet import Prediction
 
 
 @pytest.fixture(scope="module")

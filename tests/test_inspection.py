@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib import evaluate, inspection, predict, runs
+from ssn_lib import evaluate, predict
+from ssn_lib.deploy import inspection
 from ssn_lib.errors import InputError
+from ssn_lib.runs.run import load_run
 
 
 def test_heatmap_leaves_quiet_pixels_alone_and_colours_loud_ones():
@@ -154,6 +156,6 @@ def test_predict_names_what_is_missing(tiny_run, tmp_path):
 def test_a_loaded_run_predicts_what_it_recorded(tiny_run, dataset):
     folder, _ = tiny_run
     torch.manual_seed(1)  # the untrained backbone is the run's own, whatever the global state
-    record, model = runs.load_run(folder, weights=None)
+    record, model = load_run(folder, weights=None)
     measured = evaluate(predict(model, dataset.test), dataset.test)
     assert {name: pytest.approx(value) for name, value in measured.items()} == record.metrics

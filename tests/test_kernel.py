@@ -24,11 +24,11 @@ import nbformat
 import pytest
 import torch
 
-from ssn_lib import kernel
-from ssn_lib.backbone import Backbone, _torchvision_name
 from ssn_lib.errors import InputError
-from ssn_lib.runs import read_record
-from ssn_lib.study import REPOSITORY
+from ssn_lib.models.backbone import Backbone, torchvision_name
+from ssn_lib.runs.record import read_record
+from ssn_lib.storage import REPOSITORY
+from ssn_lib.study.kaggle import kernel
 
 NOTEBOOK = "build/supersimplenet-evolved.ipynb"
 # A study of one run: its own notebooks take minutes.
@@ -70,7 +70,7 @@ def original(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "ssn_lib", root / "ssn_lib", ignore=ignored)
-    profiles = root / "ssn_lib" / "study.py"
+    profiles = root / "ssn_lib" / "study" / "profiles.py"
     whole = profiles.read_text(encoding="utf-8")
     small = whole.replace("image_size=(256, 256)", "image_size=(32, 32)")  # for the one that is run
     assert small != whole
@@ -350,7 +350,7 @@ def write_weights(path):
     """Untrained weights in torchvision's names: what is tested is that they are found."""
     torch.manual_seed(0)
     state = Backbone("resnet18", (2, 3)).state_dict()
-    torch.save({_torchvision_name(name): value for name, value in state.items()}, path)
+    torch.save({torchvision_name(name): value for name, value in state.items()}, path)
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from ssn_lib import kernel_metadata
 from ssn_lib.errors import InputError
-from ssn_lib.kernel_metadata import FILE, check, describe, read
-from ssn_lib.study import REPOSITORY
+from ssn_lib.storage import REPOSITORY
+from ssn_lib.study.kaggle import kernel_metadata
+from ssn_lib.study.kaggle.kernel_metadata import FILE, check, describe, read
 
 SLUG = "supersimplenet-evolved"
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from ssn_lib.losses import detection_loss, focal, ignorance_loss, truncated_l1
+from ssn_lib.losses import detection_loss, focal, truncated_l1
+from ssn_lib.study.systems import ignorance_loss
 
 
 def truncated_l1_by_indexing(map_logits, masks):

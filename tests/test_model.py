@@ -5,9 +5,10 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import GaussianBlur
 
-from ssn_lib.config import PRESETS, ModelConfig
+from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
-from ssn_lib.model import blur
+from ssn_lib.models.supersimplenet import blur
+from ssn_lib.presets import PRESETS
 
 CONFIGS = {
     preset.model: name

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssn_lib.data import load_dataset
+from ssn_lib.data.loading import load_dataset
 from ssn_lib.data.mvtec import find_mvtec_category, read_mvtec
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssn_lib.config import NoiseConfig
-from ssn_lib.noise import perlin_masks, place
+from ssn_lib.noise.perlin import perlin_masks, place
 
 
 def seeded(seed=0):

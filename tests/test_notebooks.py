@@ -14,10 +14,14 @@ import papermill
 import pytest
 from nbclient.exceptions import DeadKernelError
 
-from ssn_lib import figures, study
+from ssn_lib import storage
 from ssn_lib.errors import InputError
+from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study import runner
+from ssn_lib.study.figures.drawing import empty
+from ssn_lib.study.runner import Study
 
-SOURCES = sorted((study.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.py"))
+SOURCES = sorted((storage.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.py"))
 FORBIDDEN = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.If)
 
 
@@ -42,7 +46,7 @@ class TestNotebook:
     def test_it_takes_what_the_study_gives_and_refuses_the_rest(self, source: Path):
         cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
         names = [node.targets[0].id for node in ast.parse(cells[0]).body]
-        assert tuple(names[: len(study.PARAMETERS)]) == study.PARAMETERS
+        assert tuple(names[: len(runner.PARAMETERS)]) == runner.PARAMETERS
         assert "Study.of_notebook(globals())" in cells[1]
 
     def test_parameters_are_literals(self, source: Path):
@@ -70,7 +74,7 @@ seeds = None
 """
 MINIMAL = f"""{PARAMETERS}
 # %%
-from ssn_lib.study import Study
+from ssn_lib.study.runner import Study
 study = Study.of_notebook(globals())
 """
 
@@ -80,7 +84,7 @@ def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "data").symlink_to(demo_base)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(study, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(notebook_runs, "REPOSITORY", tmp_path)
 
     def write(ending: str, start: str = MINIMAL) -> None:
         book = jupytext.reads(start + ending, fmt="py:percent")
@@ -111,26 +115,26 @@ class TestExecution:
             monkeypatch.delenv("MPLBACKEND", raising=False)
         else:
             monkeypatch.setenv("MPLBACKEND", backend)
-        monkeypatch.setattr(study, "REPORT", "01_small")
+        monkeypatch.setattr(notebook_runs, "REPORT", "01_small")
         repository(
             "# %%\n"
             f"import sys; assert sys.executable == {sys.executable!r}\n"
             "assert (study.category, study.seeds) == ('screw', '1,2')\n"
             "assert (study.scheduler, study.deadline) == ('tcp://somewhere:1', 5.5)\n"
             "import pandas as pd\n"
-            "from ssn_lib.tables import Table\n"
+            "from ssn_lib.study.tables.cells import Table\n"
             "for _ in range(2):\n"
             "    study.save('one', Table('title', pd.DataFrame({'a': [1]}), ()))\n"
             "# %%\n"
-            "from ssn_lib import figures\n"
-            "study.save('two', figures.empty('nothing <to> see'))\n"
+            "from ssn_lib.study.figures.drawing import empty\n"
+            "study.save('two', empty('nothing <to> see'))\n"
             "# %%\n"
             "study.finish('01_small')\n"
         )
         chosen = {"category": "screw", "seeds": "1,2"}
         how = {"scheduler": "tcp://somewhere:1", "deadline": 5.5}
-        study.study("demo", runs_dir=tmp_path / "runs", **chosen, **how)
-        after = study.Study("demo")
+        notebook_runs.study("demo", runs_dir=tmp_path / "runs", **chosen, **how)
+        after = Study("demo")
         assert (after.scheduler, after.deadline) == (None, None)
         book = nbformat.read(tmp_path / "runs/demo/notebooks/01_small.ipynb", as_version=4)
         (output,) = (output for cell in book.cells for output in cell.get("outputs", ()))
@@ -143,8 +147,8 @@ class TestExecution:
 
     def test_a_figure_that_is_not_shown_is_one_line(self, repository, tmp_path, monkeypatch):
         def executed(source, target, **_):
-            here = study.Study("demo", runs_dir=tmp_path / "runs")
-            here.save("curve", figures.empty("a curve"))
+            here = Study("demo", runs_dir=tmp_path / "runs")
+            here.save("curve", empty("a curve"))
             here.finish("01_small")
             nbformat.write(nbformat.read(source, as_version=4), target)
 
@@ -153,19 +157,19 @@ class TestExecution:
         with pytest.raises(
             InputError, match=r"01_small\.ipynb does not show 1 of the 1 figures .*: curve; end a"
         ):
-            study.study("demo", runs_dir=tmp_path / "runs")
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
         assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
 
     def test_a_notebook_without_completion_record_is_no_success(self, repository, tmp_path):
         repository("", start=PARAMETERS)
         with pytest.raises(InputError, match="without its completion record"):
-            study.study("demo", runs_dir=tmp_path / "runs")
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
         assert not (tmp_path / "runs/demo/notebooks/01_small.ipynb").exists()
 
     def test_a_failing_cell_is_one_line(self, repository, tmp_path):
         repository("# %%\nraise ValueError('broken')\n", start=PARAMETERS)
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
-            study.study("demo", runs_dir=tmp_path / "runs")
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
 
     @pytest.mark.parametrize(
         ("error", "said"),
@@ -183,12 +187,12 @@ class TestExecution:
         repository("")
         monkeypatch.setattr(papermill, "execute_notebook", fail)
         with pytest.raises(InputError, match=f"01_small.ipynb could not be executed: {said}$"):
-            study.study("demo", runs_dir=tmp_path / "runs")
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
 
     def test_a_missing_parameter_is_an_error(self, repository, tmp_path):
         repository("", start=MINIMAL.replace("weights_dir = None\n", ""))
         with pytest.raises(InputError, match="no parameter 'weights_dir'"):
-            study.study("demo", runs_dir=tmp_path / "runs")
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
 
     def test_plain_papermill_with_a_wrong_parameter_lists_the_known(self, repository, tmp_path):
         repository("")
@@ -202,14 +206,14 @@ class TestExecution:
                 None,
                 {"categry": "screw"},
                 kernel_name="python3",
-                kernel_manager_class=study._OwnKernel,
+                kernel_manager_class=notebook_runs._OwnKernel,
                 progress_bar=False,
             )
 
     def test_an_unknown_number_lists_the_known(self, repository, tmp_path):
         repository("")
         with pytest.raises(InputError, match="--only 07: no such notebook; there are 01"):
-            study.study("demo", runs_dir=tmp_path / "runs", only=("07",))
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs", only=("07",))
 
 
 @pytest.mark.parametrize(
@@ -230,26 +234,26 @@ class TestExecution:
 def test_a_parameter_that_makes_no_sense_says_what_is_expected(values, message):
     namespace = {"profile": "demo", "In": [""], "unrelated": 1} | values
     with pytest.raises(InputError, match=message):
-        study.Study.of_notebook(namespace)
+        Study.of_notebook(namespace)
 
 
 @pytest.mark.parametrize("seeds", [7, "7,8", [7, 8]])
 def test_seeds_are_one_or_several(seeds):
-    here = study.Study.of_notebook({"profile": "demo", "seeds": seeds, "category": "screw"})
+    here = Study.of_notebook({"profile": "demo", "seeds": seeds, "category": "screw"})
     assert here._seeds == ((7,) if seeds == 7 else (7, 8))
     assert here.categories == ("screw",)
 
 
 def test_a_notebook_opened_in_its_folder_works_in_the_repositorys_root(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
     elsewhere = tmp_path / "elsewhere"
     for folder, ends_in in ((tmp_path / "notebooks", tmp_path), (elsewhere, elsewhere)):
         folder.mkdir()
         monkeypatch.chdir(folder)
-        study.Study.of_notebook({"profile": "demo"})
+        Study.of_notebook({"profile": "demo"})
         assert Path.cwd() == ends_in
 
 
 def test_unknown_profile_suggests_the_nearest():
     with pytest.raises(InputError, match="did you mean 'quick'"):
-        study.Study("quik")
+        Study("quik")

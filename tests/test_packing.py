@@ -3,10 +3,10 @@ import shutil
 import pytest
 import torch
 
-from ssn_lib import packing
-from ssn_lib.data import load_dataset
+from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
-from ssn_lib.packing import pack
+from ssn_lib.study.gpu import packing
+from ssn_lib.study.gpu.packing import pack
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssn_lib import checks, gpu, protocol, runs
-from ssn_lib.config import PRESETS
 from ssn_lib.errors import InputError
-from ssn_lib.protocol import Asked, Queue
-from ssn_lib.runs import read_record
+from ssn_lib.presets import PRESETS
+from ssn_lib.runs.record import read_record
+from ssn_lib.runs.run import run
+from ssn_lib.study.gpu import checks, protocol, use
+from ssn_lib.study.gpu.protocol import Asked, Queue
 
 CATEGORY = "widget"
 
@@ -57,8 +58,8 @@ def test_what_is_recorded_is_not_made_again(planned, tmp_path):
     training = replace(made.config.training, precision="mixed")
     config = replace(made.config, data=data, training=training)
     assert protocol.without_recorded([made, other], results) == [made, other]
-    images = protocol.grid.dataset("mvtec_ad", made.data_root, CATEGORY, (32, 32), data.resize)
-    runs.run(config, images, results, weights=None)
+    images = protocol.parallel.dataset("mvtec_ad", made.data_root, CATEGORY, (32, 32), data.resize)
+    run(config, images, results, weights=None)
     assert protocol.without_recorded([made, other], results) == [other]
     later = replace(made, config=replace(made.config, seed=43))
     assert protocol.without_recorded([later], results) == [later]
@@ -161,18 +162,18 @@ def test_the_command_says_what_it_found_and_goes_on_where_it_was(
     planned("scenario_a")
     weights = tmp_path / "resnet18_layers123.pth"
     weights.touch()
-    monkeypatch.setattr(gpu, "find_weights", lambda *_: weights)
+    monkeypatch.setattr(use, "find_weights", lambda *_: weights)
     of_protocol = protocol.tasks
     monkeypatch.setattr(protocol, "tasks", lambda **asked: of_protocol(**asked | {"weights": None}))
     asked = dict(minutes=None, data_root=mvtec_root, weights_dir="imagenet", seeds=(42,), epochs=1)
     asked |= {"runs_dir": tmp_path / "runs", "out": tmp_path / "out"}
-    assert gpu.use(**asked) == []
+    assert use.use(**asked) == []
     said = capsys.readouterr().out
     for fact in ("device: CPU", "versions: python", "weights: resnet18", "images: widget"):
         assert fact in said
     assert "1 of 1 runs are finished; the new records are in" in said
     monkeypatch.setattr(protocol, "_Worker", lambda: pytest.fail("trained again"))
-    assert gpu.use(**asked) == []
+    assert use.use(**asked) == []
     assert "1 of 1 runs are finished; 1 at once" in capsys.readouterr().out
 
 
@@ -182,7 +183,7 @@ def test_a_machine_with_pytorch_alone_will_do():
     absent += ("onnx", "onnxruntime", "distributed", "pytest", "IPython", "ipykernel")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent})); "
-        "from ssn_lib import SuperSimpleNet, gpu, preset; "
+        "from ssn_lib import SuperSimpleNet, preset; from ssn_lib.study.gpu import use; "
         "SuperSimpleNet(preset('scenario_a').model, weights=None)"
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

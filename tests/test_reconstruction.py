@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ssn_lib import preset
-from ssn_lib.reconstruction import Decoder, top_mean
+from ssn_lib.models.reconstruction import Decoder, top_mean
 
 SIDES = {1: (20, 15), 2: (10, 8), 3: (5, 4)}  # of odd images: halves are rounded up
 CHANNELS = {1: 4, 2: 6, 3: 8}

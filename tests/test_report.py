@@ -10,11 +10,16 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssn_lib import protocol, report, study
 from ssn_lib.errors import InputError
-from ssn_lib.report import PHOTOGRAPHS, README_PARTS, Report, with_results
-from ssn_lib.study import PROFILES, REPORT, REPOSITORY, Study
-from ssn_lib.tables import EMPTY, Table
+from ssn_lib.storage import REPOSITORY
+from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study import report
+from ssn_lib.study.gpu import protocol
+from ssn_lib.study.notebooks import REPORT
+from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.report import PHOTOGRAPHS, README_PARTS, Report, with_results
+from ssn_lib.study.runner import Study
+from ssn_lib.study.tables.cells import EMPTY, Table
 
 IN_README = {name for part in README_PARTS for name in (*part.shown, *part.folded)}
 RESULTS, FIGURES = REPOSITORY / "results", REPOSITORY / "figures"
@@ -73,7 +78,7 @@ def spoilt(tmp_path):
 
 
 def rehashed(content):
-    from ssn_lib.runs import _content_hash
+    from ssn_lib.runs.record import _content_hash
 
     del content["metrics"]["AUPRO"], content["content_hash"]
     content["content_hash"] = _content_hash(content)
@@ -193,7 +198,7 @@ def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, wr
 def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "data").symlink_to(demo_base)
     monkeypatch.chdir(tmp_path)
-    for module in (report, study):
+    for module in (report, notebook_runs):
         monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "figures").mkdir()

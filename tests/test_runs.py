@@ -14,23 +14,34 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ssn_lib import cli, evaluate, predict, runs, training
-from ssn_lib.config import RunConfig, from_dict
-from ssn_lib.data import ImageSet, list_images, load_dataset
+from ssn_lib import cli, evaluate, predict, storage
+from ssn_lib.config import RunConfig
+from ssn_lib.data.images import ImageSet
+from ssn_lib.data.listing import list_images
+from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
-from ssn_lib.model import Prediction
+from ssn_lib.models.supersimplenet import Prediction
+from ssn_lib.noise import sources
+from ssn_lib.overrides import from_dict
+from ssn_lib.runs import artifacts
+from ssn_lib.runs import run as run_module
+from ssn_lib.runs.artifacts import highest_on_defect, read_maps
+from ssn_lib.runs.record import COURSE, read_record
+from ssn_lib.runs.run import _build, dataset_of, load_run, load_source
+from ssn_lib.training import fit as training_loop
+from ssn_lib.training.holdout import divided
 
 METRICS = {"I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det"}
 
 
 def configure(dataset, *assignments, epochs=1):
-    return runs.configure(
+    return run_module.configure(
         "scenario_a", dataset, epochs=epochs, batch_size=4, weights=None, assignments=assignments
     )
 
 
 def run(config, dataset, folder):
-    return runs.run(config, dataset, folder, weights=None, progress=False)
+    return run_module.run(config, dataset, folder, weights=None, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +92,13 @@ def test_the_highest_pixel_lies_on_the_defect_or_does_not(dataset):
         place = (defective.masks[image, 0] == int(inside)).nonzero()[0]
         maps[image, 0][tuple(place)] = 1
     prediction = Prediction(maps, torch.zeros(2))
-    assert runs._on_defect(prediction, defective) == [True, False]
+    assert highest_on_defect(prediction, defective) == [True, False]
     without = ImageSet.of(
         (replace(sample, mask=None) for sample in defective.samples),
         defective.images,
         defective.masks,
     )
-    assert runs._on_defect(prediction, without) == [None, None]
+    assert highest_on_defect(prediction, without) == [None, None]
 
 
 def test_the_noise_by_channel_is_that_of_the_source(finished):
@@ -100,9 +111,9 @@ def test_the_noise_by_channel_is_that_of_the_source(finished):
 
 def test_small_maps_are_kept_of_the_first_defective_images(finished, dataset):
     folder, _ = finished
-    kept = runs.read_maps(pd.read_csv(folder / "maps.csv"), dataset.test.image_size)
+    kept = read_maps(pd.read_csv(folder / "maps.csv"), dataset.test.image_size)
     assert list(kept) == [2, 3, 4]  # behind two good ones
-    _, model = runs.load_run(folder, weights=None)
+    _, model = load_run(folder, weights=None)
     maps = predict(model, dataset.test).anomaly_map[:, 0]
     spread = (maps.max() - maps.min()).item()
     for place, small in kept.items():
@@ -112,30 +123,30 @@ def test_small_maps_are_kept_of_the_first_defective_images(finished, dataset):
 
 
 def test_without_defective_images_no_map_is_kept():
-    assert runs.read_maps(pd.read_csv(io.StringIO("image\n")), (32, 32)) == {}
+    assert read_maps(pd.read_csv(io.StringIO("image\n")), (32, 32)) == {}
 
 
 def test_a_learned_source_is_kept_beside_the_network(dataset, tmp_path):
-    config = runs.configure(
+    config = run_module.configure(
         "learned_noise_v1", dataset, epochs=1, batch_size=4, weights=None, seed=3
     )
     record = run(config, dataset, tmp_path)
     folder = tmp_path / record.run_id
-    _, model = runs.load_run(folder, weights=None)
-    source = runs.load_source(folder, record, model)
-    untrained = runs.make_source(config.training.noise, model, config.seed)
+    _, model = load_run(folder, weights=None)
+    source = load_source(folder, record, model)
+    untrained = sources.make_source(config.training.noise, model, config.seed)
     weights = source.state_dict()
     assert not torch.equal(weights["layers.0.weight"], untrained.state_dict()["layers.0.weight"])
     kept = torch.load(folder / "weights.pt", weights_only=True)
     assert not [name for name in kept if "layers" in name]
     (folder / "generator.pt").unlink()
     with pytest.raises(InputError, match="generator.pt: missing"):
-        runs.load_source(folder, record, model)
+        load_source(folder, record, model)
 
 
 def test_a_record_is_read_back_as_it_was_written(finished):
     folder, record = finished
-    assert runs.read_record(folder) == record
+    assert read_record(folder) == record
     written = json.loads((folder / "record.json").read_text())
     assert from_dict(RunConfig, written["config"]) == record.config
     assert record.config.run_id == record.run_id == folder.name
@@ -143,7 +154,7 @@ def test_a_record_is_read_back_as_it_was_written(finished):
 
 def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset, tmp_path):
     held_out = "training.validation_fraction=0.34"
-    config = runs.configure(
+    config = run_module.configure(
         "evolved", dataset, epochs=3, batch_size=2, weights=None, assignments=(held_out,)
     )
     record = run(config, dataset, tmp_path)
@@ -154,8 +165,8 @@ def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset,
     assert losses["validation_loss"].notna().all()
     assert not (folder / "noise.csv").exists()
     # Thresholds are those of images that the decoder has not seen.
-    _, model = runs.load_run(folder, weights=None)
-    kept, unseen = training.divided(dataset.train, config.training, config.seed)
+    _, model = load_run(folder, weights=None)
+    kept, unseen = divided(dataset.train, config.training, config.seed)
     assert (len(kept), len(unseen)) == (4, 2)
     scores = predict(model, unseen).score
     assert scores.min() <= record.thresholds.score <= scores.max()
@@ -175,43 +186,43 @@ def test_an_edited_record_is_refused(edit, message, own_run):
     edit(content)
     (own_run / "record.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
-        runs.read_record(own_run)
+        read_record(own_run)
 
 
 def test_a_folder_without_a_whole_record_is_refused(own_run):
     (own_run / "record.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
-        runs.read_record(own_run)
+        read_record(own_run)
     (own_run / "record.json").unlink()
     for folder in (own_run, own_run / "scores.csv"):
         with pytest.raises(InputError, match="not a finished run"):
-            runs.read_record(folder)
+            read_record(folder)
 
 
 def test_damaged_weights_are_one_line(own_run):
     (own_run / "weights.pt").write_bytes(b"half of it")
     with pytest.raises(InputError, match="weights.pt cannot be read, remove it") as raised:
-        runs.load_run(own_run, None)
+        load_run(own_run, None)
     assert "\n" not in str(raised.value)
 
 
 def test_a_second_run_answers_from_the_record(finished, dataset, monkeypatch):
     folder, record = finished
-    monkeypatch.setattr(runs, "fit", None)
-    monkeypatch.setattr(runs, "predict", None)
+    monkeypatch.setattr(run_module, "fit", None)
+    monkeypatch.setattr(run_module, "predict", None)
     assert run(configure(dataset), dataset, folder.parent) == record
 
 
 def test_it_is_said_that_a_record_answers(finished, dataset, capsys):
     folder, record = finished
-    runs.run(configure(dataset), dataset, folder.parent, weights=None)
+    run_module.run(configure(dataset), dataset, folder.parent, weights=None)
     when = record.finished[:16].replace("T", " ")
     assert capsys.readouterr().out == f"answered from the record of {when} UTC: {folder}\n"
 
 
 def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
     folder, record = finished
-    loaded, model = runs.load_run(folder, weights=None)
+    loaded, model = load_run(folder, weights=None)
     assert loaded == record
     prediction = predict(model, dataset.test)
     assert dict(evaluate(prediction, dataset.test)) == record.metrics
@@ -220,22 +231,22 @@ def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
 
 
 def test_another_backbone_than_the_trained_one_is_refused(own_run, monkeypatch):
-    build = runs._build
+    build = _build
 
     def other(config, weights):
         model = build(config, weights)
         next(model.backbone.parameters()).data += 1e-3
         return model
 
-    monkeypatch.setattr(runs, "_build", other)
+    monkeypatch.setattr(run_module, "_build", other)
     with pytest.raises(InputError, match="its backbone had the weights of chance, these are"):
-        runs.load_run(own_run, weights=None)
+        load_run(own_run, weights=None)
 
 
 def test_a_run_without_its_weights_is_refused(own_run):
     (own_run / "weights.pt").unlink()
     with pytest.raises(InputError, match=r"weights\.pt: missing"):
-        runs.load_run(own_run, weights=None)
+        load_run(own_run, weights=None)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +268,10 @@ def test_a_run_without_its_weights_is_refused(own_run):
 )
 def test_other_files_than_the_records_are_said(change, said, finished, own_root, own_category):
     folder, record = finished
-    assert len(runs.dataset_of(record, own_root, folder).test) == 6
+    assert len(dataset_of(record, own_root, folder).test) == 6
     change(own_category)
     with pytest.warns(UserWarning) as warned:
-        assert len(runs.dataset_of(record, own_root, folder).test) == 6
+        assert len(dataset_of(record, own_root, folder).test) == 6
     (line,) = [str(warning.message) for warning in warned]
     assert f"{own_category}: not the files that {record.run_id} was made on ({said})" in line
 
@@ -274,16 +285,16 @@ def test_without_test_images_metrics_are_undefined_and_thresholds_are_not(
     shutil.rmtree(own_category / "ground_truth_train/scratch")
     shutil.rmtree(own_category / "test")
     dataset = load_dataset("folder", own_category, image_size=(32, 32))
-    config = runs.configure(preset, dataset, epochs=1, batch_size=4, weights=None)
+    config = run_module.configure(preset, dataset, epochs=1, batch_size=4, weights=None)
     record = run(config, dataset, tmp_path / "runs")
     folder = tmp_path / "runs" / record.run_id
     assert record.status == "completed"
     assert record.metrics == dict.fromkeys(METRICS)
     assert record.undefined == dict.fromkeys(METRICS, "no test images")
     assert record.counts["test"] == 0
-    assert runs.read_record(folder) == record
+    assert read_record(folder) == record
     assert math.isfinite(record.thresholds.score)
-    _, model = runs.load_run(folder, weights=None)
+    _, model = load_run(folder, weights=None)
     assert predict(model, dataset.train).score.isfinite().all()
 
 
@@ -309,7 +320,7 @@ def test_names_of_another_code_page_go_on_after_a_kill(own_category, tmp_path, m
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.run(config, dataset, tmp_path, weights=None, progress=False, before_epoch=killed)
+        run_module.run(config, dataset, tmp_path, weights=None, progress=False, before_epoch=killed)
     assert run(config, dataset, tmp_path).epochs_done == 2
 
 
@@ -343,8 +354,8 @@ def test_a_diverged_run_is_recorded_and_not_repeated(dataset, tmp_path, monkeypa
     assert record.diverged_at == record.epochs_done + 1 <= 3
     assert record.metrics == {}
     assert record.thresholds is None
-    assert runs.read_record(tmp_path / record.run_id) == record
-    monkeypatch.setattr(runs, "fit", None)
+    assert read_record(tmp_path / record.run_id) == record
+    monkeypatch.setattr(run_module, "fit", None)
     assert run(config, dataset, tmp_path) == record
 
 
@@ -353,7 +364,7 @@ def test_a_run_that_explodes_in_its_last_step_is_diverged(dataset, tmp_path):
     rates = ("training.adaptor_lr=1e30", "training.head_lr=1e30", "training.batch_size=6")
     record = run(configure(dataset, *rates), dataset, tmp_path)
     assert record.status == "diverged"
-    assert runs.read_record(tmp_path / record.run_id) == record
+    assert read_record(tmp_path / record.run_id) == record
 
 
 @pytest.mark.parametrize(
@@ -368,7 +379,7 @@ def test_unreadable_images_are_known_before_the_training(
     own_root, own_category, load, tmp_path, monkeypatch
 ):
     (own_category / "test" / "good" / "000.png").write_text("no image")
-    monkeypatch.setattr(runs, "fit", None)
+    monkeypatch.setattr(run_module, "fit", None)
     dataset = load(own_root)
     with pytest.raises(InputError, match=r"good/000\.png"):
         run(configure(dataset), dataset, tmp_path / "runs")
@@ -376,7 +387,7 @@ def test_unreadable_images_are_known_before_the_training(
 
 def test_an_unwritable_runs_folder_is_known_before_the_training(dataset, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(runs, "fit", None)
+    monkeypatch.setattr(run_module, "fit", None)
     with pytest.raises(InputError, match="cannot write") as raised:
         run(configure(dataset), dataset, tmp_path / "file" / "runs")
     assert "\n" not in str(raised.value)
@@ -401,7 +412,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(small_disk, dataset):
     assert "\n" not in str(raised.value)
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
     with pytest.raises(InputError, match="cannot write"):
-        runs.write_text(small_disk / "text", "x" * 2_000_000)
+        storage.write_text(small_disk / "text", "x" * 2_000_000)
     assert not list(small_disk.glob("text*"))
 
 
@@ -460,7 +471,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_numbers(
 
 def test_an_interrupted_run_resumes_from_its_checkpoint(dataset, finished, tmp_path, monkeypatch):
     config = configure(dataset, epochs=2)
-    run_epoch, numbers = training._Trainer.run_epoch, []
+    run_epoch, numbers = training_loop._Trainer.run_epoch, []
 
     def cut(self, number, *rest):
         numbers.append(number)
@@ -468,7 +479,7 @@ def test_an_interrupted_run_resumes_from_its_checkpoint(dataset, finished, tmp_p
             raise KeyboardInterrupt
         return run_epoch(self, number, *rest)
 
-    monkeypatch.setattr(training._Trainer, "run_epoch", cut)
+    monkeypatch.setattr(training_loop._Trainer, "run_epoch", cut)
     with pytest.raises(KeyboardInterrupt):
         run(config, dataset, tmp_path)
     assert run(config, dataset, tmp_path).epochs_done == 2
@@ -479,9 +490,9 @@ def test_the_course_of_test_metrics_survives_an_interruption_and_changes_nothing
     dataset, tmp_path, monkeypatch, same_bits
 ):
     """Rows of epochs that are gone through again are replaced; the training is as without them."""
-    monkeypatch.setattr(runs, "COURSE_EPOCHS", 2)
+    monkeypatch.setattr(artifacts, "COURSE_EPOCHS", 2)
     config = configure(dataset, epochs=5)
-    run_epoch = training._Trainer.run_epoch
+    run_epoch = training_loop._Trainer.run_epoch
 
     def cut(self, number, *rest):
         if number == 5:
@@ -489,17 +500,17 @@ def test_the_course_of_test_metrics_survives_an_interruption_and_changes_nothing
         return run_epoch(self, number, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Trainer, "run_epoch", cut)
+        patch.setattr(training_loop._Trainer, "run_epoch", cut)
         run(config, dataset, tmp_path / "broken")
-    path = tmp_path / "broken" / config.run_id / runs.COURSE
+    path = tmp_path / "broken" / config.run_id / COURSE
     begun = pd.read_csv(path)
     assert begun["epoch"].tolist() == [2, 4]
     record = run(config, dataset, tmp_path / "broken")
     assert record.epochs_done == 5
 
-    monkeypatch.setattr(runs, "COURSE_EPOCHS", 5)
+    monkeypatch.setattr(artifacts, "COURSE_EPOCHS", 5)
     run(config, dataset, tmp_path / "whole")
-    course = pd.read_csv(tmp_path / "whole" / config.run_id / runs.COURSE)
+    course = pd.read_csv(tmp_path / "whole" / config.run_id / COURSE)
     assert course["epoch"].tolist() == [5]
     for name in ("I-AUROC", "AUPRO", "seg-AP-det"):  # the last row is the record's own
         assert course[name].iloc[0] == pytest.approx(record.metrics[name], abs=1e-9)
@@ -517,9 +528,9 @@ def test_each_setting_has_its_own_run(dataset):
             configure(dataset),
             configure(dataset, epochs=2),
             configure(dataset, "training.noise.std=0.5"),
-            runs.configure("scenario_b", dataset, weights=None),
-            runs.configure("scenario_a", replace(dataset, category="other"), weights=None),
-            runs.configure("scenario_a", dataset),
+            run_module.configure("scenario_b", dataset, weights=None),
+            run_module.configure("scenario_a", replace(dataset, category="other"), weights=None),
+            run_module.configure("scenario_a", dataset),
         )
     }
     assert len(ids) == 6

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import cli, search, tables
-from ssn_lib.config import PRESETS, RunConfig, override
-from ssn_lib.runs import Outcome, read_record
-from ssn_lib.search import Made
-from ssn_lib.study import REPOSITORY
+from ssn_lib import cli
+from ssn_lib.config import RunConfig
+from ssn_lib.overrides import override
+from ssn_lib.presets import PRESETS
+from ssn_lib.runs.record import Outcome, read_record
+from ssn_lib.storage import REPOSITORY
+from ssn_lib.study import search
+from ssn_lib.study.search import Made
+from ssn_lib.study.tables.cells import command_of
 
 ALL = [trial.made for trial in search.TRIALS if trial.made] + [m for _, m in search.INGREDIENTS]
 
@@ -25,7 +29,7 @@ def test_what_it_names_can_be_made(made):
 def test_its_command_makes_a_record_that_it_names(record):
     """As far as the command line is read: the configuration is the one that is looked for."""
     for made in {*ALL}:
-        words = tables.command_of(made.config("screw")).split()
+        words = command_of(made.config("screw")).split()
         told = cli._parser().parse_args(words[words.index("ssn_lib") + 1 :])
         chosen = PRESETS[told.preset]
         epochs = told.epochs or chosen.training.epochs

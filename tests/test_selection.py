@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib.runs import Outcome
-from ssn_lib.selection import alike, configuration, longest
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.selection import alike, configuration, longest
 
 
 @pytest.fixture

@@ -13,11 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
-from ssn_lib import backbone, data, env, grid, session, study, tables
+from ssn_lib import machine
+from ssn_lib.data import loading
 from ssn_lib.errors import InputError
-from ssn_lib.runs import read_record
-from ssn_lib.session import Session, take_over
-from ssn_lib.training import epochs_in
+from ssn_lib.models import weights
+from ssn_lib.runs.record import read_record
+from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study import parallel, runner
+from ssn_lib.study.kaggle import session
+from ssn_lib.study.kaggle.session import Session, take_over
+from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.runner import Study, _weights
+from ssn_lib.study.tables.swap import ablation
+from ssn_lib.training.fit import epochs_in
 
 SECONDS = 100.0  # that an epoch takes, by the tests' clock
 
@@ -26,23 +34,23 @@ SECONDS = 100.0  # that an epoch takes, by the tests' clock
 def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
     """Kaggle, a tiny data set and one notebook; kaggle(version, hours) is one version's session."""
     profile = replace(
-        study.PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=4, batch_size=4
+        PROFILES["demo"], dataset="mvtec_ad", image_size=(32, 32), epochs=4, batch_size=4
     )
-    monkeypatch.setitem(study.PROFILES, "demo", profile)
-    monkeypatch.setattr(study, "CATEGORIES", ("widget",))
-    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    monkeypatch.setitem(PROFILES, "demo", profile)
+    monkeypatch.setattr(runner, "CATEGORIES", ("widget",))
+    monkeypatch.setattr(runner, "_weights", lambda *_: None)
     now = [0.0]
 
     def clock():
         now[0] += SECONDS
         return now[0]
 
-    monkeypatch.setattr(grid, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(parallel, "time", SimpleNamespace(time=clock))
 
     def notebooks(profile, *, data_root, runs_dir, deadline, **_):
-        here = study.Study(profile, data_root, runs_dir=runs_dir, deadline=deadline)
+        here = Study(profile, data_root, runs_dir=runs_dir, deadline=deadline)
         run.outcomes = here.run_all(run.presets, ["widget"])
-        here.save("table", tables.ablation(run.outcomes))
+        here.save("table", ablation(run.outcomes))
 
     monkeypatch.setattr(session, "study", notebooks)
 
@@ -50,7 +58,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         work = tmp_path / version
         work.mkdir()
         monkeypatch.chdir(work)
-        monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / f"input of {version}")
+        monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path / f"input of {version}")
         names = ("modifications", "category", "seeds", "weights_dir", "previous")
         values = dict.fromkeys(names) | {"data_root": str(mvtec_root)} | parameters
         here = Session("demo", **values, time_budget_h=hours, started=now[0])
@@ -154,7 +162,7 @@ def test_what_is_damaged_is_not_taken_over(kaggle, tmp_path):
 
 
 def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, capsys):
-    notebooks = session.study
+    notebooks = notebook_runs.study
 
     def fails(*args, **kwargs):
         notebooks(*args, **kwargs)
@@ -230,17 +238,17 @@ def test_too_little_disk_ends_it_before_anything_is_run(monkeypatch):
 def nothing(monkeypatch, tmp_path):
     """A working folder and inputs that hold nothing, no weights to be had, and no GPU."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path / "input")
+    monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path / "input")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
     def unreachable(url):
         raise URLError("internet off")
 
-    monkeypatch.setattr(backbone, "_ask_whether_reachable", unreachable)
-    study._weights.cache_clear()
+    monkeypatch.setattr(weights, "_ask_whether_reachable", unreachable)
+    _weights.cache_clear()
     yield tmp_path
-    study._weights.cache_clear()
+    _weights.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +277,7 @@ def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
     here = Session.of_notebook(parameters())
     assert here._scheduler() is None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert here._scheduler() == grid.LOCAL
+    assert here._scheduler() == parallel.LOCAL
     monkeypatch.setattr(session.importlib.util, "find_spec", lambda _: None)
     assert here._scheduler() is None
     assert "only the first is used: Dask is not installed" in capsys.readouterr().out
@@ -288,7 +296,7 @@ def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
     ],
 )
 def test_a_gpu_is_held_against_what_pytorch_is_built_for(capability, architectures, fine):
-    assert env.is_built_for(capability, architectures) == fine
+    assert machine.is_built_for(capability, architectures) == fine
 
 
 def test_a_gpu_that_this_build_does_not_know_says_what_to_choose(monkeypatch):
@@ -297,11 +305,11 @@ def test_a_gpu_that_this_build_does_not_know_says_what_to_choose(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: p100)
     with pytest.raises(InputError, match=r"P100.*capability 6\.0: PyTorch .* sm_75 sm_80; choose"):
-        env.check_gpus()
+        machine.check_gpus()
 
 
 def test_paths_in_both_forms_of_mounts_are_found(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "KAGGLE_INPUT", tmp_path)
+    monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path)
     for mount in ("study/runs", "notebooks/somebody/study/runs"):
         (tmp_path / mount).mkdir(parents=True)
     found = Session.of_notebook(parameters())._previous()

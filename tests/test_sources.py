@@ -7,11 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssn_lib import batches, env, preset, split, training
+from ssn_lib import machine, preset
 from ssn_lib.config import GeneratorConfig, ModelConfig, NoiseConfig
-from ssn_lib.sources import Noise, make_source
-from ssn_lib.tables import published
-from ssn_lib.upscaled import Upscaled
+from ssn_lib.fast import training_step
+from ssn_lib.fast.interpolation import Upscaled
+from ssn_lib.noise.source import Noise
+from ssn_lib.noise.sources import make_source
+from ssn_lib.study.published import published_figures
+from ssn_lib.training import batches
+from ssn_lib.training import fit as training_loop
 
 LEARNED = ("learned_noise_v1_published", "learned_noise_v1", "learned_noise_v2_published")
 LEARNED = (*LEARNED, "learned_noise_v2")
@@ -24,12 +28,12 @@ def adapted(make_model):
     model = make_model()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     features = Upscaled(model.backbone(images), 2, True)
-    return model, split.adapt(model.adaptor, features)
+    return model, training_step.adapt(model.adaptor, features)
 
 
 def draw(config, model, adapted, pixels=PIXELS, seed=0) -> Noise:
     source = make_source(config, model, seed=5)
-    return source(adapted, pixels, env.generator("cpu", seed))
+    return source(adapted, pixels, machine.generator("cpu", seed))
 
 
 def learned(**changes) -> NoiseConfig:
@@ -60,7 +64,7 @@ class TestGaussian:
 
 class TestGenerator:
     def test_parameters_are_the_published_ones(self, make_model):
-        count = published()["parameter_counts_256"]
+        count = published_figures()["parameter_counts_256"]
         source = make_source(learned(), make_model(), seed=0)
         total = sum(parameter.numel() for parameter in source.parameters())
         assert total == count["learned_noise_generator_resnet18_training_only"]
@@ -73,7 +77,7 @@ class TestGenerator:
         model, features = adapted
         source = make_source(learned(beta=beta), model, seed=5)
         torch.nn.init.normal_(source.layers[-1].weight, std=100)  # saturates the tanh
-        noise = source(features, PIXELS, env.generator("cpu", 0)).values
+        noise = source(features, PIXELS, machine.generator("cpu", 0)).values
         assert noise.abs().max() <= beta
         assert noise.abs().median() > 0.9 * beta
 
@@ -81,7 +85,7 @@ class TestGenerator:
         model, features = adapted
         source = make_source(learned(beta=None, z_channels=None), model, seed=5)
         torch.nn.init.normal_(source.layers[-1].weight, std=100)
-        assert source(features, PIXELS, env.generator("cpu", 0)).values.abs().max() > 10
+        assert source(features, PIXELS, machine.generator("cpu", 0)).values.abs().max() > 10
 
     def test_z_makes_two_calls_differ(self, adapted):
         model, features = adapted
@@ -165,12 +169,12 @@ def trainer(dataset, make_model):
     def build(name, **changes):
         config = preset(name).training
         noise = replace(config.noise, generator=replace(config.noise.generator, **changes))
-        made = training._Trainer(
+        made = training_loop._Trainer(
             make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train
         )
         made.model.train()
         data = batches.Features(made.model, dataset.train, config.supervision)
-        generator = env.generator("cpu", 0)
+        generator = machine.generator("cpu", 0)
         return made, made.forward(data, torch.arange(6), generator, generator)
 
     return build
@@ -280,7 +284,7 @@ def test_the_public_code_counts_its_batches_anew_in_every_epoch(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     config = replace(preset(name).training, epochs=2, batch_size=2)
-    training.fit(make_model(), dataset.train, config, 1, progress=None)
+    training_loop.fit(make_model(), dataset.train, config, 1, progress=None)
     generator_weights = 6
     assert [i for i, count in enumerate(seen, start=1) if count == generator_weights] == turns
 
@@ -292,9 +296,11 @@ def test_a_resumed_training_ends_as_the_unbroken(
     config = replace(preset(name).training, epochs=2, batch_size=2)
     generator = replace(config.noise.generator, period=min(2, config.noise.generator.period))
     config = replace(config, noise=replace(config.noise, generator=generator))
-    unbroken = training.fit(whole := make_small_model(), dataset.train, config, 1, progress=None)
+    unbroken = training_loop.fit(
+        whole := make_small_model(), dataset.train, config, 1, progress=None
+    )
 
-    run_epoch, path = training._Trainer.run_epoch, tmp_path / "c.pt"
+    run_epoch, path = training_loop._Trainer.run_epoch, tmp_path / "c.pt"
 
     def cut(self, number, *rest):
         if number == 2:
@@ -302,9 +308,11 @@ def test_a_resumed_training_ends_as_the_unbroken(
         return run_epoch(self, number, *rest)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Trainer, "run_epoch", cut)
-        training.fit(make_small_model(), dataset.train, config, 1, checkpoint=path, progress=None)
-    resumed = training.fit(
+        patch.setattr(training_loop._Trainer, "run_epoch", cut)
+        training_loop.fit(
+            make_small_model(), dataset.train, config, 1, checkpoint=path, progress=None
+        )
+    resumed = training_loop.fit(
         again := make_small_model(), dataset.train, config, 1, checkpoint=path, progress=None
     )
     assert same_bits(again.trained_state(), whole.trained_state())

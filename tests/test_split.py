@@ -6,11 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssn_lib import preset, split, upscaled
+from ssn_lib import preset
 from ssn_lib.config import ModelConfig, NoiseConfig
+from ssn_lib.fast import interpolation, training_step
+from ssn_lib.fast.interpolation import Upscaled
 from ssn_lib.losses import detection_loss
-from ssn_lib.noise import place
-from ssn_lib.upscaled import Upscaled
+from ssn_lib.noise.perlin import place
 
 SIMPLENET = preset("simplenet").model
 MODELS = {
@@ -62,17 +63,19 @@ def plain_step(model, images, pixels, noise):
 def split_step(model, images, pixels, noise):
     layers = model.backbone(images)
     features = Upscaled(layers, model.config.upscale, model.config.align_corners)
-    return split.heads(model, features, split.adapt(model.adaptor, features), pixels, noise)
+    return training_step.heads(
+        model, features, training_step.adapt(model.adaptor, features), pixels, noise
+    )
 
 
 @pytest.fixture(params=["in pieces", "at once"])
 def pieces(request, monkeypatch):
     """As on a CPU, here in pieces that are less than an image, and as on a GPU."""
-    monkeypatch.setattr(split, "CHUNK", 50)
+    monkeypatch.setattr(training_step, "CHUNK", 50)
     if request.param == "at once":
         for name in ("_pieces", "_images"):
-            monkeypatch.setattr(split, name, lambda *tensors: [tensors])
-        monkeypatch.setattr(upscaled, "_chunks", lambda batch: [slice(0, len(batch))])
+            monkeypatch.setattr(training_step, name, lambda *tensors: [tensors])
+        monkeypatch.setattr(interpolation, "_chunks", lambda batch: [slice(0, len(batch))])
 
 
 @pytest.mark.usefixtures("pieces")
@@ -173,8 +176,8 @@ def test_in_float32_the_statistics_hold_far_from_zero(make_model):
     found = []
     for dtype in (torch.float32, torch.float64):
         features = Upscaled([layer.to(dtype) for layer in layers], 2, True)
-        adapted = split.adapt(model.to(dtype).adaptor, features)
-        found.append(split._moments(adapted, torch.arange(5), noise.to(dtype), dtype)[1])
+        adapted = training_step.adapt(model.to(dtype).adaptor, features)
+        found.append(training_step._moments(adapted, torch.arange(5), noise.to(dtype), dtype)[1])
     spread = found[1].diagonal()
     assert (found[0].diagonal() / spread - 1).abs().max() < 1e-3
 
@@ -185,7 +188,7 @@ def test_where_several_pixels_are_highest_the_weights_get_the_plain_gradients():
     hidden = torch.randint(-2, 3, (2, 3, 4, 5), generator=generator).double().requires_grad_()
     weight = torch.tensor([1.0, -1.0, 0.5, 2.0, 1.0], dtype=torch.float64, requires_grad=True)
     shift = torch.tensor([0.0, 0.3, 0.1, 0.0, -9.0], dtype=torch.float64, requires_grad=True)
-    highest, average, *_ = split._Pooled.apply(hidden, weight, shift, 1e-5)
+    highest, average, *_ = training_step._Pooled.apply(hidden, weight, shift, 1e-5)
     images = hidden.permute(0, 3, 1, 2)
     plain = torch.relu(F.batch_norm(images, None, None, weight, shift, training=True))
     results = []

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssn_lib import preset, step
-from ssn_lib.batches import Batch
+from ssn_lib import preset
 from ssn_lib.losses import detection_loss
-from ssn_lib.noise import place
-from ssn_lib.sources import make_source
+from ssn_lib.noise.perlin import place
+from ssn_lib.noise.sources import make_source
+from ssn_lib.training import step
+from ssn_lib.training.batches import Batch
 
 PRESETS = (
     "simplenet",

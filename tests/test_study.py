@@ -7,10 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import course_figures, study, tables, training
-from ssn_lib.config import PRESETS
 from ssn_lib.errors import InputError
-from ssn_lib.study import PROFILES, Study
+from ssn_lib.presets import PRESETS
+from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study import runner
+from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.runner import Study, _weights
+from ssn_lib.study.systems import (
+    ABLATION_PRESETS,
+    BETA,
+    LEARNED_PRESETS,
+    NOISE_PRESETS,
+    SWAP_PRESETS,
+    SWEEP_PRESETS,
+)
+from ssn_lib.training import fit as training_loop
 
 
 @pytest.fixture
@@ -24,33 +36,33 @@ def small(small_networks, mvtec_root, monkeypatch, tmp_path):
         epochs=1,
         batch_size=4,
     )
-    monkeypatch.setitem(study.PROFILES, "demo", profile)
-    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    monkeypatch.setitem(PROFILES, "demo", profile)
+    monkeypatch.setattr(runner, "_weights", lambda *_: None)
     return Study("demo", mvtec_root, runs_dir=tmp_path / "runs")
 
 
 def test_a_sweep_runs_every_value_once_and_says_which(small):
-    runs = small.sweep("learned_noise_v2", tables.BETA, (0.05, 0.1), ["widget"])
+    runs = small.sweep("learned_noise_v2", BETA, (0.05, 0.1), ["widget"])
     assert [run.reason for run in runs] == ["", ""]
-    assert [run.changes for run in runs] == [(f"{tables.BETA}=0.05",), ()]  # 0.1 is the preset's
+    assert [run.changes for run in runs] == [(f"{BETA}=0.05",), ()]  # 0.1 is the preset's
     (again,) = small.run_all(["learned_noise_v2"], ["widget"])
     assert again.record == runs[1].record
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [((0.1, 0.05, 0.1), f"sweep of {tables.BETA}: 0.1 occurs twice")],
+    [((0.1, 0.05, 0.1), f"sweep of {BETA}: 0.1 occurs twice")],
 )
 def test_a_senseless_sweep_is_refused(values, message, small):
     with pytest.raises(InputError, match=message):
-        small.sweep("learned_noise_v2", tables.BETA, values, ["widget"])
+        small.sweep("learned_noise_v2", BETA, values, ["widget"])
 
 
 @pytest.mark.parametrize("value", [-0.1, 0, float("nan"), "much"])
 def test_a_senseless_value_of_a_sweep_is_the_cells_reason(value, small):
-    (run,) = small.sweep("learned_noise_v2", tables.BETA, (value,), ["widget"])
+    (run,) = small.sweep("learned_noise_v2", BETA, (value,), ["widget"])
     assert run.record is None
-    assert tables.BETA in run.reason
+    assert BETA in run.reason
     assert "\n" not in run.reason
 
 
@@ -85,7 +97,7 @@ def test_panels_are_drawn_from_records_and_images_alone(small, mvtec_root):
 
 
 def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
-    monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: None)
+    monkeypatch.setattr(training_loop._Trainer, "run_epoch", lambda *_: None)
     runs = small.run_all(["learned_noise_v1"], ["widget"])
     assert runs[0].record.status == "diverged"
     ((_, history),) = small.files(runs, "history.csv")
@@ -100,14 +112,14 @@ def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_pa
     def missing(name, place):
         raise InputError(f"no ImageNet weights for {name}")
 
-    monkeypatch.setattr(study, "find_weights", missing)
-    study._weights.cache_clear()
+    monkeypatch.setattr(runner, "find_weights", missing)
+    _weights.cache_clear()
     with pytest.raises(InputError, match="no ImageNet weights for resnet18"):
         Study("quick", mvtec_root, runs_dir=tmp_path).check()
     assert Study("demo", runs_dir=tmp_path).weights("resnet18") is None
     with pytest.raises(InputError, match="no ImageNet weights for resnet18"):  # asked for
         Study("demo", weights_dir=tmp_path, runs_dir=tmp_path).check()
-    monkeypatch.setattr(study, "_weights", lambda *_: tmp_path)
+    monkeypatch.setattr(runner, "_weights", lambda *_: tmp_path)
     with pytest.raises(InputError, match="no category 'bottle'"):
         Study("quick", mvtec_root, runs_dir=tmp_path).check()
 
@@ -116,7 +128,7 @@ def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_pa
 def test_a_name_that_no_notebook_can_hold_is_refused(name, tmp_path):
     folder = tmp_path / os.fsdecode(b"n\xe4me")
     with pytest.raises(InputError, match=name + r" .*n\\udce4me: its name is not UTF-8"):
-        study.study("demo", **{name: folder})
+        notebook_runs.study("demo", **{name: folder})
 
 
 def test_a_failed_look_up_of_weights_is_not_repeated(tmp_path, monkeypatch):
@@ -126,12 +138,12 @@ def test_a_failed_look_up_of_weights_is_not_repeated(tmp_path, monkeypatch):
         asked.append(name)
         raise InputError("none")
 
-    monkeypatch.setattr(study, "find_weights", missing)
-    study._weights.cache_clear()
+    monkeypatch.setattr(runner, "find_weights", missing)
+    _weights.cache_clear()
     here = Study("demo", runs_dir=tmp_path)
     assert [here.weights("resnet18") for _ in range(3)] == [None] * 3
     assert asked == ["resnet18"]
-    study._weights.cache_clear()
+    _weights.cache_clear()
 
 
 def test_a_profile_knows_its_own_records(record):
@@ -168,7 +180,7 @@ def test_a_preset_of_its_own_size_keeps_its_own_length(record):
 
 
 def test_panels_show_systems_of_different_sizes_side_by_side(small, monkeypatch):
-    monkeypatch.setitem(study.PROFILES, "demo", replace(small.profile, own_sizes=True))
+    monkeypatch.setitem(PROFILES, "demo", replace(small.profile, own_sizes=True))
     own = replace(PRESETS["scenario_a"], image_size=(64, 64))
     own = replace(own, training=replace(own.training, epochs=1, batch_size=4))
     monkeypatch.setitem(PRESETS, "scenario_a", own)
@@ -184,16 +196,16 @@ def test_the_projects_own_records_come_with_the_repository(tmp_path):
 
 
 def test_every_preset_of_a_table_exists():
-    named = {*tables.SWAP_PRESETS, *tables.ABLATION_PRESETS, *tables.NOISE_PRESETS}
-    assert named | {*tables.LEARNED_PRESETS} | {*tables.SWEEP_PRESETS} <= PRESETS.keys()
+    named = {*SWAP_PRESETS, *ABLATION_PRESETS, *NOISE_PRESETS}
+    assert named | {*LEARNED_PRESETS} | {*SWEEP_PRESETS} <= PRESETS.keys()
 
 
 def test_strips_are_asked_for_by_the_name_of_what_they_are(
     small_networks, ksdd2_root, monkeypatch, tmp_path
 ):
     profile = replace(PROFILES["demo"], strips="ksdd2", strip_size=(40, 24), epochs=1, batch_size=8)
-    monkeypatch.setitem(study.PROFILES, "demo", profile)
-    monkeypatch.setattr(study, "_weights", lambda *_: None)
+    monkeypatch.setitem(PROFILES, "demo", profile)
+    monkeypatch.setattr(runner, "_weights", lambda *_: None)
     strips = Study("demo", ksdd2_root, runs_dir=tmp_path / "runs")
     with pytest.warns(UserWarning, match="not KolektorSDD2 as published"):
         assert strips.strips == "strips"

@@ -12,12 +12,17 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
-from ssn_lib import batches, env, preset, runs, training
+from ssn_lib import machine, preset
 from ssn_lib.config import NoiseConfig, SupervisionConfig
-from ssn_lib.data import normalise
+from ssn_lib.data.images import normalise
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
-from ssn_lib.training import fit
+from ssn_lib.runs.artifacts import PR_POINTS
+from ssn_lib.runs.run import configure, load_run, run
+from ssn_lib.training import batches
+from ssn_lib.training import fit as training_loop
+from ssn_lib.training.fit import fit
+from ssn_lib.training.holdout import kept_and_left
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -69,10 +74,10 @@ def test_nor_does_a_network_taught_by_another_ones_maps(
         dataset = load_ksdd2(own_ksdd2)
         if turn:
             vars(dataset.train)["masks"] = torch.randint(0, 2, dataset.train.masks.shape).byte()
-        config = runs.configure(name, dataset, epochs=1, batch_size=8, weights=None)
+        config = configure(name, dataset, epochs=1, batch_size=8, weights=None)
         runs_dir = tmp_path / str(turn)
-        record = runs.run(config, dataset, runs_dir, weights=None, progress=False)
-        _, model = runs.load_run(runs_dir / record.run_id, None)
+        record = run(config, dataset, runs_dir, weights=None, progress=False)
+        _, model = load_run(runs_dir / record.run_id, None)
         states.append(model.trained_state())
         assert len(list(runs_dir.iterdir())) == 2  # the teacher's run and its own
         assert record.metrics["flips-AP-loc"] != record.metrics["AP-loc"]
@@ -130,7 +135,7 @@ def test_views_are_of_mirrored_images_with_mirrored_masks(strips, make_model):
     images, masks = strips.train.images, strips.train.masks
     for row, axes in ((9, ()), (13, (-2,)), (17, (-1,)), (21, (-2, -1))):
         nowhere = NoiseConfig(perlin_threshold=9)
-        batch = data.batch(torch.tensor([row]), nowhere, env.generator("cpu", 0), CPU)
+        batch = data.batch(torch.tensor([row]), nowhere, machine.generator("cpu", 0), CPU)
         expected = model.backbone(normalise(images[9:10].flip(axes)))
         for ours, layer in zip(batch.layers, expected, strict=True):
             torch.testing.assert_close(ours, layer, rtol=1e-4, atol=1e-5)
@@ -195,7 +200,7 @@ def test_an_image_without_a_pixel_label_teaches_the_score_alone(strips, make_mod
     model = make_model(replace(preset("weak_ssn").model, stop_map_gradient=True))
     config = replace(preset("weak_ssn").training, epochs=1, batch_size=64)
     config = replace(config, noise=replace(config.noise, perlin_threshold=9.0))  # no synthetic ones
-    trainer = training._Trainer(model.train(), config, 1, torch.device("cpu"), strips.train)
+    trainer = training_loop._Trainer(model.train(), config, 1, torch.device("cpu"), strips.train)
     data = features(strips.train, model)
     gradients = []
     for indices in (torch.arange(8), torch.arange(12)):
@@ -233,19 +238,19 @@ def test_gradients_are_clipped(strips, make_model, monkeypatch):
 
 
 def test_folds_part_the_images_by_class(strips):
-    left = [training.kept_and_left(strips.train, fold, 7) for fold in range(3)]
+    left = [kept_and_left(strips.train, fold, 7) for fold in range(3)]
     samples = [sample for _, part in left for sample in part.samples]
     assert sorted(map(str, samples)) == sorted(map(str, strips.train.samples))
     for kept, part in left:
         assert not {*kept.samples} & {*part.samples}
         assert len(kept) + len(part) == 12
         assert 1 <= part.labels.sum() <= 2
-    kept, none = training.kept_and_left(strips.train, None, 7)
+    kept, none = kept_and_left(strips.train, None, 7)
     assert (len(kept), len(none)) == (12, 0)
 
 
 def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
-    config = runs.configure(
+    config = configure(
         "gap_cam",
         strips,
         epochs=1,
@@ -253,9 +258,9 @@ def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
         weights=None,
         assignments=("training.supervision.fold=1",),
     )
-    record = runs.run(config, strips, tmp_path, weights=None, progress=False)
+    record = run(config, strips, tmp_path, weights=None, progress=False)
     rows = (tmp_path / record.run_id / "held_out.csv").read_text().splitlines()[1:]
-    _, left = training.kept_and_left(strips.train, 1, config.seed)
+    _, left = kept_and_left(strips.train, 1, config.seed)
     assert [row.split(",")[0] for row in rows] == [
         f"train/{sample.image.name}" for sample in left.samples
     ]
@@ -266,8 +271,8 @@ def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
 
 
 def test_a_record_of_class_activation_maps_has_both_evaluations(strips, tmp_path):
-    config = runs.configure("gap_cam", strips, epochs=1, batch_size=8, weights=None)
-    record = runs.run(config, strips, tmp_path, weights=None, progress=False)
+    config = configure("gap_cam", strips, epochs=1, batch_size=8, weights=None)
+    record = run(config, strips, tmp_path, weights=None, progress=False)
     for name in ("P-AUROC", "AUPRO", "AP-loc"):
         assert {f"sigmoid-{name}", f"flips-{name}"} <= record.metrics.keys()
     assert 0 <= record.metrics["saturated"] <= 100
@@ -275,8 +280,8 @@ def test_a_record_of_class_activation_maps_has_both_evaluations(strips, tmp_path
     curves = (tmp_path / record.run_id / "pixel_pr.csv").read_text().splitlines()
     assert curves[0] == "recall,precision,map"
     assert {line.rsplit(",", 1)[1] for line in curves[1:]} == {"raw", "sigmoid"}
-    assert len(curves) <= 2 * runs.PR_POINTS + 1
-    loaded, model = runs.load_run(tmp_path / record.run_id, None)
+    assert len(curves) <= 2 * PR_POINTS + 1
+    loaded, model = load_run(tmp_path / record.run_id, None)
     assert loaded == record
     assert model.seg_head is None
 

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssn_lib import claims, supervision_figures
-from ssn_lib import supervision_tables as st
-from ssn_lib.claims import Evidence
-from ssn_lib.runs import Outcome
-from ssn_lib.tables import EMPTY
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.claims import rules, supervision
+from ssn_lib.study.claims.evidence import Evidence
+from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.cells import EMPTY
 
-RULES = {claim.id: claim for claim in (*claims.WEAK, *claims.MIXED)}
+RULES = {claim.id: claim for claim in (*supervision.WEAK, *supervision.MIXED)}
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def row(table, **where):
 
 def test_each_evaluation_of_a_map_has_its_own_row(run):
     outcomes = [run("gap_cam", **{"AP-loc": 30.0, "sigmoid-AP-loc": 7.0, "flips-AP-loc": 35.0})]
-    table = st.weak_supervision(outcomes, "ksdd2")
+    table = supervision_tables.weak_supervision(outcomes, "ksdd2")
     system = "here, GAP + CAM (labels)"
     assert row(table, system=system, map="raw")["AP-loc"] == "30.0"
     assert row(table, system=system, map="sigmoid, as published")["AP-loc"] == "7.0"
@@ -63,23 +65,23 @@ def test_longer_trainings_are_held_against_the_published_way_of_as_many_epochs(r
         made("cam_traced", 40, **{"AP-loc": 50.0}),
         made("cam_max", 10, **{"AP-loc": 22.0}),
     ]
-    table = st.by_epochs(outcomes, "ksdd2")
+    table = supervision_tables.by_epochs(outcomes, "ksdd2")
     assert [*table.frame["epochs"]] == ["10", "20", "10", "40"]  # cam_max: of one length alone
     assert [*table.frame["better map, × that"]] == ["1.5", "3.0", "3.0", EMPTY]
-    assert [*st.by_epochs(outcomes[-1:], "ksdd2").frame["system"]] == [EMPTY]
+    assert [*supervision_tables.by_epochs(outcomes[-1:], "ksdd2").frame["system"]] == [EMPTY]
 
 
 def test_other_strips_are_not_called_ksdd2(run):
     outcomes = [run("gap_cam", "kolektor_sdd1")]
-    table = st.weak_supervision(outcomes, "kolektor_sdd1")
+    table = supervision_tables.weak_supervision(outcomes, "kolektor_sdd1")
     assert set(table.frame["data"]) == {"KSDD2", "kolektor_sdd1"}
     assert set(table.frame[table.frame["data"] == "KSDD2"]["system"].str[:4]) == {"GAP ", "SSN,"}
 
 
 def test_the_curve_rises_by_the_number_of_masks(run):
-    outcomes = [run(name) for name in st.MIXED_PRESETS]
-    outcomes += [run("mixed_ssn", changes=(f"{st.MASKS}={n}",)) for n in (126, 16)]
-    points = st.masks_runs(outcomes, "ksdd2", [16, 126])
+    outcomes = [run(name) for name in supervision_tables.MIXED_PRESETS]
+    outcomes += [run("mixed_ssn", changes=(f"{supervision_tables.MASKS}={n}",)) for n in (126, 16)]
+    points = supervision_tables.masks_runs(outcomes, "ksdd2", [16, 126])
     assert [masks for _, _, masks in points] == [
         "0 of 246",
         "0 of 246",
@@ -89,10 +91,10 @@ def test_the_curve_rises_by_the_number_of_masks(run):
         "126 of 246",
         "all of 246",
     ]
-    assert [st.named(outcome) for outcome in outcomes[-2:]] == [
-        f"{st.preset('mixed_ssn').title}, {n} masks" for n in (126, 16)
+    assert [supervision_tables.named(outcome) for outcome in outcomes[-2:]] == [
+        f"{preset('mixed_ssn').title}, {n} masks" for n in (126, 16)
     ]
-    table = st.masks_curve(outcomes, "ksdd2", [16, 126])
+    table = supervision_tables.masks_curve(outcomes, "ksdd2", [16, 126])
     here = table.frame[table.frame["data"] == "KSDD2"]
     assert len(here) == 5 + 7
     figure = supervision_figures.masks_curve(outcomes, "ksdd2", [16, 126], "caption")
@@ -103,7 +105,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
 
 
 def test_the_slides_figures_stand_beside_the_papers(run):
-    table = st.comparison([run("full_ssn", **{"AP-loc": 60.0})], "ksdd2")
+    table = supervision_tables.comparison([run("full_ssn", **{"AP-loc": 60.0})], "ksdd2")
     full = row(table, **{"learns from": "labels and all masks"})
     assert full["slides, AP-loc"] == "93.0"
     assert full["papers, AP-loc"] == "81.3 / 82.1"
@@ -120,19 +122,22 @@ def scores():
 
 def test_thresholds_with_and_without_the_test(run, scores):
     test = [(run("gap_cam"), scores)]
-    folds = [(run("gap_cam", changes=(f"{st.FOLD}={i}",)), scores + 0.5) for i in range(3)]
+    folds = [
+        (run("gap_cam", changes=(f"{supervision_tables.FOLD}={i}",)), scores + 0.5)
+        for i in range(3)
+    ]
     for _, part in folds:
         part["label"] = scores["label"]
-    on_test, without = st.chosen_thresholds(test, folds)
+    on_test, without = supervision_tables.chosen_thresholds(test, folds)
     assert without.point.threshold == pytest.approx(on_test.point.threshold + 0.5)
     assert on_test.point.tpr.value - on_test.point.fpr.value > (
         without.point.tpr.value - without.point.fpr.value
     )
-    assert len(st.chosen_thresholds(test, folds[:2])) == 1  # a fold is missing
-    assert st.chosen_thresholds([], folds) == []
-    table = st.operating_points([on_test], "caption")
+    assert len(supervision_tables.chosen_thresholds(test, folds[:2])) == 1  # a fold is missing
+    assert supervision_tables.chosen_thresholds([], folds) == []
+    table = supervision_tables.operating_points([on_test], "caption")
     assert "The folds were not all run" in table.notes[-1]
-    assert len(st.operating_points([on_test, without], "caption").frame) == 3
+    assert len(supervision_tables.operating_points([on_test, without], "caption").frame) == 3
 
 
 def test_figures_without_runs_say_so(run, scores):
@@ -161,8 +166,8 @@ def test_the_best_map_without_masks(run):
         run("weak_ssn", **{"AP-loc": 30.0}),
         run("full_ssn", **{"AP-loc": 90.0}),
     ]
-    assert st.best_label_only(outcomes, "ksdd2") == ("gap_cam, over flips", 31.0)
-    assert st.best_label_only(outcomes[-1:], "ksdd2") is None
+    assert supervision_tables.best_label_only(outcomes, "ksdd2") == ("gap_cam, over flips", 31.0)
+    assert supervision_tables.best_label_only(outcomes[-1:], "ksdd2") is None
 
 
 # --- claims ------------------------------------------------------------------------------------
@@ -170,7 +175,7 @@ def test_the_best_map_without_masks(run):
 
 def judged(identity, outcomes, category="ksdd2", **more):
     evidence = Evidence(outcomes, category=category, **more)
-    return claims.judge([RULES[identity]], evidence).iloc[0]
+    return rules.judge([RULES[identity]], evidence).iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,9 @@ def test_strips_of_no_known_name_are_called_by_their_folder(run):
     ],
 )
 def test_the_blob(sigmoid, raw, weak, epochs, verdict, run):
-    others = [name for name in st.LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")]
+    others = [
+        name for name in supervision_tables.LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")
+    ]
     outcomes = [run(name, epochs=epochs, **{"AP-loc": raw}) for name in others]
     outcomes += [
         run("gap_cam", epochs=epochs, **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
@@ -261,7 +268,10 @@ def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
 
 
 def test_the_blob_is_not_confirmed_by_short_trainings(run):
-    made = [run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}) for name in st.LABEL_PRESETS]
+    made = [
+        run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0})
+        for name in supervision_tables.LABEL_PRESETS
+    ]
     row = judged("blob", made)
     assert row["verdict"] == "not measurable here"
     assert "after 10 epochs, published 300" in row["why"]
@@ -286,7 +296,7 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 
 
 def test_short_trainings_refute_no_cure(run):
-    row = judged("mixed-cures", [run(name) for name in st.MIXED_PRESETS])
+    row = judged("mixed-cures", [run(name) for name in supervision_tables.MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
     assert "--only 04 --data-root …` decides it" in row["why"]
 
@@ -384,7 +394,7 @@ def test_without_a_curve_nothing_is_said_of_its_start(run):
 )
 def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
     made = [run(name, KOLEKTOR, epochs=300) for name in ("gap_cam", "full_ssn", "simplenet")]
-    points = st.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
+    points = supervision_tables.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
     row = judged(identity, made, KOLEKTOR, points=points)
     assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
     assert row["why"].startswith("no run of ")
@@ -396,7 +406,7 @@ def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
 def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
     real = run("gap_cam")
     test, folds = [(real, scores)], [(real, scores)] * 3
-    points = st.chosen_thresholds(test, folds)
+    points = supervision_tables.chosen_thresholds(test, folds)
     assert "TPR" in judged("youden", [real], points=points)["measured here"]
     assert judged("youden", [real], points=points[:1])["verdict"] == "not measurable here"
     config = real.record.config

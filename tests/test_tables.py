@@ -6,13 +6,19 @@ import pandas as pd
 import pytest
 import torch
 
-from ssn_lib import tables
-from ssn_lib.config import preset
-from ssn_lib.efficiency import Efficiency, Spread
-from ssn_lib.runs import Outcome
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.costs.records import Efficiency, Spread
+from ssn_lib.study.published import last_epochs, published_figures, published_log, published_logs
+from ssn_lib.study.systems import ABLATION_PRESETS, SWAP_PRESETS
+from ssn_lib.study.tables.cells import EMPTY, Table, command_of, describe, measured
+from ssn_lib.study.tables.costs import efficiency
+from ssn_lib.study.tables.noise import beta_sweep, learned_noise, sign_test
+from ssn_lib.study.tables.overview import SAME_NETWORK, all_runs, synthesis
+from ssn_lib.study.tables.swap import ablation, backbone_swap, published_leaving, published_start
 
 
-def cell(table: tables.Table, column: str, **where: str) -> str:
+def cell(table: Table, column: str, **where: str) -> str:
     frame = table.frame
     for key, value in where.items():
         frame = frame[frame[key] == value]
@@ -21,32 +27,30 @@ def cell(table: tables.Table, column: str, **where: str) -> str:
 
 
 def test_published_and_measured_stand_in_columns_of_their_own(record):
-    table = tables.backbone_swap([Outcome.of(record(**{"I-AUROC": 12.34}))])
+    table = backbone_swap([Outcome.of(record(**{"I-AUROC": 12.34}))])
     assert cell(table, "here, A", category="bottle", metric="I-AUROC") == "12.3"
     assert cell(table, "slides, A", category="bottle", metric="I-AUROC") == "100.0"
-    assert cell(table, "here, WRN50", category="bottle", metric="I-AUROC") == tables.EMPTY
+    assert cell(table, "here, WRN50", category="bottle", metric="I-AUROC") == EMPTY
 
 
 def test_several_seeds_give_mean_and_deviation(record):
     outcomes = [
         Outcome.of(record(seed=seed, AUPRO=value)) for seed, value in ((1, 10.0), (2, 14.0))
     ]
-    shown = tables.measured(outcomes, "scenario_a", "bottle", "AUPRO")
+    shown = measured(outcomes, "scenario_a", "bottle", "AUPRO")
     assert shown == "12.0 ± 2.8 (n=2)"
 
 
 def test_an_undefined_metric_and_a_diverged_run_are_words_not_numbers(record):
     assert (
-        tables.measured(
-            [Outcome.of(record(**{"I-AUROC": None}))], "scenario_a", "bottle", "I-AUROC"
-        )
+        measured([Outcome.of(record(**{"I-AUROC": None}))], "scenario_a", "bottle", "I-AUROC")
         == "undefined"
     )
     diverged = replace(record(), status="diverged", metrics={})
-    assert tables.measured([Outcome.of(diverged)], "scenario_a", "bottle", "AUPRO") == "diverged"
+    assert measured([Outcome.of(diverged)], "scenario_a", "bottle", "AUPRO") == "diverged"
     other = replace(record(seed=43), status="diverged", metrics={})
     some = [Outcome.of(record()), Outcome.of(other)]
-    assert tables.measured(some, "scenario_a", "bottle", "AUPRO") == "40.0, 1 of 2 diverged"
+    assert measured(some, "scenario_a", "bottle", "AUPRO") == "40.0, 1 of 2 diverged"
 
 
 def test_every_empty_cell_says_why(record):
@@ -54,7 +58,7 @@ def test_every_empty_cell_says_why(record):
         Outcome.of(record()),
         Outcome("baseline", "bottle", 42, None, "no ImageNet weights for wide_resnet50_2"),
     ]
-    notes = "\n".join(tables.backbone_swap(outcomes).notes)
+    notes = "\n".join(backbone_swap(outcomes).notes)
     assert "baseline bottle: no ImageNet weights" in notes
     assert "scenario_b screw: no record; `python -m ssn_lib run" in notes
     assert "scenario_a bottle" not in notes
@@ -62,10 +66,10 @@ def test_every_empty_cell_says_why(record):
 
 def test_untrained_backbones_are_named_in_the_notes(record):
     untrained = replace(record(), weights_source=None)
-    assert tables.describe([untrained]).startswith("UNTRAINED backbone")
-    mixed = tables.describe([untrained, record("baseline")])
+    assert describe([untrained]).startswith("UNTRAINED backbone")
+    mixed = describe([untrained, record("baseline")])
     assert mixed.startswith("UNTRAINED backbone: scenario_a;")
-    assert "UNTRAINED" not in tables.describe([record()])
+    assert "UNTRAINED" not in describe([record()])
 
 
 def in_mixed_precision(made):
@@ -76,45 +80,45 @@ def in_mixed_precision(made):
 
 def test_mixed_precision_is_said_wherever_it_was_used(record):
     mixed, other = in_mixed_precision(record()), record("baseline")
-    assert "precision" not in tables.describe([other])
-    assert "10 epochs in batches of 32, in mixed precision, seed 42" in tables.describe([mixed])
-    assert "in batches of 32, some in mixed precision, seed" in tables.describe([mixed, other])
-    assert tables.command_of(other.config).count("precision") == 0
-    assert tables.command_of(mixed.config).count("--set training.precision=mixed") == 1
+    assert "precision" not in describe([other])
+    assert "10 epochs in batches of 32, in mixed precision, seed 42" in describe([mixed])
+    assert "in batches of 32, some in mixed precision, seed" in describe([mixed, other])
+    assert command_of(other.config).count("precision") == 0
+    assert command_of(mixed.config).count("--set training.precision=mixed") == 1
 
 
 def test_strips_are_called_by_the_name_of_their_data(record):
     known = record("gap_cam", "kolektor_sdd1_in_ksdd2_layout")
-    assert tables.describe([known]).startswith("KolektorSDD, ")
+    assert describe([known]).startswith("KolektorSDD, ")
     timed = replace(known, timings={"training_s": 60.0})
-    assert tables.all_runs([timed]).frame["images"].item() == "KolektorSDD"
-    assert tables.describe([record("gap_cam", "ksdd2")]).startswith("KSDD2, ")
-    assert tables.describe([record("gap_cam", "mine")]).startswith("mine, ")
+    assert all_runs([timed]).frame["images"].item() == "KolektorSDD"
+    assert describe([record("gap_cam", "ksdd2")]).startswith("KSDD2, ")
+    assert describe([record("gap_cam", "mine")]).startswith("mine, ")
 
 
 def test_the_last_epochs_of_a_log():
-    log = tables.published_log("scenario_a", "screw")
-    last = tables.last_epochs(log, 100)["epochs_done"]
+    log = published_log("scenario_a", "screw")
+    last = last_epochs(log, 100)["epochs_done"]
     assert (last.min(), last.max()) == (200, 300)
 
 
 def test_markdown_has_title_rows_and_notes(record):
-    text = tables.ablation([Outcome.of(record())]).to_markdown()
+    text = ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")
-    assert text.count("\n| ") == 2 + len(tables.ABLATION_PRESETS)
+    assert text.count("\n| ") == 2 + len(ABLATION_PRESETS)
     assert "- Measured here: mvtec_ad, 256×256 px, 10 epochs in batches of 32, seed 42" in text
 
 
 @pytest.mark.parametrize("system", ["baseline_wrn50", "scenario_a", "scenario_b"])
 def test_published_efficiency_is_there(system):
-    assert tables.published()["slides"]["table_efficiency"][system]["latency_ms"] > 0
+    assert published_figures()["slides"]["table_efficiency"][system]["latency_ms"] > 0
 
 
 def test_published_logs_end_where_the_slides_say():
-    logs, slides = tables.published_logs(), tables.published()["slides"]["table_backbone_swap"]
+    logs, slides = published_logs(), published_figures()["slides"]["table_backbone_swap"]
     keys = dict(
         zip(
-            tables.SWAP_PRESETS,
+            SWAP_PRESETS,
             ("baseline_wrn50_p100", "scenario_a_resnet18", "scenario_b_resnet18_nonlinear"),
             strict=True,
         )
@@ -128,7 +132,7 @@ def test_published_logs_end_where_the_slides_say():
 
 
 def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
-    table = tables.published_start(
+    table = published_start(
         [
             record(**{"I-AUROC": 12.34}),
             record(batch=8),  # not the published batch
@@ -136,27 +140,27 @@ def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
             replace(record(seed=43), status="diverged", metrics={}),
         ]
     )
-    assert tables.published_start([record(batch=8)]).frame.empty
+    assert published_start([record(batch=8)]).frame.empty
     assert table.frame["run"].tolist() == ["published log", "here", "published log"]
     assert table.frame["epochs"].tolist() == [8, 10, 12]
     assert table.frame["I-AUROC"].tolist() == ["65.8", "12.3", "62.8"]
 
 
 def test_published_runs_leave_the_line_when_their_logs_say_so():
-    table = tables.published_leaving()
+    table = published_leaving()
     assert "below 0.98" in table.title
-    title = {name: tables.preset(name).title for name in tables.SWAP_PRESETS}
+    title = {name: preset(name).title for name in SWAP_PRESETS}
     assert cell(table, title["scenario_a"], category="screw") == "120"
     assert cell(table, title["scenario_b"], category="carpet") == "never in 300"
 
 
 def test_a_run_asked_for_twice_counts_once(record):
     outcomes = [Outcome.of(record()), Outcome.of(record())]
-    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
+    assert measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
 
 
 def test_a_sweep_says_which_dashes_are_the_slides(record):
-    notes = "\n".join(tables.beta_sweep([Outcome.of(record(category="screw"))]).notes)
+    notes = "\n".join(beta_sweep([Outcome.of(record(category="screw"))]).notes)
     assert "– where there was no such run" in notes
     assert "– in the other columns: no record" in notes
 
@@ -165,7 +169,7 @@ def test_a_sweep_says_which_dashes_are_the_slides(record):
     ("differences", "p"), [([1.0] * 6, 2 / 64), ([1.0, -1.0], 1.0), ([0.0, 0.0], 1.0), ([], 1.0)]
 )
 def test_sign_test(differences, p):
-    assert tables.sign_test(differences) == pytest.approx(p)
+    assert sign_test(differences) == pytest.approx(p)
 
 
 def test_a_changed_run_is_no_seed_of_its_preset(record):
@@ -174,12 +178,12 @@ def test_a_changed_run_is_no_seed_of_its_preset(record):
     training = replace(changed.config.training, noise=noise)
     changed = replace(changed, config=replace(changed.config, training=training))
     outcomes = [Outcome.of(record()), Outcome.of(changed)]
-    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
+    assert measured(outcomes, "scenario_a", "bottle", "AUPRO") == "40.0"
     changes = ("training.noise.std=0.1",)
-    assert tables.measured(outcomes, "scenario_a", "bottle", "AUPRO", changes) == "90.0"
+    assert measured(outcomes, "scenario_a", "bottle", "AUPRO", changes) == "90.0"
 
 
-@pytest.mark.parametrize(("name", "other"), tables.SAME_NETWORK.items())
+@pytest.mark.parametrize(("name", "other"), SAME_NETWORK.items())
 def test_what_stands_for_anothers_cost_is_the_same_network(name, other, make_model):
     image = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
@@ -190,7 +194,7 @@ def test_what_stands_for_anothers_cost_is_the_same_network(name, other, make_mod
 def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(record):
     def cell(epochs):
         made = [Outcome.of(record("scenario_a", "screw", epochs=epochs, **{"I-AUROC": 53.0}))]
-        table = tables.synthesis(made, [], "ksdd2").frame.set_index("model")
+        table = synthesis(made, [], "ksdd2").frame.set_index("model")
         return table.loc["Mod 1 (ResNet18)", "screw: I-AUROC / AUPRO"]
 
     assert cell(10) == "53.0 / 40.0 (10 of 300 epochs)"
@@ -200,9 +204,9 @@ def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(reco
 def test_noise_sources_say_how_far_their_last_epochs_moved(record):
     run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
     course = pd.DataFrame({"epoch": [100, 200, 300], "I-AUROC": [90.0, 60.0, 53.0]})
-    notes = tables.learned_noise([run], courses=[(run, course)]).notes
+    notes = learned_noise([run], courses=[(run, course)]).notes
     assert any("scenario_a screw 53 to 60" in note for note in notes)
-    assert not any("last 100 epochs" in note for note in tables.learned_noise([run]).notes)
+    assert not any("last 100 epochs" in note for note in learned_noise([run]).notes)
 
 
 def test_published_costs_stand_beside_the_form_they_were_measured_in():
@@ -213,5 +217,5 @@ def test_published_costs_stand_beside_the_form_they_were_measured_in():
         for form in ("plain", "plain16")
     )
     column = "latency, ms (slides, P100)"
-    assert tables.efficiency([plain]).frame[column].tolist() == ["7.78"]
-    assert tables.efficiency([half, plain]).frame[column].tolist() == ["7.78", tables.EMPTY]
+    assert efficiency([plain]).frame[column].tolist() == ["7.78"]
+    assert efficiency([half, plain]).frame[column].tolist() == ["7.78", EMPTY]

@@ -10,12 +10,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
 
-from ssn_lib import env, preset, training
+from ssn_lib import machine, preset
 from ssn_lib.config import SupervisionConfig, TrainingConfig
-from ssn_lib.data import ImageSet, normalise
+from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.errors import InputError, OutOfTime
-from ssn_lib.noise import place
-from ssn_lib.training import fit
+from ssn_lib.noise.perlin import place
+from ssn_lib.training import fit as training_loop
+from ssn_lib.training.fit import fit
+from ssn_lib.training.history import History
+from ssn_lib.training.holdout import divided
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -64,7 +67,7 @@ def test_a_resumed_training_ends_as_the_unbroken(
     config, train, make_model, same_bits, tmp_path, monkeypatch
 ):
     unbroken_history, unbroken = fitted(make_model(), train, config)
-    checkpoint, run_epoch = tmp_path / "c.pt", training._Trainer.run_epoch
+    checkpoint, run_epoch = tmp_path / "c.pt", training_loop._Trainer.run_epoch
 
     def cut(self, number, *rest):
         if number == 2:
@@ -72,7 +75,7 @@ def test_a_resumed_training_ends_as_the_unbroken(
         return run_epoch(self, number, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Trainer, "run_epoch", cut)
+        patch.setattr(training_loop._Trainer, "run_epoch", cut)
         fitted(make_model(), train, config, checkpoint=checkpoint)
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
@@ -82,7 +85,7 @@ def test_a_resumed_training_ends_as_the_unbroken(
         numbers.append(number)
         return run_epoch(self, number, *rest)
 
-    monkeypatch.setattr(training._Trainer, "run_epoch", count)
+    monkeypatch.setattr(training_loop._Trainer, "run_epoch", count)
     started = make_model()
     for parameter in started.adaptor.parameters():  # all comes from the checkpoint
         torch.nn.init.zeros_(parameter)
@@ -106,7 +109,7 @@ def test_a_resumed_training_ends_as_the_unbroken(
 @pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "gap_cam", "evolved"])
 def test_mixed_precision_learns_the_same(name, dtype, train, make_model, monkeypatch):
     """float16 as on a GPU that has nothing better, its gradients scaled; both on a CPU."""
-    monkeypatch.setattr(env, "low_precision", lambda _: dtype)
+    monkeypatch.setattr(machine, "low_precision", lambda _: dtype)
     trained = [
         fitted(
             make_model(preset(name).model),
@@ -128,14 +131,15 @@ def test_mixed_precision_learns_the_same(name, dtype, train, make_model, monkeyp
 
 
 def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(env, "low_precision", lambda _: torch.float16)
+    monkeypatch.setattr(machine, "low_precision", lambda _: torch.float16)
     config = replace(TINY, precision="mixed")
     first, again = (
-        training._Trainer(make_model(), config, 1, torch.device("cpu"), train) for _ in range(2)
+        training_loop._Trainer(make_model(), config, 1, torch.device("cpu"), train)
+        for _ in range(2)
     )
     first.scaler.scale(torch.ones(()))  # which sets it up
     first.scaler.update(8.0)
-    first.save(tmp_path / "c.pt", training.History(), None)
+    first.save(tmp_path / "c.pt", History(), None)
     again.restore(tmp_path / "c.pt")
     assert again.scaler.get_scale() == 8.0
 
@@ -144,7 +148,7 @@ def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
     train, make_model, tmp_path, monkeypatch
 ):
     """As on a device whose epochs are shorter than a checkpoint."""
-    saved, save = [], training._Trainer.save
+    saved, save = [], training_loop._Trainer.save
 
     def spy(self, path, history, best):
         saved.append(len(history.epochs))
@@ -154,8 +158,8 @@ def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
         if len(history.epochs) == 3:
             raise OutOfTime
 
-    monkeypatch.setattr(training._Trainer, "save", spy)
-    monkeypatch.setattr(training, "_saves_every_epoch", lambda device: False)
+    monkeypatch.setattr(training_loop._Trainer, "save", spy)
+    monkeypatch.setattr(training_loop, "_saves_every_epoch", lambda device: False)
     config = replace(TINY, epochs=5)
     with pytest.raises(OutOfTime):
         fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt", before_epoch=stop)
@@ -163,7 +167,7 @@ def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
     history, _ = fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt")
     assert saved == [3, 5]
     assert course(history) == course(fitted(make_model(), train, config)[0])
-    monkeypatch.setattr(training, "CHECKPOINT_S", 0)
+    monkeypatch.setattr(training_loop, "CHECKPOINT_S", 0)
     fitted(make_model(), train, config, checkpoint=tmp_path / "d.pt")
     assert saved[2:] == [1, 2, 3, 4, 5]
 
@@ -232,7 +236,7 @@ def steps(monkeypatch):
 
 def stated_loss(model, images, config, seed):
     """The loss of the first epoch's only batch, put together from the method's description."""
-    order = torch.randperm(len(images), generator=env.generator("cpu", seed, 1))
+    order = torch.randperm(len(images), generator=machine.generator("cpu", seed, 1))
     with torch.no_grad():
         plain = model.features(normalise(images.images[order]))
     adapted = model.adaptor(plain)
@@ -240,7 +244,7 @@ def stated_loss(model, images, config, seed):
     std = config.noise.std
     if config.noise.std_unit == "feature":
         std *= adapted.std().item()
-    generator = env.generator("cpu", seed, 1)
+    generator = machine.generator("cpu", seed, 1)
     placed = place(masks, images.labels, config.noise, generator)
     added = std * torch.randn((len(placed.pixels), plain.shape[1]), generator=generator)
 
@@ -307,13 +311,13 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
 def test_every_image_is_seen_once_an_epoch(batch_size, train, make_model, monkeypatch):
-    seen, forward = [], training._Trainer.forward
+    seen, forward = [], training_loop._Trainer.forward
 
     def spy(self, data, indices, *generators):
         seen.extend(indices.tolist())
         return forward(self, data, indices, *generators)
 
-    monkeypatch.setattr(training._Trainer, "forward", spy)
+    monkeypatch.setattr(training_loop._Trainer, "forward", spy)
     history = fit(
         make_model(), train, replace(TINY, epochs=2, batch_size=batch_size), 0, progress=None
     )
@@ -351,7 +355,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_kept(train, make_model, same
         states.append(copy.deepcopy(self.model.trained_state()))
         return losses[len(states) - 1]
 
-    monkeypatch.setattr(training._Trainer, "validation_loss", scripted)
+    monkeypatch.setattr(training_loop._Trainer, "validation_loss", scripted)
     config = replace(SELECTING, epochs=4)
     history, kept = fitted(make_model(), train, config)
     assert history.selected == 2
@@ -374,7 +378,7 @@ def test_held_out_images_are_validated_on_and_never_trained_on(
 ):
     config = replace(SELECTING, epochs=2, select_epoch="last")
     train = load(own_root).train
-    kept, held = training.divided(train, config, 42)
+    kept, held = divided(train, config, 42)
     assert len(held) == 2
     assert {*kept.samples, *held.samples} == set(train.samples)
     history, state = fitted(make_model(), train, config)
@@ -415,7 +419,7 @@ def test_labels_need_both_kinds_on_their_side_of_the_split(labels, fraction, mes
     )
     with pytest.raises(InputError, match=message):
         for seed in range(20):  # one of them puts the only one of its kind on the other side
-            training.divided(labelled, config, seed)
+            divided(labelled, config, seed)
 
 
 def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path):

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from ssn_lib.config import ModelConfig
-from ssn_lib.upscaled import Grid, Upscaled, channels_last, convolve, pack
+from ssn_lib.fast.interpolation import Grid, Upscaled, channels_last, convolve, pack
 
 
 @pytest.fixture

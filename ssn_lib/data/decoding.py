@@ -20,15 +20,15 @@ from PIL.ExifTags import Base as Tag
 
 from ssn_lib.data import tiff
 from ssn_lib.errors import InputError
-from ssn_lib.files import shown, unreadable
+from ssn_lib.storage import shown, unreadable
 
 # What is said of files that are read all the same; see `Remarks`.
 SEVERAL_PAGES = "files of several pages or frames, of which only the first is used"
 
+
 # More pixels than both are a damaged header, which would take all memory. The best compression is
 # that of faxes: an empty row of 20000 pixels is one bit.
 PIXELS_PER_BYTE, ALWAYS_PLAUSIBLE = 200_000, 100_000_000
-
 _FROM_ORIENTATION = {  # EXIF's tag: how stored rows and columns become those that are shown
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,8 +45,10 @@ _OTHER_ORDER = {  # Pillow's names for 16-bit colour, and the same with the two 
     for order, swapped in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
 }
 
+
 # Whoever set up no logging would see Pillow's on the console, beside the one line that we give.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")

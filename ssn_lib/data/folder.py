@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssn_lib.data.images import Sample, files_of
 from ssn_lib.data.listing import (
     NORMAL_NAMES,
     counterpart,
@@ -17,10 +16,13 @@ from ssn_lib.data.listing import (
     subfolder,
     warn_of_unused,
 )
+from ssn_lib.data.samples import Sample, files_of
 from ssn_lib.errors import InputError
-from ssn_lib.files import shown
+from ssn_lib.storage import shown
 
 DEFECT_NAMES = ("bad", "nok", "defect", "defective", "anomaly", "anomalous")
+
+
 # A data set of "just good/bad folders" has no split: this share of the good images is for testing.
 OWN_TEST_SHARE = 0.2
 

@@ -25,34 +25,23 @@ from ssn_lib.data.decoding import (
     is_deep,
 )
 from ssn_lib.data.masks import read_whole_mask, remark_on, shrunk
+from ssn_lib.data.samples import Sample, files_of
 from ssn_lib.errors import InputError
-from ssn_lib.files import content_hash, shown
+from ssn_lib.storage import content_hash, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
 # White in files of more than 8 bits: 8, 10, 12, 14 or 16 of the 16 bits may be used.
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+
+
 # What is said of images that are used all the same; see `Remarks`.
 NO_FULL_SCALE = (
     "images of more than 8 bits, with no full scale known from training images: 65535 is taken for "
     "white"
 )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image on disk: its mask (None: no defect, or none drawn), label (1 = anomalous) and
-    defect type ("good" for none)."""
-
-    image: Path
-    label: int
-    defect: str
-    mask: Path | None = None
-
-
-def files_of(samples: Iterable[Sample]) -> list[Path]:
-    """The images of samples and their masks."""
-    return [path for s in samples for path in (s.image, s.mask) if path is not None]
 
 
 @dataclass(frozen=True)

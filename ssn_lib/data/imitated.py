@@ -20,7 +20,6 @@ RADII = (0.012, 0.07)  # of a defect, shortest and longest, in shorter sides of 
 MOST = 3  # defects in an image
 VISIBLE = 6.0  # grey levels, smoothed: a pixel that differs by more is marked
 BACKGROUND = 0.1  # share of the mean gradient that every place has
-
 Image = NDArray[np.float64]  # (3, H, W), 0 to 255
 
 

@@ -7,21 +7,14 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.data.decoding import in_threads
-from ssn_lib.data.images import Sample
-from ssn_lib.data.listing import (
-    is_folder,
-    list_folders,
-    list_images,
-    subfolder,
-    warn_of_unused,
-)
+from ssn_lib.data.listing import is_folder, list_folders, list_images, subfolder, warn_of_unused
 from ssn_lib.data.masks import is_black
+from ssn_lib.data.samples import Sample
 from ssn_lib.errors import InputError
-from ssn_lib.files import shown
+from ssn_lib.storage import shown
 
 # Sound and defective images (Božič et al., Computers in Industry 129, 2021, section 4.1).
 KSDD2_COUNTS = {"train": (2085, 246), "test": (894, 110)}
-KSDD2_SIZE = (640, 232)  # (height, width) that the published runs resize to
 ORIGIN = "https://www.vicos.si/resources/kolektorsdd2/"
 _IMAGE, _MASK = re.compile(r"\d{5}\.png"), re.compile(r"\d{5}_GT\.png")
 

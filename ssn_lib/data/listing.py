@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ssn_lib.data.images import Sample
+from ssn_lib.data.samples import Sample
 from ssn_lib.errors import InputError
-from ssn_lib.files import shown, unreadable
+from ssn_lib.storage import shown, unreadable
 
 # Formats of photographs. Pillow reads more (icons, documents, videos), and some only where it was
 # built with them.
@@ -29,6 +29,8 @@ IMAGE_SUFFIXES = frozenset(
     for suffix, kind in Image.registered_extensions().items()
     if kind in _FORMATS and kind in Image.OPEN
 )
+
+
 # What else may be a photograph: it is not read, and so it is counted among what is not used.
 _OTHERS = {
     ".arw",
@@ -61,6 +63,8 @@ _NO_DATA = {
 }
 NORMAL_NAMES = ("good", "ok", "normal")
 OVERLAY_END = "_overlay.png"
+
+
 # In the "Software" entry of every overlay, so that none is ever taken for a photograph.
 OVERLAY_MARK = "ssn_lib overlay"
 _HEADER_BYTES = 256  # of a PNG file: more than comes before that entry

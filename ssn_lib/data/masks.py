@@ -10,16 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ssn_lib.data.decoding import (
-    SEVERAL_PAGES,
-    Picture,
-    Remarks,
-    as_rgb,
-    decode,
-    displayed_size,
-)
+from ssn_lib.data.decoding import SEVERAL_PAGES, Picture, Remarks, as_rgb, decode, displayed_size
 from ssn_lib.errors import InputError
-from ssn_lib.files import shown
+from ssn_lib.storage import shown
 
 # What is said of masks that are used all the same; see `Remarks`.
 MARKS_NOTHING = "masks of defective images that mark nothing"

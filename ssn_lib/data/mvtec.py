@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from ssn_lib.config import nearest
-from ssn_lib.data.images import Sample, files_of
 from ssn_lib.data.listing import (
     counterpart,
     defective_samples,
@@ -18,27 +16,10 @@ from ssn_lib.data.listing import (
     subfolder,
     warn_of_unused,
 )
-from ssn_lib.errors import InputError
-from ssn_lib.files import shown
-
-# Images of MVTec AD: training, test (Bergmann et al., IJCV 129(4), 2021, table 1).
-MVTEC_COUNTS = {
-    "bottle": (209, 83),
-    "cable": (224, 150),
-    "capsule": (219, 132),
-    "carpet": (280, 117),
-    "grid": (264, 78),
-    "hazelnut": (391, 110),
-    "leather": (245, 124),
-    "metal_nut": (220, 115),
-    "pill": (267, 167),
-    "screw": (320, 160),
-    "tile": (230, 117),
-    "toothbrush": (60, 42),
-    "transistor": (213, 100),
-    "wood": (247, 79),
-    "zipper": (240, 151),
-}
+from ssn_lib.data.registry import MVTEC_COUNTS
+from ssn_lib.data.samples import Sample, files_of
+from ssn_lib.errors import InputError, nearest
+from ssn_lib.storage import shown
 
 
 def find_mvtec_category(root: Path, category: str) -> Path:

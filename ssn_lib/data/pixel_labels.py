@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ssn_lib import env
+from ssn_lib import machine
 from ssn_lib.data.images import ImageSet
+from ssn_lib.data.samples import number_of_masks
 from ssn_lib.errors import InputError
 
 _DRAW = -4  # seeds the own draw, beside a run's seed
@@ -41,7 +42,7 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
     if count in images.splits:
         kept = _official(images, count)
     else:
-        order = torch.randperm(len(drawn), generator=env.generator("cpu", seed, _DRAW))
+        order = torch.randperm(len(drawn), generator=machine.generator("cpu", seed, _DRAW))
         kept = {drawn[i] for i in order[:count].tolist()}
     samples = tuple(
         sample if i in kept else replace(sample, mask=None)
@@ -51,14 +52,6 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
     if "images" in vars(images):  # what is decoded is not decoded again
         vars(part)["images"] = images.images
     return part
-
-
-def number_of_masks(masks: int | float | None, defective: int) -> int:
-    """Of so many defective images, how many have their mask used: a number, a share (rounded, at
-    least one), or None for all."""
-    if masks is None:
-        return defective
-    return masks if isinstance(masks, int) else max(1, round(masks * defective))
 
 
 def read_split(path: Path) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:

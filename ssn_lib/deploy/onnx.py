@@ -1,0 +1,159 @@
+"""A trained detector as one ONNX file: what a production line runs, without PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssn_lib import machine
+from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
+from ssn_lib.errors import InputError
+from ssn_lib.fast.folded import FusedNet, fuse
+from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
+from ssn_lib.runs.run import load_run
+from ssn_lib.storage import written_whole
+
+TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
+INPUT, OUTPUTS = "images", ("anomaly_map", "score")
+NEEDS = "export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscript onnxruntime"
+
+
+def export_run(
+    run: Path, path: Path, weights: str | Path | None = "imagenet", *, form: str = "folded"
+) -> float:
+    """Write a finished run's detector to `path`, with all that its user must know as metadata.
+
+    Args:
+        run: the run's folder.
+        form: "folded" (`folding.fuse`) or "plain", the published operations one by one.
+
+    Returns:
+        As `export`.
+
+    Raises:
+        InputError: the run is not finished or diverged, `path` cannot be written, or a package that
+            this needs is missing.
+    """
+    record, model = load_run(run, weights)
+    if record.thresholds is None:
+        raise InputError(f"{run}: the training diverged; there is nothing to export")
+    data = record.config.data
+    return export(
+        fuse(model) if form == "folded" else model,
+        path,
+        data.image_size,
+        {
+            "preset": record.config.preset,
+            "run": record.run_id,
+            "form": form,
+            "resize": data.resize,
+            "full_scale": data.full_scale,
+            "trained_on": f"{data.dataset} {data.category}",
+            "epochs": record.epochs_done,
+            "backbone_weights": model.weights_source or "untrained",
+            "score_threshold": record.thresholds.score,
+            "map_threshold": record.thresholds.map,
+        },
+    )
+
+
+def export(
+    model: SuperSimpleNet | FusedNet,
+    path: Path,
+    image_size: tuple[int, int],
+    metadata: Mapping[str, Any],
+) -> float:
+    """Write a network as ONNX: "images" (N, 3, H, W) float32, normalised, to "anomaly_map"
+    (N, 1, H, W) and "score" (N,), raw logits; any N.
+
+    Every value of the metadata is kept as JSON; image size, mean and standard deviation (of values
+    from 0 to 1) are added. What ONNX Runtime makes of the file is compared before it is written.
+
+    Returns:
+        The largest difference between ONNX Runtime's outputs and PyTorch's, on images of noise,
+        relative to the largest output.
+
+    Raises:
+        InputError: a package that this needs is missing, the file cannot be written, or the outputs
+            differ.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    with machine.without_autocast(images.device):
+        with torch.inference_mode():
+            expected = model(images)
+        content = _to_onnx(model, images, metadata | {"image_size": image_size})
+    difference = 0.0
+    for ours, theirs in zip(expected, Exported(content)(images), strict=True):
+        difference = max(difference, ((ours - theirs).abs().max() / ours.abs().max()).item())
+    if not difference <= TOLERANCE:
+        raise InputError(f"{path} not written: ONNX Runtime's outputs differ by {difference:.1e}")
+    with written_whole(path) as file:
+        file.write(content)
+    return difference
+
+
+class Exported(nn.Module):
+    """An exported file in ONNX Runtime: images (B, 3, H, W) to `Prediction`, on the CPU.
+
+    Args:
+        file: its path, or its content.
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, file: Path | bytes):
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(NEEDS) from None
+        self.session = onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else str(file), providers=["CPUExecutionProvider"]
+        )
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See the class."""
+        made = self.session.run(list(OUTPUTS), {INPUT: images.cpu().numpy()})
+        return Prediction(*map(torch.from_numpy, made))
+
+
+def _to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> bytes:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (torch.onnx asks for it late, and in many lines)
+    except ImportError:
+        raise InputError(NEEDS) from None
+    batch = torch.export.Dim("batch", max=2**31 - 1)  # PyTorch 2.7 refuses one without end
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (images,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            verbose=False,
+        )
+    file = program.model_proto
+    file.producer_name = "ssn_lib"
+    # The exporter's notes for each node: where in which source file it comes from.
+    for node in file.graph.node:
+        del node.metadata_props[:]
+    entries = dict(metadata) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    onnx.helper.set_model_props(file, {name: json.dumps(v) for name, v in entries.items()})
+    onnx.checker.check_model(file)
+    return file.SerializeToString()

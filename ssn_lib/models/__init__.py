@@ -1,0 +1,1 @@
+"""The networks: a frozen backbone, and what is trained on its features."""

@@ -1,0 +1,1 @@
+"""Runs: trained once, resumable, each with the record that it leaves."""

@@ -1,0 +1,159 @@
+"""What a finished run leaves, as types: all that tables, figures and claims read. No PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ssn_lib.config import RunConfig, to_dict
+from ssn_lib.errors import InputError
+from ssn_lib.metrics import Thresholds
+from ssn_lib.overrides import changes, from_dict
+
+_MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
+
+
+def device_name(*environments: dict[str, str | int | None]) -> str:
+    """A short name for captions, such as "NVIDIA T4" or "CPU, 2 threads (Intel Xeon)"; of several
+    environments each device once, processors with the same numbers of threads together."""
+    names, threads = {}, {}
+    for environment in environments:
+        if environment["device"] == "cpu":
+            processor = _MARKS.sub("", environment["processor"])
+            threads.setdefault(processor, set()).add(environment["threads"])
+        else:
+            names[str(environment.get("gpu") or environment["device"])] = None
+    alike = {}
+    for processor, numbers in threads.items():
+        alike.setdefault(tuple(sorted(numbers)), []).append(processor)
+    for numbers, processors in alike.items():
+        many = "thread" if numbers == (1,) else "threads"
+        names[f"CPU, {' or '.join(map(str, numbers))} {many} ({' or '.join(processors)})"] = None
+    return ", ".join(names)
+
+
+SCHEMA = 1
+MAPS = "maps.csv"
+TEACHING = "teaching.csv"
+COURSE = "course.csv"  # test metrics, every few epochs
+
+
+# What is kept of a run, beside its weights; the record last, so that it vouches for the others.
+KEPT_FILES = (
+    "history.csv",
+    COURSE,
+    "scores.csv",
+    "held_out.csv",
+    TEACHING,
+    "pixel_pr.csv",
+    MAPS,
+    "noise.csv",
+    "record.json",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves; the only thing tables and figures read.
+
+    Attributes:
+        status: "completed" or "diverged".
+        metrics: percent; None where undefined, with the reason in `undefined`. Of what learned
+            from labels also `flips-…`, of the mean map over mirrored images; of class activation
+            maps `sigmoid-…` and `saturated` (`cam.sigmoid_metrics`).
+        thresholds: on raw logits, None for a diverged run.
+        timings: seconds.
+        weights_source: what the backbone was loaded from; None for an untrained one.
+        backbone: the fingerprint of its weights; None in records of before it was taken.
+        counts: images and defective images of both splits; `per_epoch`, trained on in an epoch,
+            where that is another number than all of the first.
+    """
+
+    run_id: str
+    config: RunConfig
+    status: str
+    metrics: dict[str, float | None]
+    undefined: dict[str, str]
+    thresholds: Thresholds | None
+    epochs_done: int
+    diverged_at: int | None
+    selected_epoch: int | None
+    timings: dict[str, float]
+    environment: dict[str, Any]
+    weights_source: str | None
+    counts: dict[str, int]
+    finished: str
+    backbone: str | None = None
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that an epoch of its training goes through."""
+        return self.counts.get("per_epoch", self.counts["train"])
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to `record.json`, with schema version and content hash."""
+        content = {"schema": SCHEMA} | asdict(self) | {"config": to_dict(self.config)}
+        return content | {"content_hash": _content_hash(content)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One asked-for run: its record, or why there is none.
+
+    Attributes:
+        changes: to the preset, as of `config.changes`.
+    """
+
+    preset: str
+    category: str
+    seed: int
+    record: Record | None
+    reason: str = ""
+    changes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, record: Record) -> Outcome:
+        """The outcome that a record is."""
+        config = record.config
+        return cls(
+            config.preset, config.data.category, config.seed, record, changes=changes(config)
+        )
+
+
+def read_record(folder: Path) -> Record:
+    """The record in a run's folder.
+
+    Raises:
+        InputError: none there, of another schema, or changed after it was written.
+    """
+    path = folder / "record.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder}: no record.json; not a finished run") from None
+    except ValueError:
+        raise InputError(f"{path}: not JSON; remove the folder and run again") from None
+    written, schema = content.pop("content_hash", None), content.get("schema")
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path}: schema {schema}, this version reads {SCHEMA}; remove the folder and run again"
+        )
+    if written != _content_hash(content):
+        raise InputError(
+            f"{path}: changed after it was written (its hash differs); remove the folder and run "
+            "again"
+        )
+    del content["schema"]
+    content["config"] = from_dict(RunConfig, content["config"])
+    if content["thresholds"] is not None:
+        content["thresholds"] = Thresholds(**content["thresholds"])
+    return Record(**content)
+
+
+def _content_hash(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,418 @@
+"""Runs and their records: trained once, resumable, written atomically.
+
+A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
+status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
+`maps.csv` (small maps of a few test images), `course.csv` (test metrics every 20 epochs, which
+choose nothing), `noise.csv` (noise and features by channel) and
+`weights.pt`; `generator.pt` where the noise was learned, `held_out.csv` where a fold of the
+training images was left out, with their scores, `teaching.csv` where another network's maps stood
+for masks, with how well they agree with drawn ones; while it trains, `checkpoint.pt`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ssn_lib import machine
+from ssn_lib.config import DataConfig, RunConfig, TrainingConfig
+from ssn_lib.data.images import Dataset, ImageSet
+from ssn_lib.data.imitated import beside_defects
+from ssn_lib.data.loading import load_dataset
+from ssn_lib.errors import InputError
+from ssn_lib.inference import evaluate, predict, thresholds
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.source import Source
+from ssn_lib.noise.sources import make_source
+from ssn_lib.overrides import check, override
+from ssn_lib.presets import preset
+from ssn_lib.runs.artifacts import (
+    add_to_course,
+    flips_metrics,
+    highest_on_defect,
+    noise_table,
+    pixel_curve_table,
+    score_table,
+    sigmoid_metrics,
+    small_map_table,
+)
+from ssn_lib.runs.record import COURSE, MAPS, TEACHING, Record, read_record
+from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
+from ssn_lib.training import pseudo_masks
+from ssn_lib.training.fit import fit
+from ssn_lib.training.history import Epoch, History
+from ssn_lib.training.holdout import divided, kept_and_left
+
+
+def configure(
+    name: str,
+    dataset: Dataset,
+    *,
+    seed: int = 42,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    weights: str | Path | None = "imagenet",
+    assignments: tuple[str, ...] = (),
+) -> RunConfig:
+    """The configuration of a preset on a data set, checked.
+
+    Raises:
+        InputError: an unknown preset or name, a value out of range.
+    """
+    chosen = preset(name)
+    config = RunConfig(
+        name,
+        DataConfig(
+            dataset.name,
+            dataset.category,
+            dataset.train.image_size,
+            dataset.fingerprint,
+            dataset.train.resize,
+            dataset.train.full_scale,
+        ),
+        chosen.model,
+        chosen.training,
+        seed,
+        "untrained" if weights is None else "imagenet",
+    )
+    if epochs is not None:
+        config = replace(config, training=replace(config.training, epochs=epochs))
+    if batch_size is not None:
+        config = replace(config, training=replace(config.training, batch_size=batch_size))
+    changed = check(override(config, assignments))
+    for name in ("preset", "data", "weights"):
+        if getattr(changed, name) != getattr(config, name):
+            raise InputError(f"--set {name}: it has an argument of its own")
+    return changed
+
+
+def run(
+    config: RunConfig,
+    dataset: Dataset,
+    runs_dir: Path,
+    *,
+    weights: str | Path | None = "imagenet",
+    progress: bool = True,
+    before_epoch: Callable[[History], None] | None = None,
+) -> Record:
+    """Train and evaluate, or answer from the record when this run is finished.
+
+    A killed run goes on from its last whole epoch and ends with the numbers of an unbroken one.
+    Two processes never train the same run: the second waits for the first one's record.
+
+    Args:
+        config: from `configure`, for this data set.
+        runs_dir: the run's folder is made in it.
+        weights: of the backbone, as for `SuperSimpleNet`.
+        progress: show a bar, or say that a record answers and nothing is trained.
+        before_epoch: as for `fit`; also called before anything costly is begun.
+
+    Raises:
+        InputError: an image cannot be read, there are no weights, the folder cannot be written.
+    """
+    folder = runs_dir / config.run_id
+    if (folder / "record.json").exists():
+        return _answer(folder, progress)
+    if before_epoch is not None:
+        before_epoch(History())
+    with held(folder / ".lock"):
+        if (folder / "record.json").exists():  # made by the process that held it
+            return _answer(folder, progress)
+        return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+
+
+def _answer(folder: Path, say: bool) -> Record:
+    record = read_record(folder)
+    if say:
+        when = record.finished[:16].replace("T", " ")
+        print(f"answered from the record of {when} UTC: {shown(folder)}", flush=True)
+    return record
+
+
+def _train_and_evaluate(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> Record:
+    # Known before an hour of training, not after it.
+    _check_writable(folder)
+    for part in (dataset.train, dataset.test):
+        part.images, part.masks  # noqa: B018  decoded and kept
+    model = _build(config, weights)
+    device = machine.device()
+    train, training = dataset.train, config.training
+    if training.supervision.teacher is not None:
+        train, training = _taught(config, dataset, folder, weights, progress, before_epoch)
+    started = time.perf_counter()
+    history = fit(
+        model,
+        train,
+        training,
+        config.seed,
+        checkpoint=folder / "checkpoint.pt",
+        device=device,
+        progress=f"{config.preset} {config.data.category}" if progress else None,
+        before_epoch=before_epoch,
+        after_epoch=partial(add_to_course, folder / COURSE, model, dataset.test),
+    )
+    trained = time.perf_counter()
+    record = _finish(config, dataset, model, history, folder, device, trained - started)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def load_run(
+    folder: Path, weights: str | Path | None = "imagenet"
+) -> tuple[Record, SuperSimpleNet]:
+    """A finished run's record and its trained model, in eval mode.
+
+    Raises:
+        InputError: not a finished run, its weights are gone, or its backbone had others.
+    """
+    record = read_record(folder)
+    model = _build(record.config, weights)
+    if record.backbone not in (None, model.backbone.fingerprint()):
+        raise InputError(
+            f"{folder}: its backbone had the weights {record.weights_source or 'of chance'}, these "
+            f"are {model.weights_source or 'of chance, by another generator'}; give --weights-dir"
+        )
+    path = folder / "weights.pt"
+    if not path.is_file():
+        raise InputError(f"{path}: missing; remove the folder and run again")
+    model.load_trained_state(read_tensors(path))
+    return record, model.to(machine.device()).eval()
+
+
+def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
+    """The noise source of a finished run, as trained.
+
+    Raises:
+        InputError: its weights are gone.
+    """
+    source = make_source(record.config.training.noise, model, record.config.seed)
+    if list(source.parameters()):
+        path = folder / "generator.pt"
+        if not path.is_file():
+            raise InputError(f"{path}: missing; remove the folder and run again")
+        source.load_state_dict(read_tensors(path))
+    return source.to(next(model.parameters()).device)
+
+
+def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
+    """The data set a record was made on, read again from `root` (or the usual places). One line
+    warns of other files than the record's.
+
+    Args:
+        folder: the run's, whose record it is.
+
+    Raises:
+        InputError: it is not there, or a file cannot be read.
+    """
+    data = record.config.data
+    dataset = load_dataset(
+        data.dataset,
+        root,
+        category=data.category,
+        image_size=data.image_size,
+        resize=data.resize,
+    ).with_full_scale(data.full_scale)
+    if not dataset.has_fingerprint(data.fingerprint):
+        warnings.warn(
+            f"{shown(dataset.root)}: not the files that {record.run_id} was made on "
+            f"({_difference(dataset, record, folder)}), so these are not its metrics",
+            stacklevel=2,
+        )
+    return dataset
+
+
+def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
+    """What is known of how a data set differs from a record's."""
+    if not (folder / "scores.csv").exists():
+        return "other names or contents"
+    known = pd.read_csv(folder / "scores.csv", dtype={"image": str})["image"].tolist()
+    if known != dataset.test.names(dataset.root):
+        return "other names of test images"
+    if len(dataset.train) != record.counts["train"]:
+        return "another number of training images"
+    return "the same names, other contents"
+
+
+def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
+    """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
+    torch.manual_seed(config.seed)
+    return SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
+
+
+def _taught(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> tuple[ImageSet, TrainingConfig]:
+    """The training images with masks from the maps of the teacher's network, and what `fit` is to
+    do with them. The teacher is a run of its own, trained here if it is not there yet.
+
+    Drawn masks teach nothing; where there are any, `folder` gets a file that tells how well the
+    others agree with them.
+    """
+    training, supervision = config.training, config.training.supervision
+    chosen = preset(supervision.teacher)
+    teacher = replace(
+        config,
+        preset=supervision.teacher,
+        model=replace(chosen.model, backbone=config.model.backbone),
+        training=replace(
+            chosen.training,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            supervision=replace(chosen.training.supervision, fold=supervision.fold),
+        ),
+    )
+    record = run(
+        teacher,
+        dataset,
+        folder.parent,
+        weights=weights,
+        progress=progress,
+        before_epoch=before_epoch,
+    )
+    if record.status != "completed":
+        raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
+    _, model = load_run(folder.parent / record.run_id, weights)
+    images = dataset.train
+    regions, confident = pseudo_masks.pseudo_masks(
+        predict(model, images).anomaly_map, images.labels
+    )
+    kinds = {"region": regions}
+    if supervision.pseudo_masks == "traced":
+        kinds["traced"] = traced = regions.copy()
+        for index in np.flatnonzero(confident):
+            region, image = regions[index, 0].astype(bool), images.images[index].numpy()
+            traced[index, 0] = pseudo_masks.trace(region, image)
+    drawn = confident & [sample.mask is not None for sample in images.samples]
+    truth = images.masks.numpy()[drawn]
+    if truth.any():
+        agreements = {
+            kind: pseudo_masks.agreement(found[drawn], truth) for kind, found in kinds.items()
+        }
+        table = pd.DataFrame.from_dict(agreements, orient="index")
+        write_text(folder / TEACHING, table.to_csv(index_label="masks"))
+    samples = (
+        replace(sample, mask=folder if sure else None)  # no file holds it
+        for sample, sure in zip(images.samples, confident, strict=True)
+    )
+    masks = torch.from_numpy(kinds[supervision.pseudo_masks])
+    taught = ImageSet.of(samples, images.images, masks)
+    return taught, replace(training, supervision=replace(supervision, masks=None))
+
+
+def _finish(
+    config: RunConfig,
+    dataset: Dataset,
+    model: SuperSimpleNet,
+    history: History,
+    folder: Path,
+    device: torch.device,
+    training_s: float,
+) -> Record:
+    """Evaluate and write the run's files; the record last, so that it vouches for the others."""
+    started = time.perf_counter()
+    metrics: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    chosen = None
+    if history.diverged_at is None:
+        prediction = predict(model, dataset.test)
+        tried = prediction if len(dataset.test) else predict(model, dataset.train)
+        if not all(part.isfinite().all() for part in tried):
+            history.diverged_at = len(history.epochs)  # in its last step, after its last loss
+    if history.diverged_at is None:
+        measured = evaluate(prediction, dataset.test)
+        reference = dataset.train
+        if config.training.validation_fraction:
+            _, held_out = divided(dataset.train, config.training, config.seed)
+            reference = held_out.sound()
+            imitated = beside_defects(reference, config.seed)
+            measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
+        chosen = thresholds(predict(model, reference), reference)
+        if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
+            measured.add(flips_metrics(model, dataset.test), "flips-")
+            if config.model.score == "cam":
+                maps = prediction.anomaly_map
+                measured.add(sigmoid_metrics(maps, dataset.test.masks))
+        metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
+        undefined = measured.undefined
+        scores = score_table(prediction, dataset.test, dataset.root)
+        scores = scores.assign(on_defect=highest_on_defect(prediction, dataset.test))
+        write_text(folder / "scores.csv", scores.to_csv(index=False))
+        if metrics["AP-loc"] is not None:
+            curves = pixel_curve_table(config, prediction, dataset.test)
+            write_text(folder / "pixel_pr.csv", curves.to_csv(index=False))
+        write_text(folder / MAPS, small_map_table(prediction, dataset.test))
+        if config.training.supervision.fold is not None:
+            fold = config.training.supervision.fold
+            _, left = kept_and_left(dataset.train, fold, config.seed)
+            scores = score_table(predict(model, left), left, dataset.root)
+            write_text(folder / "held_out.csv", scores.to_csv(index=False))
+        if config.training.noise.source != "none":
+            noise = noise_table(model, history.source, dataset, config.seed)
+            write_text(folder / "noise.csv", noise.to_csv(index=False))
+    columns = [item.name for item in fields(Epoch)]  # also where no epoch was finished
+    rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs], columns=columns)
+    write_text(folder / "history.csv", rows.to_csv(index=False))
+    with written_whole(folder / "weights.pt") as file:
+        torch.save(model.trained_state(), file)
+    if list(history.source.parameters()):
+        with written_whole(folder / "generator.pt") as file:
+            torch.save(history.source.state_dict(), file)
+    epoch_seconds = [epoch.seconds for epoch in history.epochs]
+    record = Record(
+        run_id=config.run_id,
+        config=config,
+        status="completed" if history.diverged_at is None else "diverged",
+        metrics=metrics,
+        undefined=undefined,
+        thresholds=chosen,
+        epochs_done=len(history.epochs),
+        diverged_at=history.diverged_at,
+        selected_epoch=history.selected,
+        timings={
+            "training_s": sum(epoch_seconds) or training_s,
+            "epoch_median_s": float(pd.Series(epoch_seconds).median()) if epoch_seconds else 0.0,
+            "evaluation_s": time.perf_counter() - started,
+        },
+        environment=machine.describe(device)
+        | ({"step": history.form} if device.type == "cuda" else {}),
+        weights_source=model.weights_source,
+        counts={
+            f"{name}{kind}": count
+            for name, part in (("train", dataset.train), ("test", dataset.test))
+            for kind, count in (("", len(part)), ("_defective", int(part.labels.sum())))
+        }
+        | ({"per_epoch": history.per_epoch} if history.per_epoch != len(dataset.train) else {}),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=model.backbone.fingerprint(),
+    )
+    write_text(folder / "record.json", json.dumps(record.to_json(), indent=1, allow_nan=False))
+    return record
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".probe"
+    write_text(probe, "")
+    probe.unlink()

@@ -1,0 +1,172 @@
+"""Writing files whole or not at all, and one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from ssn_lib.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nothing is held
+    fcntl = None
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent  # of a checkout, with its results/
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that any file and console takes: what is not UTF-8 in it, as an escape."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Why a file or folder cannot be read and what to do, as one line that names it."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        if not path.is_symlink():
+            return InputError(f"{shown(path)}: no such file or folder")
+        target = shown(path.readlink())
+        return InputError(
+            f"{shown(path)} is a link to {target}, which is not there: bring it back or remove the "
+            "link"
+        )
+    if isinstance(error, PermissionError):
+        return InputError(f"{shown(path)} cannot be read: {reason}; ask for the right to read it")
+    return InputError(
+        f"{shown(path)} cannot be read: {reason}; if it lies on a share, connect that again"
+    )
+
+
+def content_hash(paths: Sequence[Path], root: Path) -> str:
+    """A hash of the files' names below `root` and of all that is in them: 32 hexadecimal digits.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
+            name = path.relative_to(root).as_posix()
+            whole.update(name.encode(errors="surrogatepass") + b"\0" + digest)
+    return whole.hexdigest()[:32]
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote there: plain data and tensors.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds where a file is damaged
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise InputError(
+            f"{path} cannot be read, remove it (and its record.json) and run again: {reason}"
+        ) from None
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path` when the block ends; on an error the old one stays.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        # torch.save turns a full disk into a RuntimeError that does not say so.
+        if isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 2**20:
+            reason = "the disk is full"
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"cannot write {path}: {reason}; free space or choose another folder"
+        ) from None
+    except BaseException:  # an interruption, or an error of the block's own
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all; see `written_whole`.
+
+    What is not text, as parts of a file's name may be, is written as an escape.
+    """
+    with written_whole(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock file during the block, after waiting for the process that holds it.
+
+    The system lets go of it when its process dies; the file is removed at the end.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path}: {error.strerror}; free space or choose another folder"
+            ) from None
+        with file:
+            if fcntl is not None:
+                _wait_for(file)
+            if not _is_at(path, file):  # the one before removed it while this one waited
+                continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _wait_for(file: BinaryIO) -> None:
+    with contextlib.suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for the process that holds {file.name}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

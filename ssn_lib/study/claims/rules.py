@@ -1,0 +1,153 @@
+"""The ledger: what the slides claim, and what the records say of it, by stated rules.
+
+A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry.
+
+- What is evidence, and when two figures differ, is in `evidence`.
+- Too short a training refutes nothing (`judge`), unless what it does is claimed to be impossible
+  (`Claim.notebook`); nor does it show that there is no difference (`whole_trainings`).
+- Where the images that a claim is of were not at hand, its rule is asked a second time, about the
+  images that were (`Claim.data`). What it says there is no verdict and is never counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import pandas as pd
+
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Record
+from ssn_lib.study.claims.evidence import Evidence, MissingError
+from ssn_lib.study.tables.cells import EMPTY, Table, is_whole
+
+CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
+DECIDES = "`python -m ssn_lib study --profile full --only {} --data-root …` decides it"
+Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
+ELSEWHERE: dict[Verdict, str] = {  # the same, of other images than the claim's
+    "reproduced": "agrees on",
+    "not reproduced": "disagrees on",
+    "explained otherwise": "explained otherwise on",
+    "not measurable here": "not decided on",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found: the figures in words, its verdict, and why."""
+
+    measured: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checkable statement of the slides.
+
+    Attributes:
+        id: short and stable.
+        text: what is claimed.
+        published: the slides' figures for it.
+        rule: the computation that checks it.
+        notebook: the one whose whole trainings decide it; None where their length does not matter,
+            since short ones can refute it too or none is looked at.
+        data: the category that its figures are of, which the rule is asked about first. None where
+            the rule names its categories itself, or where the claim is of no particular images: a
+            cause, or a remedy.
+    """
+
+    id: str
+    text: str
+    published: str
+    rule: Callable[[Evidence], Finding]
+    notebook: str | None
+    data: str | None = None
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
+    """The verdict on each of those claims, a row each; too short a training refutes none."""
+    return pd.DataFrame([_row(claim, evidence) for claim in claims])
+
+
+def _row(claim: Claim, evidence: Evidence) -> dict[str, str]:
+    own, other = evidence.on(claim.data or evidence.category), evidence.on(evidence.category)
+    finding = _found(claim, own)
+    why, sources, elsewhere = finding.why, own.sources(), EMPTY
+    absent = claim.data is not None and not own.has(own.category)
+    if finding.verdict == "not measurable here" and claim.notebook is not None:
+        why += f"; {DECIDES.format(claim.notebook)}" + (", given these images" if absent else "")
+    if absent and other.category != own.category:
+        found = _found(claim, other)
+        told = [text for text in (found.measured, found.why) if text != EMPTY]
+        elsewhere = f"{ELSEWHERE[found.verdict]} {other.title}: {'; '.join(told)}"
+        if other.used:
+            sources = f"elsewhere: {other.sources()}"
+    return {
+        "claim": claim.text,
+        "verdict": finding.verdict,
+        "elsewhere": elsewhere,
+        "published": claim.published,
+        "measured here": finding.measured,
+        "why": why,
+        "evidence": sources,
+        "id": claim.id,
+    }
+
+
+def _found(claim: Claim, evidence: Evidence) -> Finding:
+    """What the claim's rule finds, unless too short a training refutes it."""
+    try:
+        finding = claim.rule(evidence)
+        if finding.verdict == "not reproduced" and claim.notebook is not None:
+            whole_trainings(evidence, finding.measured)
+    except MissingError as missing:
+        return Finding(missing.measured, "not measurable here", missing.why)
+    return finding
+
+
+def ledger(*judged: pd.DataFrame) -> Table:
+    """The ledger: verdicts on claims, by `judge`, and how they are come to."""
+    frame = pd.concat(judged, ignore_index=True)
+    counts = frame["verdict"].value_counts()
+    found = ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict) if name in counts)
+    return Table(
+        "Published claims",
+        frame,
+        (
+            f"{len(frame)} claims: {found}.",
+            "Elsewhere: where the images that a claim is of were not at hand, what the same rule "
+            "finds on others. That is no verdict and is not counted. A claim of a cause or of a "
+            "remedy is of no particular images; it is judged on those at hand, which are named.",
+            "`make gpu` runs the published protocol on a GPU, a training in minutes.",
+            "Published: 300 epochs, one seed, Tesla P100. After `… --profile full`, the verdicts "
+            "are in `runs/full/report.html`; after it, or after `make bench` on a GPU, `python -m "
+            "ssn_lib report --add-runs runs` brings them here.",
+            "A training is whole when it has seen as many images as the published one, in batches "
+            "of any size: as many epochs. What only shorter ones would refute is not measurable "
+            "here. Trainings whose figures are compared are equally long.",
+            "Two means differ when they are further apart than twice their standard error; the "
+            "deviation between seeds is taken to be the published one, or 1 point if that is more. "
+            "What learned noise gains at the end it must gain over the last 100 epochs too, where "
+            "the courses tell: a metric that swings makes one epoch a draw.",
+            "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
+            "below 1 % of it; collapsed: diverged, or ended 10 % above both that and its start; "
+            "stuck: none of these after a whole training.",
+        ),
+    )
+
+
+def whole_trainings(evidence: Evidence, told: str) -> None:
+    """Too short a training refutes nothing, and shows no absence; `judge` sees to the former.
+
+    Raises:
+        MissingError: a run that was looked at saw fewer images than the published one, so had fewer
+            epochs, and not because it diverged.
+    """
+    for record in evidence.used:
+        if not isinstance(record, Record) or record.status == "diverged":
+            continue
+        if not is_whole(record):
+            published = preset(record.config.preset).training.epochs
+            raise MissingError(f"after {record.epochs_done} epochs, published {published}", told)

@@ -1,0 +1,1 @@
+"""What inference, training and metrics cost."""

@@ -1,0 +1,239 @@
+"""`make bench`: what inference, training and metrics cost here, against what else does it.
+
+Ratios are of works measured in turns in one process; absolute times say little about another
+machine. The costs of inference are `efficiency`'s, with ONNX Runtime and `peers` beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+
+from ssn_lib import machine
+from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.data.samples import Sample
+from ssn_lib.errors import InputError
+from ssn_lib.losses import detection_loss
+from ssn_lib.metrics import pixel_metrics
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.perlin import perlin_masks
+from ssn_lib.presets import preset
+from ssn_lib.storage import write_text
+from ssn_lib.study.costs import inference as inference_costs
+from ssn_lib.study.costs.records import (
+    BENCH_FILE,
+    BENCH_PRESETS,
+    PEERS,
+    SCENARIO_A,
+    Bench,
+    Kind,
+    Spread,
+    Timing,
+    both_forms,
+)
+from ssn_lib.training.fit import fit
+
+SIZES = ((256, 256), (384, 384), (640, 232))
+BATCHES = (1, 4, 16)
+TRAINED_ON = 32  # images: one step of the published batch
+KSDD2_TEST = (1004, 640, 232)
+METRICS = ("ours", "scikit-learn")
+
+
+def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
+    """Measure everything here, and keep it in `runs_dir`."""
+    # First: what other networks leave in the process's memory makes a training step slower.
+    steps = training_timings(max(3, repetitions // 5))
+    kinds, missing = measurable(machine.device())
+    costs = inference_costs.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
+    missing += [cost.memory_missing for cost in costs if cost.memory_missing]
+    timings = [*inference_timings(max(3, repetitions // 3)), *steps]
+    of_metrics, failed = metrics_timings()
+    made = Bench(
+        costs, [*timings, *of_metrics], [*missing, *failed], machine.describe(machine.device())
+    )
+    write_text(runs_dir / BENCH_FILE, json.dumps(asdict(made), indent=1))
+    return made
+
+
+def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
+    """The kinds whose inference can be measured on a device, and why the others cannot."""
+    kinds, missing = both_forms(BENCH_PRESETS), []
+    others: list[Kind] = [(name, "peer") for name in PEERS]
+    if device.type == "cpu":
+        others.insert(0, (SCENARIO_A, "onnx"))
+    else:
+        missing.append(
+            f"ONNX Runtime not measured: it runs on the CPU here, the others on {device}"
+        )
+    for kind in others:
+        try:
+            inference_costs.build(*kind)
+            kinds.append(kind)
+        except InputError as error:
+            missing.append(str(error))
+    return kinds, missing
+
+
+@torch.inference_mode()
+def inference_timings(repetitions: int) -> list[Timing]:
+    """Scenario A against image size and batch: plain, then folded."""
+    device = machine.device()
+    networks = [inference_costs.build(SCENARIO_A, form).to(device) for form in ("plain", "folded")]
+    shapes = [(1, *size) for size in SIZES] + [(count, *SIZES[0]) for count in BATCHES[1:]]
+    timings = []
+    for count, height, width in shapes:
+        images = torch.randn(count, 3, height, width)
+        works = [partial(inference_costs.infer, network, images, device) for network in networks]
+        work = f"inference, Scenario A, batch {count}, {height}×{width}"
+        timings += _in_turns(work, dict(zip(("plain", "folded"), works, strict=True)), repetitions)
+    return timings
+
+
+def training_timings(repetitions: int) -> list[Timing]:
+    """A step of Scenario A on the published batch: by the published operations, then as here."""
+    config = preset(SCENARIO_A)
+    device = machine.device()
+    images = torch.randint(0, 256, (TRAINED_ON, 3, *SIZES[0]), dtype=torch.uint8)
+    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(TRAINED_ON))
+    train = ImageSet(samples, SIZES[0])
+    vars(train)["images"] = images
+    models = [SuperSimpleNet(config.model, weights=None).to(device) for _ in range(2)]
+    two_steps = replace(config.training, epochs=2)
+    weights = [w for part in models[0].trained_parts() for w in part.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=config.training.head_lr)
+
+    def ours(precision: str) -> float:
+        asked = replace(two_steps, precision=precision)
+        history = fit(models[1], train, asked, seed=0, progress=None)
+        return history.epochs[1].seconds  # without what is made once: features, optimiser state
+
+    def plain() -> None:
+        published_step(models[0], normalise(images).to(device), optimiser).item()
+
+    works = {
+        "published operations": plain,
+        "here: cached, split, batched": partial(ours, "float32"),
+    }
+    if machine.gains_from_low_precision(device):
+        works["here, mixed precision"] = partial(ours, "mixed")
+    return _in_turns("training step, Scenario A, batch 32", works, repetitions)
+
+
+def published_step(
+    model: SuperSimpleNet, images: Tensor, optimiser: torch.optim.Optimizer
+) -> Tensor:
+    """One step as the public code does it: nothing cached, the duplicated batch through everything.
+
+    Args:
+        images: (B, 3, H, W), normalised.
+
+    Returns:
+        The loss.
+    """
+    config = preset(SCENARIO_A).training
+    model.train()
+    with torch.no_grad():
+        plain = model.features(images)
+    adapted = model.adaptor(plain)
+    plain, adapted = torch.cat((plain, plain)), torch.cat((adapted, adapted))
+    size = plain.shape[-2:]
+    masks = [perlin_masks(1, size, config.noise.perlin_threshold) for _ in range(len(plain))]
+    masks = torch.cat(masks).to(images.device)
+    noise = config.noise.std * torch.randn_like(adapted) * masks
+    map_logits, score = model.heads(plain + noise, adapted + noise)
+    labels = masks.amax((1, 2, 3))
+    loss = detection_loss(map_logits, score, masks, labels, config.focal)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
+
+
+def metrics_timings() -> tuple[list[Timing], list[str]]:
+    """All pixel metrics of a test set of KSDD2's size, each way once in a process of its own.
+
+    Returns:
+        What was measured, and why the rest was not.
+    """
+    work = f"pixel metrics, {'×'.join(map(str, KSDD2_TEST))}"
+    timings: list[Timing] = []
+    missing: list[str] = []
+    for how in METRICS:
+        try:
+            seconds, *memory_gb = inference_costs.in_fresh_process(
+                f"{work}, {how},", ["ssn_lib.study.costs.bench", how]
+            )
+        except InputError as error:
+            missing.append(str(error))
+            continue
+        timings.append(
+            Timing(
+                work,
+                "here: P-AUROC, AP-loc, AUPRO" if how == METRICS[0] else f"{how}: two of them",
+                1,
+                Spread.of([seconds]),
+                Spread.of([1.0]),
+                *memory_gb,
+            )
+        )
+    return [
+        replace(t, speedup=Spread.of([timings[-1].seconds.median / t.seconds.median]))
+        for t in timings
+    ], missing
+
+
+def _in_turns(
+    work: str, ways: dict[str, Callable[[], float | None]], repetitions: int
+) -> list[Timing]:
+    """The ways of doing a work, in turns; the first one is what the others are held against."""
+    seconds = inference_costs.in_turns(list(ways.values()), repetitions)
+    return [
+        Timing(
+            work,
+            how,
+            repetitions,
+            Spread.of(taken),
+            Spread.of([a / b for a, b in zip(seconds[0], taken, strict=True)]),
+        )
+        for how, taken in zip(ways, seconds, strict=True)
+    ]
+
+
+def _metrics_child(how: str) -> None:
+    """In the fresh process: print the seconds and, on Linux, the gigabytes beyond the inputs."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros(KSDD2_TEST, np.uint8)
+    for image in masks[:110]:  # as many defective ones as KSDD2 has
+        top, left = rng.integers(0, (600, 200))
+        image[top : top + 40, left : left + 8] = 1
+    maps = rng.standard_normal(KSDD2_TEST, dtype=np.float32) + masks
+    counted = os.access(inference_costs.PEAK_RESET, os.W_OK)
+    if counted:
+        before = inference_costs.status_kib("VmRSS")
+        Path(inference_costs.PEAK_RESET).write_text("5")
+    started = time.perf_counter()
+    if how == METRICS[0]:
+        pixel_metrics(maps[:, None], masks[:, None])
+    else:
+        flat = masks.ravel(), maps.ravel()
+        roc_auc_score(*flat)
+        average_precision_score(*flat)
+    seconds = time.perf_counter() - started
+    memory_gb = (inference_costs.status_kib("VmHWM") - before) * 1024 / 1e9 if counted else ""
+    print(seconds, memory_gb)
+
+
+if __name__ == "__main__":
+    _metrics_child(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What a GPU is used for that is lent for minutes."""

@@ -1,0 +1,360 @@
+"""The runs of the published protocol, in the order in which they decide claims, and their making.
+
+Several are trained at once on one GPU (their evaluations and start-ups then overlap), one at a time
+elsewhere. A finished run is safe at once, in its folder and in an archive of all records; one that
+was stopped goes on from its checkpoint the next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection, get_context
+from pathlib import Path
+
+import torch
+
+from ssn_lib import overrides
+from ssn_lib.config import FOLDS, RunConfig
+from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.errors import InputError
+from ssn_lib.overrides import assignment, changes
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome, read_record
+from ssn_lib.runs.run import configure
+from ssn_lib.storage import written_whole
+from ssn_lib.study import parallel
+from ssn_lib.training.fit import epochs_in
+
+SEEDS = (42, 43, 44)
+STRIPS = "ksdd2"
+IMAGE_SIZE = (256, 256)
+GPU_WORKERS = 3  # trainings at once on one GPU
+RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
+FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
+BETA = "training.noise.generator.beta"
+FOLD = "training.supervision.fold"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One run of the published protocol: a preset on a category, with changes as `key=value`."""
+
+    preset: str
+    category: str
+    changes: tuple[str, ...] = ()
+
+
+def _on(category: str, *presets: str) -> list[Asked]:
+    return [Asked(name, category) for name in presets]
+
+
+_SWEPT = ("learned_noise_v2_published", "learned_noise_v2")
+
+
+# The first ones decide most claims; every one has a second and a third seed after them all.
+PROTOCOL: tuple[Asked, ...] = (
+    *_on("screw", "scenario_a"),
+    *_on("bottle", "scenario_b"),
+    *_on("screw", "learned_noise_v2_published"),
+    *_on("bottle", "scenario_a"),
+    *_on("screw", "learned_noise_v2", "scenario_b"),
+    # Two claims rest on these five, two on the sweep, and none on v1 alone.
+    *_on("bottle", "scenario_b_relative", "scenario_a_relative"),
+    *_on("screw", "scenario_a_relative"),
+    *_on("bottle", *_SWEPT),
+    *(
+        Asked(name, "screw", (assignment(BETA, beta),))
+        for name in _SWEPT
+        for beta in (0.05, 0.5, 0.015, 0.0015)
+    ),
+    *_on("screw", "learned_noise_v1_published", "learned_noise_v1", "scenario_b_relative"),
+    *(
+        asked
+        for category in ("bottle", "screw")
+        for asked in _on(category, "simplenet", "simplenet_upscaled", "simplenet_perlin")
+    ),
+    *_on("bottle", "learned_noise_v1_published", "learned_noise_v1"),
+    *_on(STRIPS, "gap_cam", "full_ssn", "simplenet", "mixed_ssn", "weak_ssn", "cam_traced"),
+    # A threshold without test labels wants the scores of training images that were left out.
+    *(Asked("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
+)
+
+
+@dataclass
+class Queue:
+    """What is to be run, what came of it, and what it takes.
+
+    Attributes:
+        tasks: not begun yet, in order.
+        deadline: in seconds since 1970; no run begins that would end after it. None for no limit.
+        image_s: seconds that an image of 256×256 pixels takes in a preset's training, where that is
+            known; the guess for another preset is the largest.
+        left: what was not begun, and why.
+    """
+
+    tasks: list[parallel.Task]
+    deadline: float | None = None
+    image_s: dict[str, float] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    def next(self) -> parallel.Task | None:
+        """The first task that would end in time; those before it are left out, with the reason."""
+        while self.tasks:
+            task = self.tasks.pop(0)
+            needed = self.needed_s(task)
+            if self.deadline is None or time.time() + needed <= self.deadline:
+                return task
+            remaining = max(0.0, self.deadline - time.time())
+            self.left.append(
+                f"{title(task)}: not begun, it would take about {needed:.0f} s and "
+                f"{remaining:.0f} s are left"
+            )
+        return None
+
+    def needed_s(self, task: parallel.Task) -> float:
+        """Seconds to the task's end, from its checkpoint if there is one."""
+        training = task.config.training
+        done = epochs_in(task.runs_dir / task.config.run_id / "checkpoint.pt")
+        known = self.image_s.get(task.config.preset) or max(self.image_s.values(), default=0.0)
+        return FINISH_S + (training.epochs - done) * _size(task) * known
+
+    def seen(self, task: parallel.Task, epoch_s: float) -> None:
+        """Learn from an epoch of a task."""
+        self.image_s[task.config.preset] = epoch_s / _size(task)
+
+
+def tasks(
+    *,
+    data_root: Path | None,
+    weights: Path | None,
+    runs_dir: Path,
+    seeds: Sequence[int] = SEEDS,
+    only: Sequence[str] = (),
+    epochs: int | None = None,
+    precision: str = "float32",
+) -> tuple[list[parallel.Task], list[str]]:
+    """The protocol as tasks, seed after seed, and why others cannot be made.
+
+    Args:
+        only: these presets; empty for all.
+        epochs: for a rehearsal; None as published.
+        precision: of the matrix products, where a preset allows it; see `TrainingConfig`.
+
+    Raises:
+        InputError: an unknown preset in `only`.
+    """
+    for name in only:
+        preset(name)
+    made, missing = [], {}
+    for seed in seeds:
+        for asked in PROTOCOL:
+            if only and asked.preset not in only:
+                continue
+            strips = asked.category == STRIPS
+            chosen = preset(asked.preset)
+            changes = list(asked.changes)
+            if precision != "float32" and chosen.training.noise.source != "generator":
+                changes.append(f"training.precision={precision}")
+            try:
+                dataset = parallel.dataset(
+                    STRIPS if strips else "mvtec_ad",
+                    data_root,
+                    asked.category,
+                    KSDD2_SIZE if strips else IMAGE_SIZE,
+                    chosen.resize,
+                )
+                config = configure(
+                    asked.preset,
+                    dataset,
+                    seed=seed,
+                    epochs=epochs,
+                    weights=weights,
+                    assignments=tuple(changes),
+                )
+            except InputError as error:
+                missing[str(error)] = None
+                continue
+            # Learning from labels: every defective image in four views, and as many sound ones.
+            defective = int(dataset.train.labels.sum())
+            images = 8 * defective if chosen.training.supervision.labels else len(dataset.train)
+            made.append(
+                parallel.Task(config, asked.category, data_root, weights, runs_dir, images=images)
+            )
+    return made, list(missing)
+
+
+def without_recorded(waiting: Sequence[parallel.Task], results: Path) -> list[parallel.Task]:
+    """Those tasks that no record in a folder of results is of.
+
+    The files may be others, packed for another machine say, and so may the precision: it is the
+    same configuration, on all images of the category, for as many epochs in batches as large.
+    """
+    made = set()
+    for path in results.glob("*/record.json"):
+        record = read_record(path.parent)
+        made.add((*_asked(record.config), record.counts["train"]))
+    return [task for task in waiting if (*_asked(task.config), _training_images(task)) not in made]
+
+
+def _asked(config: RunConfig) -> tuple:
+    training, data = config.training, config.data
+    size = training.epochs, training.batch_size, *data.image_size, data.resize
+    return config.preset, data.category, changes(config), config.seed, *size
+
+
+def _training_images(task: parallel.Task) -> int:
+    data = task.config.data
+    dataset = parallel.dataset(
+        data.dataset, task.data_root, task.category, data.image_size, data.resize
+    )
+    return len(dataset.train)
+
+
+def make(
+    queue: Queue,
+    *,
+    workers: int = 1,
+    begun: Callable[[parallel.Task], None],
+    finished: Callable[[parallel.Task, Outcome], None],
+) -> None:
+    """Make the queue's runs, so many at once, each in a process that takes one after the other.
+
+    Args:
+        begun, finished: told of each as it begins and as soon as it has ended.
+    """
+    crew = [_Worker() for _ in range(min(workers, len(queue.tasks)))]
+
+    def give(worker: _Worker) -> None:
+        worker.task = queue.next()
+        if worker.task is not None:
+            begun(worker.task)
+            with contextlib.suppress(OSError):  # a worker that has died: `told` says so
+                worker.pipe.send(replace(worker.task, deadline=queue.deadline))
+
+    try:
+        for worker in crew:
+            give(worker)
+        while busy := [worker for worker in crew if worker.task is not None]:
+            for worker in busy:
+                told = worker.told()
+                if isinstance(told, float):
+                    queue.seen(worker.task, told)
+                elif told is not None:
+                    finished(worker.task, told)
+                    give(worker)
+            connection.wait([worker.pipe for worker in busy if worker.task], timeout=1)
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+class _Worker:
+    """A process that makes one run after another."""
+
+    def __init__(self) -> None:
+        self.task: parallel.Task | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")  # a forked process cannot use CUDA
+        self.pipe, theirs = context.Pipe()
+        # One processor each: a GPU's work is launched by one thread.
+        threads = 1 if torch.cuda.is_available() else torch.get_num_threads()
+        self.process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def told(self) -> float | Outcome | None:
+        """Seconds of an epoch, the outcome of the run, or None for nothing new."""
+        try:
+            return self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            self.process.join()
+            config, code = self.task.config, self.process.exitcode
+            self._start()
+            reason = f"its process ended with status {code}"
+            return Outcome(config.preset, config.data.category, config.seed, None, reason)
+
+    def stop(self) -> None:
+        """End the process; a run in it goes on another time."""
+        if self.task is None:  # it waits for another one, and ends by itself without
+            self.pipe.close()
+            self.process.join(timeout=10)
+        self.process.terminate()
+        self.process.join()
+
+
+def _serve(pipe: connection.Connection, threads: int) -> None:
+    """What a worker's process does until it is ended."""
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        began = time.monotonic()
+        before = -1
+
+        def report(done: int) -> None:
+            nonlocal began, before
+            now = time.monotonic()
+            if done > before >= 1:  # the first epoch also computes the features
+                pipe.send(now - began)
+            began, before = now, done
+
+        try:
+            outcome = parallel.make(task, report)
+        except Exception as error:  # named for its run; the others go on
+            config = task.config
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            outcome = Outcome(config.preset, config.data.category, config.seed, None, reason)
+        pipe.send(outcome)
+
+
+def archive(runs_dir: Path, path: Path) -> None:
+    """All records of a folder of runs as one file for `report --add-runs`, whole or not at all.
+
+    Weights and maps of images that are not published stay with the runs.
+    """
+    with written_whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for found in _records(runs_dir):
+            packed.write(found, found.relative_to(runs_dir))
+
+
+def _records(runs_dir: Path) -> Iterator[Path]:
+    for record in sorted(runs_dir.glob("*/record.json")):
+        for name in KEPT_FILES:
+            if name != MAPS and (record.parent / name).exists():
+                yield record.parent / name
+    for pattern in ("efficiency/*.json", "comparisons/*.json", "bench*.json", "gpu.json"):
+        yield from sorted(runs_dir.glob(pattern))
+
+
+def _size(task: parallel.Task) -> float:
+    """Of an epoch, in images of 256×256 pixels."""
+    height, width = task.config.data.image_size
+    return max(1, task.images) * height * width / (256 * 256)
+
+
+def line(task: parallel.Task, outcome: Outcome, took_s: float) -> str:
+    """What is said of a run that has ended."""
+    record = outcome.record
+    if record is None:
+        return f"{title(task)}: {outcome.reason}"
+    metrics = ", ".join(
+        f"{name} {value:.1f}"
+        for name in ("I-AUROC", "AUPRO", "AP-loc")
+        if (value := record.metrics.get(name)) is not None
+    )
+    return f"{title(task)}: {record.status}, {metrics or 'no metrics'}, {took_s:.0f} s"
+
+
+def title(task: parallel.Task) -> str:
+    """A run in words."""
+    config = task.config
+    changes = [change.rpartition(".")[2] for change in overrides.changes(config)]
+    return " ".join((config.preset, *changes, config.data.category, f"seed {config.seed}"))

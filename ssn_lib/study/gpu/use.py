@@ -1,0 +1,209 @@
+"""`make gpu`: the whole use of a GPU that one has for minutes: preflight, checks, costs, runs.
+
+Nothing is installed and nothing downloaded: PyTorch, NumPy, pandas and scikit-learn are enough.
+What is measured is safe at once, and the next call goes on from there. Without a GPU the same
+command makes the runs, one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from ssn_lib import machine
+from ssn_lib.errors import InputError
+from ssn_lib.models.weights import find_weights
+from ssn_lib.presets import PRESETS
+from ssn_lib.runs.record import Outcome, device_name
+from ssn_lib.storage import write_text
+from ssn_lib.study import parallel
+from ssn_lib.study.costs import bench
+from ssn_lib.study.costs import inference as inference_costs
+from ssn_lib.study.costs.records import (
+    BENCH_PRESETS,
+    GPU_BENCH_FILE,
+    Bench,
+    both_forms,
+    half_forms,
+    read_bench,
+)
+from ssn_lib.study.gpu import checks, protocol
+
+FACTS = "gpu.json"  # what the preflight found and how the checks ended, beside the runs
+ARCHIVE = "protocol.zip"
+REPETITIONS = 50  # timed passes of an inference
+STEP_REPETITIONS = 5
+WANTED = ("torchvision", "skimage", "pytest")  # what can be done without
+
+
+def use(
+    *,
+    minutes: float | None,
+    data_root: Path | None,
+    weights_dir: str | Path,
+    runs_dir: Path,
+    out: Path,
+    seeds: tuple[int, ...] = protocol.SEEDS,
+    only: tuple[str, ...] = (),
+    epochs: int | None = None,
+    precision: str = "float32",
+    workers: int | None = None,
+    results: Path | None = None,
+) -> list[str]:
+    """Do all that the time given allows, in the order in which it decides claims.
+
+    Args:
+        minutes: from now on; None for no limit.
+        out: folder of the archive of all records, written anew after every finished run.
+        seeds, only, epochs, precision: as of `protocol.tasks`.
+        workers: trainings at once; None for 3 on a GPU, one elsewhere.
+        results: folder of records that are known already and not made again.
+
+    Returns:
+        What was not done, and why.
+
+    Raises:
+        InputError: there are no weights or no images, or a check failed.
+    """
+    began = time.time()
+    deadline = None if minutes is None else began + 60 * minutes - protocol.RESERVE_S
+    device = machine.device()
+
+    def tell(text: str) -> None:
+        print(f"[{time.time() - began:4.0f} s] {text}", flush=True)
+
+    weights = find_weights("resnet18", weights_dir).resolve()
+    runs_dir = runs_dir.resolve()
+    tasks, missing = protocol.tasks(
+        data_root=None if data_root is None else data_root.resolve(),
+        weights=weights,
+        runs_dir=runs_dir,
+        seeds=seeds,
+        only=only,
+        epochs=epochs,
+        precision=precision,
+    )
+    facts = preflight(device, tasks, runs_dir, weights)
+    for name, fact in facts.items():
+        tell(f"{name}: {fact}")
+    for reason in missing:
+        tell(f"left out: {reason}")
+    if not tasks:
+        raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
+    archive = out / ARCHIVE
+    waiting = [task for task in tasks if not task.finished]
+    if results is not None and epochs is None:
+        waiting = protocol.without_recorded(waiting, results)
+    queue = protocol.Queue(list(waiting), deadline)
+    if device.type == "cuda":
+        results = checks.run_all(device, tell)
+        content = {"facts": facts, "checks": [asdict(result) for result in results]}
+        write_text(runs_dir / FACTS, json.dumps(content, indent=1))
+        failed = [result for result in results if not result.passed]
+        missing += [f"check failed: {result.name}: {result.told}" for result in failed]
+        if any(result.decisive for result in failed):
+            protocol.archive(runs_dir, archive)
+            raise InputError(f"{missing[-1]}; its trainings would not be the study's")
+        step_s = costs(runs_dir, tell)
+        protocol.archive(runs_dir, archive)
+        # Trainings at once share the GPU: an image takes each of three 2.6 times longer on an H200,
+        # with learned noise 3.2 times.
+        crew = workers or protocol.GPU_WORKERS
+        queue.image_s = {name: 1.1 * crew * step_s / bench.TRAINED_ON for name in PRESETS}
+    else:
+        crew = workers or 1
+    tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
+    started: dict[str, float] = {}
+
+    def finished(task: parallel.Task, outcome: Outcome) -> None:
+        took = time.time() - started.get(task.config.run_id, began)
+        tell(protocol.line(task, outcome, took))
+        if outcome.record is None:
+            missing.append(protocol.line(task, outcome, took))
+        protocol.archive(runs_dir, archive)
+
+    protocol.make(
+        queue,
+        workers=crew,
+        begun=lambda task: started.setdefault(task.config.run_id, time.time()),
+        finished=finished,
+    )
+    if queue.left:
+        more = f"; and {len(queue.left) - 1} more" if len(queue.left) > 1 else ""
+        tell(f"{queue.left[0]}{more}")
+    done = len(tasks) - len(waiting) + sum(task.finished for task in waiting)
+    tell(f"{done} of {len(tasks)} runs are finished; the new records are in {archive}")
+    return [*missing, *queue.left]
+
+
+def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
+    """Measure inference and training steps, once.
+
+    Returns:
+        Seconds of a training step of Scenario A on 32 images.
+    """
+    swapped = BENCH_PRESETS[:3]
+    kinds = [*both_forms(BENCH_PRESETS), *half_forms(swapped)]
+    for cost in inference_costs.measure_all(kinds, runs_dir, repetitions=REPETITIONS):
+        tell(
+            f"{cost.preset}, {cost.form}: {cost.latency_ms.median:.2f} ms, "
+            f"{cost.throughput_img_s.median:.0f} images/s, {cost.memory_mb.median:.0f} MB"
+        )
+    inference_costs.compare("scenario_a", "learned_noise_v2", runs_dir, repetitions=REPETITIONS)
+    path = runs_dir / GPU_BENCH_FILE
+    if not path.exists():
+        timings = [
+            *bench.inference_timings(STEP_REPETITIONS),
+            *bench.training_timings(STEP_REPETITIONS),
+        ]
+        made = Bench([], timings, [], machine.describe(machine.device()))
+        write_text(path, json.dumps(asdict(made), indent=1))
+    steps = [
+        t
+        for t in read_bench(runs_dir, GPU_BENCH_FILE).timings
+        if t.work.startswith("training step")
+    ]
+    for timing in steps:
+        tell(f"{timing.work}, {timing.how}: {1e3 * timing.seconds.median:.1f} ms")
+    return next(t.seconds.median for t in steps if t.how.startswith("here"))
+
+
+def preflight(
+    device: torch.device, tasks: list[parallel.Task], runs_dir: Path, weights: Path
+) -> dict[str, str]:
+    """What decides how this goes, one fact each.
+
+    Raises:
+        InputError: a GPU that this build of PyTorch cannot use.
+    """
+    facts = {"device": ", ".join(machine.check_gpus()) or device_name(machine.describe(device))}
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        facts["GPU memory"] = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        facts["low precision"] = str(machine.low_precision(device)).removeprefix("torch.")
+        facts["float32 products"] = "exact (TF32 off)"
+    described = machine.describe(device)
+    facts["versions"] = ", ".join(
+        f"{name} {described[name]}" for name in ("python", "torch", "numpy", "cuda", "torchvision")
+    )
+    facts["processor"] = (
+        f"{os.cpu_count()} cores, {machine.available_memory() / 2**30:.0f} GiB free"
+    )
+    absent = [name for name in WANTED if find_spec(name) is None]
+    facts["not installed"] = ", ".join(absent) or "nothing that is used"
+    facts["weights"] = weights.name
+    facts["images"] = (
+        ", ".join(dict.fromkeys(task.config.data.category for task in tasks)) or "none"
+    )
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    facts["disk"] = f"{shutil.disk_usage(runs_dir).free / 2**30:.0f} GiB free"
+    facts["commit"] = str(described["git_commit"])
+    return facts

@@ -1,0 +1,176 @@
+"""The Kaggle kernel: one notebook that carries the study, and what describes it to Kaggle's CLI."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import lzma
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssn_lib.errors import InputError
+from ssn_lib.storage import REPOSITORY, write_text
+from ssn_lib.study.kaggle import kernel_metadata
+from ssn_lib.study.kaggle.session import Session
+
+METADATA = kernel_metadata.FILE
+TEMPLATE = "notebooks/kaggle_session.py"
+EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "results/*/record.json", "LICENSE")
+MAX_BYTES = 900_000  # Kaggle takes a source of 1 MB
+
+
+def build(
+    parameters: Mapping[str, Any],
+    *,
+    owner: str | None = None,
+    resume: bool = False,
+    repository: Path = REPOSITORY,
+) -> Path:
+    """Build the kernel's notebook from the files that git tracks; its path.
+
+    The same files give the same bytes.
+
+    Args:
+        parameters: values for the kernel's parameters cell, in the place of its own.
+        owner: name on Kaggle; written into the metadata once, and kept there.
+        resume: attach the output of the kernel's previous version, so that its runs go on.
+
+    Raises:
+        InputError: not a git checkout, an unknown parameter, the metadata cannot be read.
+    """
+    import jupytext
+
+    metadata = kernel_metadata.describe(kernel_metadata.read(repository), owner, resume)
+    book = jupytext.read(repository / TEMPLATE)
+    (cell,) = (cell for cell in book.cells if cell.metadata.get("tags") == ["parameters"])
+    cell.source = _with_values(cell.source, parameters)
+    packed, sha256 = _archive(repository)
+    said = {"COMMIT": _commit(repository), "SHA256": sha256, "ARCHIVE": f"\n{packed}\n"}
+    for position, cell in enumerate(book.cells):
+        cell.id = f"cell-{position}"  # drawn by chance otherwise
+        for name, value in said.items():
+            cell.source = cell.source.replace(f"@{name}@", value)
+        if "ARCHIVE = " in cell.source:
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    book.metadata.pop("jupytext", None)
+    book.metadata["language_info"] = {"name": "python"}
+    target = repository / metadata["code_file"]
+    write_text(target, json.dumps(book, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    kernel_metadata.write(repository, metadata)
+    return target
+
+
+def check(repository: Path = REPOSITORY) -> str:
+    """Check what `kaggle kernels push` would send; one line that sums it up.
+
+    Raises:
+        InputError: naming the field or the cell that is wrong.
+    """
+    metadata = kernel_metadata.check(repository)
+    path = repository / metadata["code_file"]
+    try:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        cells, kernelspec = book["cells"], book["metadata"]["kernelspec"]["name"]
+        size = len(sent(book).encode())
+    except FileNotFoundError:
+        raise InputError(f"{path}: not built yet; make kernel") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not a notebook with a kernelspec; make kernel") from None
+    if kernelspec != "python3":
+        raise InputError(f"{path}: kernelspec {kernelspec!r}, Kaggle's is 'python3'; make kernel")
+    if any(cell.get("outputs") or cell.get("execution_count") for cell in cells):
+        raise InputError(f"{path}: it has outputs; make kernel")
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: {size:,} bytes as sent, Kaggle takes {MAX_BYTES:,}")
+    sha256 = _archive(repository)[1]
+    if not any(sha256 in "".join(cell["source"]) for cell in cells):
+        raise InputError(f"{path}: built from other files than those that are here; make kernel")
+    return f"{path.relative_to(repository)}: {size:,} bytes as sent, {metadata['id']}"
+
+
+def sent(book: dict[str, Any]) -> str:
+    """A notebook as Kaggle's CLI sends it: every source one text, no outputs."""
+    cells = [
+        cell | {"source": "".join(cell["source"])} | ({"outputs": []} if "outputs" in cell else {})
+        for cell in book["cells"]
+    ]
+    return json.dumps(book | {"cells": cells})
+
+
+def owner_is_set(repository: Path = REPOSITORY) -> bool:
+    """Whether the metadata name the owner."""
+    return not kernel_metadata.read(repository)["id"].startswith(kernel_metadata.OWNER_UNSET)
+
+
+def _archive(repository: Path) -> tuple[str, str]:
+    """The embedded files, packed and in base 85, and the text's SHA-256."""
+    tarred = io.BytesIO()
+    # New files too, which nobody has added yet, and none that were deleted; names as they are.
+    listed = _git(repository, "ls-files", "-z", "-co", "--exclude-standard", "--", *EMBEDDED)
+    # This format holds names of any length and in any script.
+    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted({*listed.split("\0")} - {""}):
+            if not os.path.lexists(repository / name):
+                continue
+            try:
+                content = (repository / name).read_bytes()
+            except OSError as error:
+                raise InputError(
+                    f"{repository / name}: {error.strerror}; remove it, or let it be read"
+                ) from None
+            member = tarfile.TarInfo(name)  # no time, no owner: nothing of this machine
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    packed = lzma.compress(tarred.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+    text = base64.b85encode(packed).decode()
+    lines = (text[start : start + 100] for start in range(0, len(text), 100))
+    return "\n".join(lines), hashlib.sha256(text.encode()).hexdigest()
+
+
+def _commit(repository: Path) -> str:
+    """The embedded files' commit, "-dirty" when they differ from it."""
+    changed = _git(repository, "status", "--porcelain", "--", *EMBEDDED)
+    return _git(repository, "rev-parse", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(repository: Path, *words: str) -> str:
+    """What git prints; names that are not UTF-8 as Python has them.
+
+    Raises:
+        InputError: with git's own reason.
+    """
+    command = ["git", "-C", str(repository), *words]
+    try:
+        return os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).strip()
+    except OSError as error:
+        reason = f"git: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.decode(errors="replace").split())
+    raise InputError(
+        f"{repository}: the kernel is built from a git checkout, and `git {words[0]}` failed: "
+        f"{reason}"
+    )
+
+
+def _with_values(source: str, parameters: Mapping[str, Any]) -> str:
+    """The parameters cell with other values; comments stay where the value does."""
+    known = [name for name in Session.__dataclass_fields__ if name != "started"]
+    lines = source.splitlines()
+    for name, value in parameters.items():
+        if name not in known:
+            raise InputError(f"unknown parameter {name!r}; known: {', '.join(known)}")
+        (index,) = (i for i, line in enumerate(lines) if line.startswith(f"{name} = "))
+        lines[index] = f"{name} = {value!r}"
+    changed = "\n".join(lines)
+    values = {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(changed).body}
+    Session(**values, started=0.0).check()
+    return changed

@@ -1,0 +1,208 @@
+"""Executing the study's notebooks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import default
+
+from ssn_lib.errors import InputError
+from ssn_lib.storage import REPOSITORY, shown, write_text
+from ssn_lib.study import parallel
+from ssn_lib.study.page import not_shown, page
+from ssn_lib.study.parameters import listed
+from ssn_lib.study.runner import DEADLINE_VARIABLE, PARAMETERS, SCHEDULER_VARIABLE, Study
+
+REPORT = "05_report"
+
+
+def study(
+    profile: str,
+    *,
+    data_root: Path | None = None,
+    weights_dir: Path | str | None = None,
+    runs_dir: Path = Path("runs"),
+    only: Sequence[str] = (),
+    category: str | None = None,
+    seeds: int | str | None = None,
+    scheduler: str | None = None,
+    deadline: float | None = None,
+) -> None:
+    """Execute the study's notebooks through papermill, with progress, and sum up what was made.
+
+    Args:
+        only: numbers of notebooks, such as "01"; empty for all.
+        category, seeds: as of `Study`, where a notebook has such a parameter.
+        scheduler: the address of a Dask scheduler that spreads the runs, or "local" for one worker
+            for each GPU of this machine; None makes them one after the other.
+        deadline: in seconds since 1970; no epoch begins that would end after it, and the notebooks
+            show what is there.
+
+    Raises:
+        InputError: an unknown profile or notebook, or a notebook that failed.
+    """
+    if weights_dir == "imagenet":
+        weights_dir = None
+    # Before anything is made in these folders.
+    _check_text({"data_root": data_root, "weights_dir": weights_dir, "runs_dir": runs_dir})
+    here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
+    here.check()
+    numbers = [path.name[:2] for path in notebooks()]
+    for number in only:
+        if number not in numbers:
+            raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
+    chosen = [path for path in notebooks() if not only or path.name[:2] in only]
+    parameters = {
+        "profile": profile,
+        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
+        "runs_dir": str(Path(runs_dir).resolve()),
+        # As text: papermill has no way to write a tuple into a notebook.
+        "category": _joined(listed("category", category, "bottle,screw")),
+        "seeds": _joined(listed("seeds", seeds, "42,43")),
+    }
+    saved: list[str] = []
+    with parallel.cluster(scheduler) as address, _environment(address, deadline):
+        for position, path in enumerate(chosen, start=1):
+            print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
+            started = time.monotonic()
+            saved += execute(path, parameters, here.out_dir)
+            print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
+    _summary(profile, saved, here.out_dir)
+
+
+def notebooks() -> list[Path]:
+    """The study's, in the order in which they are run."""
+    found = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
+
+
+def _joined(items: Sequence[str] | None) -> str | None:
+    return items and ",".join(items)
+
+
+@contextlib.contextmanager
+def _environment(scheduler: str | None, deadline: float | None) -> Iterator[None]:
+    """What a study's notebooks see of how they are run."""
+    said = {SCHEDULER_VARIABLE: scheduler, DEADLINE_VARIABLE: deadline}
+    before = {name: os.environ.get(name) for name in said}
+    try:
+        _set_environment(said)
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = str(value)
+
+
+class _OwnKernel(AsyncKernelManager):
+    """Starts a kernel of this interpreter, whatever is installed as "python3" for Jupyter."""
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        # Without folders to look into, "python3" is the kernel of the package at hand.
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
+    """Execute one notebook of the study; of the report, write `report.html` too.
+
+    Returns:
+        What it saved, by its completion record.
+
+    Raises:
+        InputError: it failed, lacks a parameter, does not show a figure that it saved, or cannot
+            hold a folder's name.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    for name in PARAMETERS[:4]:
+        if name not in known:
+            raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
+    parameters = {name: value for name, value in parameters.items() if name in known}
+    _check_text({"notebook": str(path), **parameters})
+    name = path.stem
+    done = out_dir / f"{name}.done.json"
+    done.unlink(missing_ok=True)
+    executed = out_dir / "notebooks" / path.name
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = executed.with_name(f"{name}.unfinished.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(unfinished),
+            parameters=parameters,
+            kernel_name="python3",
+            kernel_manager_class=_OwnKernel,
+            extra_arguments=["--log-level=ERROR"],  # not what every kernel says of its transport
+            cwd=str(Path.cwd()),
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise InputError(
+            f"{path.name} failed: {error.ename}: {error.evalue} (see {unfinished})"
+        ) from None
+    except (OSError, RuntimeError) as error:  # a full disk; a kernel that died
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{path.name} could not be executed: {reason}") from None
+    if not done.exists():
+        raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
+    saved = json.loads(done.read_text(encoding="utf-8"))["saved"]
+    _check_shown(path.name, unfinished.read_text(encoding="utf-8"), saved)
+    unfinished.replace(executed)
+    if name == REPORT:
+        report = page(executed)
+        _check_shown("report.html", report, saved)
+        write_text(out_dir / "report.html", report)
+    return saved
+
+
+def _check_text(values: Mapping[str, Any]) -> None:
+    """Raise for a name of other bytes than UTF-8: an executed notebook cannot hold it."""
+    for name, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{name} {shown(value)}: its name is not UTF-8, and a notebook cannot hold it; "
+                "rename the folder, or set PYTHONUTF8=1 where the system's locale is another"
+            ) from None
+
+
+def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
+    """Raise when a figure that was saved is not in a notebook or a page."""
+    drawn = [Path(path) for path in dict.fromkeys(saved) if path.endswith(".png")]
+    missing = not_shown(document, drawn)
+    if missing:
+        raise InputError(
+            f"{name} does not show {len(missing)} of the {len(drawn)} figures that were saved: "
+            f"{', '.join(missing)}; end a cell with `study.save(...)` for each"
+        )
+
+
+def _summary(profile: str, saved: list[str], out_dir: Path) -> None:
+    saved = list(dict.fromkeys(saved))  # the report makes some again
+    figures = [Path(path).stem for path in saved if path.endswith(".png")]
+    tables = [Path(path).stem for path in saved if path.endswith(".md")]
+    print(f"\nStudy, profile {profile}: {len(tables)} tables and {len(figures)} figures")
+    print(f"  tables    {out_dir / 'tables'}: {', '.join(tables)}")
+    print(f"  figures   {out_dir / 'figures'}: {', '.join(figures)}")
+    print(f"  notebooks {out_dir / 'notebooks'} (executed)")

@@ -1,0 +1,296 @@
+"""Many runs: one after the other, or spread over processes, GPUs and machines by Dask.
+
+Dask is optional. Its workers see the same folders at the same paths: a run whose worker dies is
+given to another, which goes on from the run's checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from distributed import Client
+from tqdm import tqdm
+
+from ssn_lib import machine
+from ssn_lib.config import Resize, RunConfig
+from ssn_lib.data.images import Dataset
+from ssn_lib.data.loading import load_dataset
+from ssn_lib.errors import InputError, OutOfTime
+from ssn_lib.overrides import changes
+from ssn_lib.runs.record import Outcome
+from ssn_lib.runs.run import run
+from ssn_lib.training.history import History
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+LOCAL = "local"  # in the place of a scheduler's address: one worker for each GPU of this machine
+CONNECT_TIMEOUT_S = 10
+_PROGRESS = "ssn_lib-progress"
+
+
+# Training seeds PyTorch's global generator, so a process trains one network at a time.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be made, as plain data that another process can be given.
+
+    Attributes:
+        category: as `load_dataset` is asked for it; other images in KolektorSDD2's layout have
+            another in their configuration.
+        weights: a file or folder of the backbone's, None for an untrained one.
+        deadline: in seconds since 1970; no epoch begins that would end after it.
+        images: trained on in an epoch, where that is known before.
+    """
+
+    config: RunConfig
+    category: str
+    data_root: Path | None
+    weights: Path | None
+    runs_dir: Path
+    deadline: float | None = None
+    images: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether its record is there."""
+        return (self.runs_dir / self.config.run_id / "record.json").exists()
+
+
+@cache
+def dataset(
+    name: str,
+    root: Path | None,
+    category: str,
+    image_size: tuple[int, int],
+    resize: Resize = "antialiased",
+) -> Dataset:
+    """As `load_dataset`, once in a process: its images stay decoded."""
+    return load_dataset(name, root, category=category, image_size=image_size, resize=resize)
+
+
+def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
+    """Make one run here; what keeps it from its end is the outcome's reason.
+
+    Args:
+        report: told how many epochs are done, before each; None shows a progress bar.
+    """
+    config, data = task.config, task.config.data
+
+    def before_epoch(history: History) -> None:
+        done = history.epochs
+        if report is not None:
+            report(len(done))
+        coming = done[-1].seconds if done else 0.0
+        if task.deadline is not None and time.time() + coming > task.deadline:
+            reached = f"{len(done)} of {config.training.epochs} epochs done" if done else "no epoch"
+            raise OutOfTime(f"not finished within the time budget ({reached})")
+
+    try:
+        images = dataset(data.dataset, task.data_root, task.category, data.image_size, data.resize)
+        if images.fingerprint != data.fingerprint:
+            raise InputError(f"{images.root}: not the files that {config.run_id} was planned for")
+        record = run(
+            config,
+            images,
+            task.runs_dir,
+            weights=task.weights,
+            progress=report is None,
+            before_epoch=before_epoch,
+        )
+    except (InputError, OutOfTime) as error:
+        return _without_record(config, str(error))
+    return Outcome.of(record)
+
+
+def make_all(tasks: Sequence[Task], scheduler: str | None = None) -> list[Outcome]:
+    """Make every run, in order here, or on the workers of a Dask scheduler.
+
+    Raises:
+        InputError: the scheduler or its workers cannot be used, or went away.
+    """
+    if scheduler is None:
+        return [make(task) for task in tasks]
+    _need_dask()
+    waiting = {task.config.run_id: task for task in tasks if not task.finished}
+    spread = _spread(list(waiting.values()), scheduler) if waiting else {}
+    return [spread.get(task.config.run_id) or make(task) for task in tasks]
+
+
+@contextlib.contextmanager
+def cluster(scheduler: str | None) -> Iterator[str | None]:
+    """The address of the scheduler to use during the block; for "local" one is started.
+
+    Raises:
+        InputError: Dask is not installed.
+    """
+    if scheduler is None:
+        yield None
+        return
+    _need_dask()
+    if scheduler != LOCAL:
+        yield scheduler
+        return
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    def worker(environment: dict[str, str]) -> dict:
+        # One thread, as a process trains one network at a time; its memory is not Dask's to limit.
+        options = {"nthreads": 1, "memory_limit": 0, "env": environment, "dashboard_address": None}
+        return {"cls": Nanny, "options": options | {"silence_logs": logging.ERROR}}
+
+    gpus = torch.cuda.device_count()
+    environments = [{"CUDA_VISIBLE_DEVICES": str(index)} for index in range(gpus)] or [{}]
+    with SpecCluster(
+        scheduler={
+            "cls": Scheduler,
+            "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"},
+        },
+        workers={index: worker(environment) for index, environment in enumerate(environments)},
+        silence_logs=logging.ERROR,
+    ) as started:
+        yield started.scheduler_address
+
+
+def _need_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise InputError(
+            '--scheduler needs Dask, which is not installed: pip install "dask[distributed]"'
+        ) from None
+
+
+def _spread(tasks: Sequence[Task], scheduler: str) -> dict[str, Outcome]:
+    """The outcomes of runs made by a scheduler's workers, by run id."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    outcomes: dict[str, Outcome] = {}
+    with _client(scheduler) as client, _progress(client, tasks) as show:
+        _check_workers(client, tasks[0].runs_dir)
+        # A task of the same key is one task to the scheduler, whoever asks for it.
+        futures = {
+            client.submit(
+                _make_on_worker, task, key=f"{task.runs_dir.resolve()}/{task.config.run_id}"
+            ): task
+            for task in tasks
+        }
+        for future in as_completed(futures, loop=client.loop):
+            config = futures[future].config
+            try:
+                outcomes[config.run_id] = future.result()
+            except KilledWorker as error:
+                outcomes[config.run_id] = _without_record(
+                    config, f"{error.allowed_failures + 1} workers died of it; see their logs"
+                )
+            except CancelledError:
+                raise InputError(
+                    f"the scheduler at {scheduler} went away; the same command goes on from the "
+                    "last whole epochs"
+                ) from None
+            show(config.run_id, config.training.epochs, len(outcomes))
+    return outcomes
+
+
+def _client(scheduler: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler} ({type(error).__name__}); start one with "
+            "`dask scheduler` and give the address it prints"
+        ) from None
+
+
+def _check_workers(client: Client, runs_dir: Path) -> None:
+    """Every worker has one thread, this package, and the same folder of runs."""
+    workers = client.scheduler_info()["workers"]
+    if not workers:
+        raise InputError(
+            f"no workers at {client.scheduler.address}; start some with `dask worker "
+            f"{client.scheduler.address} --nthreads 1 --memory-limit 0`"
+        )
+    for address, worker in workers.items():
+        if worker["nthreads"] != 1:
+            raise InputError(
+                f"worker {address} has {worker['nthreads']} threads; start it with --nthreads 1"
+            )
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".shared-") as marker:
+        seen = client.run(_is_there, marker.name, on_error="return")
+    for address, answer in seen.items():
+        if isinstance(answer, Exception):
+            raise InputError(
+                f"worker {address} cannot import ssn_lib ({answer}); install the same version there"
+            )
+        if not answer:
+            raise InputError(
+                f"worker {address} does not see {runs_dir.resolve()}; data and runs must lie in "
+                "folders that all machines share"
+            )
+
+
+@contextlib.contextmanager
+def _progress(client: Client, tasks: Sequence[Task]) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar for all runs' epochs, fed by the workers; gives what tells it of a finished run."""
+    done: dict[str, int] = {}
+    with tqdm(
+        total=sum(task.config.training.epochs for task in tasks),
+        desc=f"0 of {len(tasks)} runs",
+        unit="epoch",
+        mininterval=machine.progress_interval_s(),
+        dynamic_ncols=True,
+    ) as bar:
+
+        def show(run_id: str, epochs: int, finished: int | None = None) -> None:
+            done[run_id] = epochs
+            if finished is not None:
+                bar.set_description(f"{finished} of {len(tasks)} runs", refresh=False)
+            bar.update(sum(done.values()) - bar.n)  # less than before where a worker died
+
+        mine = {task.config.run_id for task in tasks}
+
+        def told(event: tuple[float, dict]) -> None:
+            run_id, epochs = event[1]["run_id"], event[1]["epochs"]
+            if run_id in mine:
+                show(run_id, epochs)
+
+        client.subscribe_topic(_PROGRESS, told)
+        yield show
+        client.unsubscribe_topic(_PROGRESS)
+
+
+def _make_on_worker(task: Task) -> Outcome:
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def report(epochs: int) -> None:
+        worker.log_event(_PROGRESS, {"run_id": task.config.run_id, "epochs": epochs})
+
+    with _one_at_a_time:
+        return make(task, report)
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _without_record(config: RunConfig, reason: str) -> Outcome:
+    return Outcome(config.preset, config.data.category, config.seed, None, reason, changes(config))

@@ -1,0 +1,723 @@
+"""The report: every table and figure of the study from records alone, and its publication."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssn_lib.config import FOLDS
+from ssn_lib.errors import InputError
+from ssn_lib.overrides import assignment
+from ssn_lib.presets import PRESETS
+from ssn_lib.runs.record import COURSE, KEPT_FILES, MAPS, TEACHING, Outcome, read_record
+from ssn_lib.storage import REPOSITORY, write_text
+from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study.claims import noise, rules, supervision
+from ssn_lib.study.claims import swap as swap_claims
+from ssn_lib.study.costs.records import (
+    BENCH_FILE,
+    BENCH_PRESETS,
+    GPU_BENCH_FILE,
+    both_forms,
+    half_forms,
+    keep_best,
+    kept_comparison,
+    kept_costs,
+    read_bench,
+)
+from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.figures.drawing import Picture, empty
+from ssn_lib.study.figures.maps import scores_by_defect
+from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
+from ssn_lib.study.notebooks import REPORT, execute
+from ssn_lib.study.profiles import PROFILES, STRIPS
+from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
+from ssn_lib.study.runner import Study
+from ssn_lib.study.selection import alike, longest
+from ssn_lib.study.systems import (
+    ABLATION_PRESETS,
+    LEARNED_CATEGORIES,
+    LEARNED_PRESETS,
+    NOISE_PRESETS,
+    SWAP_PRESETS,
+    SWEEP_CATEGORY,
+    SWEEP_PRESETS,
+)
+from ssn_lib.study.tables import evolved as evolved_tables
+from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.cells import EMPTY, Table
+from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency
+from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
+from ssn_lib.study.tables.overview import all_runs, synthesis
+from ssn_lib.study.tables.swap import (
+    ablation,
+    backbone_swap,
+    published_leaving,
+    published_start,
+    scenario_b_noise,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the README's results: tables and figures by name."""
+
+    heading: str
+    shown: tuple[str, ...]
+    folded: tuple[str, ...] = ()  # what a reader opens to look something up
+
+
+# The README between `RESULTS_BEGIN` and `RESULTS_END`, which `publish` writes.
+README_PARTS = (
+    Part("What holds", ("verdicts", "synthesis")),
+    Part(
+        "Modification 1: a smaller backbone",
+        ("backbone_swap_full", "full_courses"),
+        ("backbone_swap", "published_start", "published_leaving", "ablation", "scenario_b_noise"),
+    ),
+    Part(
+        "Cost",
+        ("efficiency_gpu", "efficiency", "tradeoff"),
+        ("bench_costs", "bench_timings", "bench_timings_gpu"),
+    ),
+    Part(
+        "Modification 2: learned noise",
+        ("learned_noise_full",),
+        ("learned_noise", "beta_sweep"),
+    ),
+    Part(
+        "Modifications 3 and 4: labels alone, and a few masks",
+        ("weak_supervision", "masks", "cam_maps_rendered"),
+        ("methods", "by_epochs", "teaching", "saturation", "operating_points"),
+    ),
+    Part("Evolved", ("evolved",), ("evolved_defects", "evolved_ingredients")),
+    Part("Every run", (), ("all_runs",)),
+)
+
+
+# Figures that show the data sets' images: their licences keep these out of the repository.
+PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
+RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+class Report:
+    """What the report's notebook shows, each table and figure by a method of its name.
+
+    Args:
+        study: where the records are, and of which profile they must be.
+    """
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.records, self.refused = study.records()
+        for reason in self.refused:
+            print(f"warning: {reason}", file=sys.stderr)
+        self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        folder = study.records_folder
+        # Cheap hardware is what the study asks about; a GPU has a table of its own.
+        names = (*SWAP_PRESETS, "evolved")
+        costs = kept_costs(both_forms(names), folder, "cpu") or kept_costs(
+            both_forms(names), folder
+        )
+        self.costs = [cost for cost in costs if cost.preset != "evolved"]
+        self.evolved_costs = [cost for cost in costs if cost.preset == "evolved"]
+        self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
+        self.bench = read_bench(folder)
+        self.gpu_bench = read_bench(folder, GPU_BENCH_FILE)
+
+    def save(self, name: str) -> Table | Picture:
+        """Make the table or figure of that name, save it, and give back what is shown of it."""
+        return self.study.save(name, getattr(self, name)())
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    def ledger(self) -> Table:
+        """Every claim of the slides, and what the records say of it."""
+        return self._ledger
+
+    def verdicts(self) -> Table:
+        """The ledger without its evidence."""
+        whole = self._ledger
+        frame = whole.frame.drop(columns=["evidence", "id"])
+        where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
+        return Table(whole.title, frame, (*whole.notes[:3], where))
+
+    def synthesis(self) -> Table:
+        """The slides' closing table with figures beside its adjectives."""
+        kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
+        costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
+        unchanged = [outcome for outcome in longest(self._all) if not outcome.changes]
+        return synthesis(unchanged, costs, self._strips)
+
+    def all_runs(self) -> Table:
+        """Every run with its command."""
+        return all_runs(self.records)
+
+    def left_out(self) -> Table:
+        """Records that are there and were not read."""
+        return Table("Records left out", pd.DataFrame({"why": self.refused or ["none"]}), ())
+
+    # --- Modification 1 -----------------------------------------------------------------------
+
+    def architecture(self) -> Figure:
+        """SuperSimpleNet as a diagram."""
+        return architecture()
+
+    def backbone_swap(self) -> Table:
+        """The slides' table of accuracies."""
+        return backbone_swap(self.outcomes)
+
+    def backbone_swap_full(self) -> Table:
+        """The same by the published protocol."""
+        full = [outcome for outcome in self._full if not outcome.changes]
+        return backbone_swap(full, "by the published protocol")
+
+    def published_start(self) -> Table:
+        """Runs at the published batch size beside the author's log of the same epochs."""
+        return published_start(self.records)
+
+    def published_leaving(self) -> Table:
+        """When the published runs began to learn."""
+        return published_leaving()
+
+    def ablation(self) -> Table:
+        """From SimpleNet to SuperSimpleNet."""
+        return ablation(self._of(*ABLATION_PRESETS))
+
+    def scenario_b_noise(self) -> Table:
+        """The same relative noise for both adaptors."""
+        return scenario_b_noise(self._of(*NOISE_PRESETS))
+
+    def efficiency(self) -> Table:
+        """The slides' table of costs."""
+        return efficiency(self.costs) if self.costs else _unmeasured("make bench")
+
+    def efficiency_gpu(self) -> Table:
+        """The slides' table of costs, measured on a GPU as they were, and in float32."""
+        names = SWAP_PRESETS
+        kinds = [*half_forms(names), *both_forms(names)]
+        costs = kept_costs(kinds, self.study.records_folder, "cuda")
+        return efficiency(costs) if costs else _unmeasured("make gpu")
+
+    def bench_costs(self) -> Table:
+        """Every network that was measured together, and peers."""
+        return bench_costs(self.bench) if self.bench else _unmeasured("make bench")
+
+    def bench_timings(self) -> Table:
+        """What training and metrics cost."""
+        return bench_timings(self.bench) if self.bench else _unmeasured("make bench")
+
+    def bench_timings_gpu(self) -> Table:
+        """What training and inference cost on a GPU."""
+        return bench_timings(self.gpu_bench) if self.gpu_bench else _unmeasured("make gpu")
+
+    def roofline(self) -> Figure:
+        """Latency against arithmetic."""
+        return roofline(self.bench.costs if self.bench else self.costs)
+
+    def tradeoff(self) -> Figure:
+        """Speed against accuracy, the slides' bubble chart."""
+        names = (*SWAP_PRESETS, "evolved")
+        runs = [o for o in longest(self._all_plates) if o.preset in names and not o.changes]
+        costs = [*self.costs, *self.evolved_costs]
+        if not costs:
+            return empty("Costs not measured: `make bench`.")
+        return bubble_chart(costs, runs, self.study.caption(runs))
+
+    def training_curves(self) -> Figure:
+        """How the trainings of Modification 1 went."""
+        names = SWAP_PRESETS + ABLATION_PRESETS + NOISE_PRESETS
+        runs = self._of(*dict.fromkeys(names))
+        full = [o for o in self._full if o.preset in SWAP_PRESETS and o not in runs]
+        return self._curves([*runs, *full])
+
+    def published_courses(self) -> Figure:
+        """How the published runs of Modification 1 went."""
+        return course_figures.published_courses(SWAP_COURSES)
+
+    def full_courses(self) -> Figure:
+        """The published protocol run here, over the published runs."""
+        runs = [outcome for outcome in self._full if not outcome.changes]
+        read = {
+            name: {outcome.record.run_id: rows for outcome, rows in self._files(runs, name)}
+            for name in ("history.csv", COURSE)
+        }
+        whole = [
+            (outcome, *(of[outcome.record.run_id] for of in read.values()))
+            for outcome in runs
+            if all(outcome.record.run_id in of for of in read.values())
+        ]
+        if not whole:
+            return empty("No run of the published protocol yet: `make gpu`.")
+        caption = self.study.caption([outcome for outcome, *_ in whole])
+        return course_figures.full_courses(whole, caption)
+
+    def panels_bottle(self) -> Figure:
+        """Maps on bottle."""
+        return self._panels("bottle")
+
+    def panels_screw(self) -> Figure:
+        """Maps on screw."""
+        return self._panels("screw")
+
+    def panels_rendered(self) -> Figure:
+        """Maps on the project's own rendered screw."""
+        return self._drawn(lambda: self.study.panels(self._rendered, "screw"))
+
+    # --- Modification 2 -----------------------------------------------------------------------
+
+    def learned_noise(self) -> Table:
+        """The slides' table of seven metrics."""
+        return learned_noise(self._of(*LEARNED_PRESETS))
+
+    def learned_noise_full(self) -> Table:
+        """The same by the published protocol."""
+        full = [o for o in self._full if o.preset in LEARNED_PRESETS and not o.changes]
+        noisy = [outcome for outcome in full if outcome.category in LEARNED_CATEGORIES]
+        courses = self._files(noisy, COURSE)
+        return learned_noise(noisy, "by the published protocol", courses)
+
+    def beta_sweep(self) -> Table:
+        """The slides' sweep of β."""
+        return beta_sweep(self._noise_runs)
+
+    def convergence(self) -> Figure:
+        """v1 against v2, published and as stated."""
+        return self._curves(self._of(*LEARNED_PRESETS), log_loss=True)
+
+    def noise_courses(self) -> Figure:
+        """What the generators learned."""
+        runs = [o for o in self._of(*LEARNED_PRESETS) if o.category == SWEEP_CATEGORY]
+        if not runs:
+            return self._nothing(LEARNED_PRESETS[0])
+        parts = [self._files(runs, name) for name in ("history.csv", "noise.csv")]
+        return course_figures.noise_courses(*parts, f"{SWEEP_CATEGORY}, {self.study.caption(runs)}")
+
+    def published_courses_noise(self) -> Figure:
+        """How the published runs of Modification 2 went."""
+        return course_figures.published_courses(LEARNED_COURSES)
+
+    def inference_free(self) -> Table:
+        """What a noise generator costs at inference."""
+        if self.comparison is None:
+            return _unmeasured("python -m ssn_lib study --only 02")
+        return inference_free(self.comparison)
+
+    def noise_maps(self) -> Figure:
+        """Example noise of every source."""
+        runs = self._of(*LEARNED_PRESETS)
+        return self._drawn(lambda: self.study.noise_maps(runs, SWEEP_CATEGORY))
+
+    # --- Modifications 3 and 4 ----------------------------------------------------------------
+
+    def weak_supervision(self) -> Table:
+        """What labels alone give."""
+        return supervision_tables.weak_supervision(self._weak, self._strips)
+
+    def by_epochs(self) -> Table:
+        """Label-only maps of longer trainings beside those of the profile."""
+        sizes = self.study.profile.strip_size
+        strips = [r for r in self.records if r.config.data.image_size == sizes]
+        return supervision_tables.by_epochs([Outcome.of(r) for r in strips], self._strips)
+
+    def saturation(self) -> Table:
+        """What the published sigmoid does."""
+        return supervision_tables.saturation(self._weak, self._strips)
+
+    def teaching(self) -> Table:
+        """How good pseudo-masks are."""
+        runs = self._first(*supervision_tables.TAUGHT_PRESETS)
+        return supervision_tables.teaching(self._files(runs, TEACHING), self.study.caption(runs))
+
+    def methods(self) -> Table:
+        """The slides' comparison of methods."""
+        return supervision_tables.comparison(self._weak, self._strips)
+
+    def operating_points(self) -> Table:
+        """Youden's threshold."""
+        return supervision_tables.operating_points(
+            self._points, self.study.caption(self._first("gap_cam"))
+        )
+
+    def roc(self) -> Figure:
+        """ROC curves of score and map maximum."""
+        runs = self._first(*supervision_figures.ROC_PRESETS)
+        return self._from_files(supervision_figures.roc, runs, "scores.csv")
+
+    def score_distributions(self) -> Figure:
+        """Scores by class, with the thresholds."""
+        runs = self._first("gap_cam")
+        if not runs:
+            return self._nothing("gap_cam")
+        return supervision_figures.score_distributions(
+            self._files(runs, "scores.csv"), self._points, self.study.caption(runs)
+        )
+
+    def pixel_pr(self) -> Figure:
+        """Precision against recall of the pixels."""
+        runs = self._first(*supervision_figures.PIXEL_PRESETS)
+        return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
+
+    def published_decay(self) -> Figure:
+        """How the published AP-loc fell."""
+        return supervision_figures.published_decay()
+
+    def cam_maps(self) -> Figure:
+        """The blob beside other maps."""
+        runs = self._first(*supervision_figures.MAP_PRESETS)
+        return self._drawn(lambda: self.study.strip_maps(runs, self._strips))
+
+    def cam_maps_rendered(self) -> Figure:
+        """As `cam_maps`, on the project's own rendered strips."""
+        return self._drawn(lambda: self.study.strip_maps(self._rendered, STRIPS))
+
+    def masks(self) -> Table:
+        """What masks buy."""
+        return supervision_tables.masks_curve(self._mixed, self._strips, self._numbers)
+
+    def masks_curve(self) -> Figure:
+        """Quality against the share of masks."""
+        return supervision_figures.masks_curve(
+            self._mixed, self._strips, self._numbers, self.study.caption(self._mixed)
+        )
+
+    # --- evolved ------------------------------------------------------------------------------
+
+    def evolved(self) -> Table:
+        """Feature reconstruction against Scenario A."""
+        return evolved_tables.against_scenario_a(self._of(*evolved_tables.SYSTEMS))
+
+    def evolved_defects(self) -> Table:
+        """Which defects of screw are found."""
+        scores = self._files(self._of(*evolved_tables.SYSTEMS), "scores.csv")
+        return evolved_tables.by_defect(scores, evolved_tables.SCREW)
+
+    def evolved_scores(self) -> Figure:
+        """The scores behind it."""
+        runs = self._of(*evolved_tables.SYSTEMS)
+        first = self.study.first_seeds(runs, evolved_tables.SCREW)
+        scores = self._files(first, "scores.csv")
+        return scores_by_defect(scores, self.study.caption(first))
+
+    def evolved_panels(self) -> Figure:
+        """Maps on screw, beside Scenario A's."""
+        runs = self._of(*evolved_tables.SYSTEMS)
+        return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
+
+    def evolved_ingredients(self) -> Table:
+        """The recipe without one ingredient at a time."""
+        return evolved_tables.ingredients(self.records)
+
+    def evolved_search(self) -> Table:
+        """Everything that was tried."""
+        return evolved_tables.log(self.records)
+
+    # --- what these are made of ---------------------------------------------------------------
+
+    @cached_property
+    def _ledger(self) -> Table:
+        """Shown whole and without its evidence; judged once."""
+        names = SWAP_PRESETS
+        plates = claim_evidence.Evidence(
+            self._all_plates,
+            self._files(self._all_plates, "history.csv"),
+            self.comparison,
+            kept_costs([*both_forms(names), *half_forms(names)], self.study.records_folder),
+            courses=self._files(self._all_plates, COURSE),
+            scores=self._files(self._all_plates, "scores.csv"),
+        )
+        strips = claim_evidence.Evidence(
+            self._all_strips,
+            category=_strips_of(self._all_strips),
+            points=self._longest_points,
+            courses=self._files(self._all_strips, COURSE),
+            scores=self._files(self._all_strips, "scores.csv"),
+            curves=self._files(self._all_strips, "pixel_pr.csv"),
+        )
+        return rules.ledger(
+            rules.judge(swap_claims.BACKBONE_SWAP, plates),
+            rules.judge(noise.LEARNED_NOISE, plates),
+            rules.judge(supervision.WEAK, strips),
+            rules.judge(supervision.MIXED, strips),
+        )
+
+    def _of(self, *presets: str) -> list[Outcome]:
+        """The outcomes of those presets on the categories, in their order, nothing changed."""
+        chosen = [o for o in self._plates if o.preset in presets and not o.changes]
+        return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
+
+    @cached_property
+    def _all(self) -> list[Outcome]:
+        """This profile's runs and longer ones of its data: what the ledger chooses from."""
+        longer = self.study.profile.made_longer
+        return [*self.outcomes, *(Outcome.of(r) for r in self.records if longer(r))]
+
+    @cached_property
+    def _all_plates(self) -> list[Outcome]:
+        return [outcome for outcome in self._all if not self._is_strip(outcome)]
+
+    @cached_property
+    def _all_strips(self) -> list[Outcome]:
+        return [outcome for outcome in self._all if self._is_strip(outcome)]
+
+    @cached_property
+    def _full(self) -> list[Outcome]:
+        """Runs of the published protocol on the categories, one of each seed."""
+        full = PROFILES["full"]
+        return longest(o for o in self._all_plates if full.made(o.record))
+
+    def _is_strip(self, outcome: Outcome) -> bool:
+        return outcome.record.config.data.image_size == self.study.profile.strip_size
+
+    @cached_property
+    def _rendered(self) -> list[Outcome]:
+        """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
+        sizes = (self.study.profile.image_size, self.study.profile.strip_size)
+        order = list(PRESETS)
+        found = [
+            Outcome.of(record)
+            for record in self.records
+            if record.config.data.dataset == "demo"
+            and record.config.data.image_size in sizes
+            and record.config.weights == "imagenet"
+        ]
+        return sorted(found, key=lambda o: (order.index(o.preset), o.seed))
+
+    @cached_property
+    def _plates(self) -> list[Outcome]:
+        """Everything but strips, those of other sets among them."""
+        return [outcome for outcome in self.outcomes if not self._is_strip(outcome)]
+
+    @cached_property
+    def _strips(self) -> str:
+        """The category of this profile's strips."""
+        return _strips_of([outcome for outcome in self.outcomes if self._is_strip(outcome)])
+
+    @cached_property
+    def _noise_runs(self) -> list[Outcome]:
+        changed = [o for o in self._plates if o.preset in SWEEP_PRESETS and o.changes]
+        return [*self._of(*LEARNED_PRESETS), *changed]
+
+    @cached_property
+    def _on_strips(self) -> list[Outcome]:
+        order = list(PRESETS)
+        strips = [o for o in self.outcomes if o.category == self._strips]
+        return sorted(strips, key=lambda o: (order.index(o.preset), o.changes, o.seed))
+
+    @cached_property
+    def _weak(self) -> list[Outcome]:
+        names = supervision_tables.WEAK_PRESETS
+        return [o for o in self._on_strips if o.preset in names and not o.changes]
+
+    @cached_property
+    def _folds(self) -> list[Outcome]:
+        return [o for o in self._on_strips if o.preset == "gap_cam" and o.changes]
+
+    @cached_property
+    def _mixed(self) -> list[Outcome]:
+        names = supervision_tables.MIXED_PRESETS
+        own = [o for o in self._on_strips if not o.changes or o.preset == "mixed_ssn"]
+        return [o for o in own if o.preset in names]
+
+    @cached_property
+    def _numbers(self) -> list[float]:
+        """Numbers of masks that were tried, beside the preset's own."""
+        changed = [o for o in self._mixed if o.preset == "mixed_ssn" and o.changes]
+        numbers = {o.record.config.training.supervision.masks for o in changed}
+        return sorted(numbers - {None})
+
+    @cached_property
+    def _points(self) -> list[supervision_tables.Chosen]:
+        return self._points_of([*self._first("gap_cam"), *self._folds], self._strips)
+
+    @cached_property
+    def _longest_points(self) -> list[supervision_tables.Chosen]:
+        """Of the longest trainings of GAP + CAM that have all their folds."""
+        category = _strips_of(self._all_strips)
+        kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
+        runs = alike(self._all_strips, [("gap_cam", category, changes) for changes in kinds])
+        return self._points_of(longest(runs), category)
+
+    def _points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
+        """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
+        first = self.study.first_seeds(runs, category)
+        return supervision_tables.chosen_thresholds(
+            self._files([o for o in first if not o.changes], "scores.csv"),
+            self._files([o for o in first if o.changes], "held_out.csv"),
+        )
+
+    def _first(self, *presets: str) -> list[Outcome]:
+        """Of those presets on the strips, the first seed's."""
+        first = self.study.first_seeds(self._weak, self._strips)
+        return [outcome for outcome in first if outcome.preset in presets]
+
+    def _files(self, runs: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        return self.study.files(runs, name)
+
+    def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
+        histories = self._files(runs, "history.csv")
+        if not histories:
+            return self._nothing("scenario_a")
+        return course_figures.training_curves(
+            histories, self.study.caption(runs), log_loss=log_loss
+        )
+
+    def _from_files(
+        self, draw: Callable[[Any, str], Figure], runs: list[Outcome], name: str
+    ) -> Figure:
+        known = self._files(runs, name)
+        return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
+
+    def _panels(self, category: str) -> Figure:
+        runs = [o for o in self._of("simplenet", *SWAP_PRESETS) if o.category == category]
+        return self._drawn(lambda: self.study.panels(runs, category))
+
+    def _drawn(self, draw: Callable[[], Figure]) -> Figure:
+        """A figure that takes images and trained networks; where they are not there, why."""
+        try:
+            return draw()
+        except InputError as error:
+            return empty(f"Not drawn: {error}")
+
+    def _nothing(self, name: str) -> Figure:
+        return empty(f"No record of {name} and its like yet; the README says how to make one.")
+
+
+def _unmeasured(command: str) -> Table:
+    """What stands for a table of costs before they are measured."""
+    empty = pd.DataFrame({"measured here": [EMPTY]})
+    return Table("Cost of inference", empty, (f"Not measured yet: `{command}`.",))
+
+
+def publish(
+    add_runs: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    weights_dir: Path | str | None = None,
+    runs_dir: Path = Path("runs"),
+) -> list[Path]:
+    """Make the report of the records in `results/`; rewrite `figures/` and the README's results.
+
+    The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
+    are at hand it also shows maps on photographs, which are not published.
+
+    Args:
+        add_runs: a folder of runs; its finished records on public data, and those on the rendered
+            data in the report's sizes, go to `results/` first.
+        data_root, weights_dir, runs_dir: for the maps.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: no records, or the notebook failed.
+    """
+    results = REPOSITORY / "results"
+    if add_runs is not None:
+        _add(Path(add_runs), results)
+    if not any(results.glob("*/record.json")):
+        raise InputError(f"{results}: no records to report on")
+    out_dir = Path(runs_dir).resolve() / "report"
+    parameters = {
+        "profile": "quick",
+        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
+        "runs_dir": str(Path(runs_dir).resolve()),
+        "records_dir": str(results),
+    }
+    saved = execute(REPOSITORY / "notebooks" / f"{REPORT}.ipynb", parameters, out_dir)
+    written, target = [out_dir / "report.html"], REPOSITORY / "figures"
+    for path in map(Path, saved):
+        if path.stem not in PHOTOGRAPHS:
+            shutil.copy(path, target / path.name)
+            written.append(target / path.name)
+    for path in target.iterdir():  # of an earlier version of the report
+        if path not in written and path.suffix in (".png", ".csv", ".md"):
+            path.unlink()
+    readme = REPOSITORY / "README.md"
+    write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
+    return [*written, readme]
+
+
+def _strips_of(strips: Sequence[Outcome]) -> str:
+    """The category of strips that are shown: KSDD2's where there are any of it."""
+    found = {outcome.category for outcome in strips}
+    return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
+
+
+def with_results(readme: str, folder: Path) -> str:
+    """The README with its results made of the tables in a folder.
+
+    Raises:
+        InputError: it does not say where they go.
+    """
+    before, begin, rest = readme.partition(RESULTS_BEGIN)
+    _, end, after = rest.partition(RESULTS_END)
+    if not (begin and end):
+        raise InputError(f"README.md: no {RESULTS_BEGIN} … {RESULTS_END} to write the results to")
+    results = "\n".join(_in_readme(part, folder) for part in README_PARTS)
+    return f"{before}{RESULTS_BEGIN}\n{results}{RESULTS_END}{after}"
+
+
+def _in_readme(part: Part, folder: Path) -> str:
+    """A part of the results as Markdown, its figures linked."""
+    blocks = [f"### {part.heading}\n"]
+    for name in part.shown:
+        table = folder / f"{name}.md"
+        if table.exists():
+            blocks.append(table.read_text(encoding="utf-8"))
+        else:
+            about = getattr(Report, name).__doc__.rstrip(".")
+            blocks.append(f"![{about}](figures/{name}.png)\n")
+    for name in part.folded:
+        title, _, table = (folder / f"{name}.md").read_text(encoding="utf-8").partition("\n")
+        summary = f"<summary>{title.strip('*')}</summary>"
+        blocks.append(f"<details>{summary}\n{table}\n</details>\n")
+    return "\n".join(blocks)
+
+
+def _add(runs: Path, results: Path) -> None:
+    """Copy the finished records worth keeping, and the costs, of a folder or an archive."""
+    if runs.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(runs) as packed:
+                    packed.extractall(folder)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise InputError(f"--add-runs {runs}: not a whole archive: {error}") from None
+            _add(Path(folder), results)
+        return
+    if not runs.is_dir():
+        raise InputError(f"--add-runs {runs}: no such folder or archive")
+    sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
+    for path in sorted(runs.glob("*/record.json")):
+        try:
+            record = read_record(path.parent)
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        data = record.config.data
+        rendered = data.dataset == "demo" and data.image_size in sizes
+        trained = record.config.weights == "imagenet"
+        if rendered or (trained and data.dataset in ("mvtec_ad", "ksdd2")):
+            target = results / record.run_id
+            target.mkdir(parents=True, exist_ok=True)
+            for name in KEPT_FILES:
+                # Maps of images that are not published stay with the runs.
+                if (path.parent / name).exists() and (rendered or name != MAPS):
+                    shutil.copy(path.parent / name, target / name)
+    keep_best(runs, results)
+    for name in (BENCH_FILE, GPU_BENCH_FILE):
+        if (runs / name).exists():
+            shutil.copy(runs / name, results / name)

@@ -1,0 +1,460 @@
+"""What a notebook of the study works with: the runs it asks for, and what it saves."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssn_lib import machine
+from ssn_lib.config import Resize
+from ssn_lib.data.images import Dataset, ImageSet, normalise
+from ssn_lib.errors import InputError, nearest
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.weights import find_weights
+from ssn_lib.noise.sources import look
+from ssn_lib.overrides import assignment
+from ssn_lib.presets import preset
+from ssn_lib.runs.artifacts import read_maps
+from ssn_lib.runs.record import MAPS, Outcome, Record, read_record
+from ssn_lib.runs.run import configure, load_run, load_source
+from ssn_lib.storage import REPOSITORY, shown, write_text, written_whole
+from ssn_lib.study import parallel
+from ssn_lib.study.costs.inference import compare, measure_all
+from ssn_lib.study.costs.records import Comparison, Efficiency, both_forms
+from ssn_lib.study.figures import maps
+from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.figures.drawing import Picture, alt_text, empty
+from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
+from ssn_lib.study.parameters import listed, refuse_unknown
+from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
+from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.cells import METRICS, Table, describe
+
+# What a notebook's parameters cell holds; the report has one more, of `Study`.
+PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
+
+
+# How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
+SCHEDULER_VARIABLE, DEADLINE_VARIABLE = "SSN_SCHEDULER", "SSN_DEADLINE"
+
+
+@dataclass
+class Study:
+    """What a notebook works with: a profile, where its data lie, and where its output goes.
+
+    Attributes:
+        data_root, weights_dir: None for the usual places.
+        runs_dir: holds the runs, shared by all profiles.
+        records_dir: holds the records that a report is made of; None for `runs_dir`.
+        category: only these of the study's, one name or several separated by commas; None for all.
+        seeds: instead of the profile's, a number or several separated by commas.
+        categories: the names in `category`.
+        scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
+        deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
+    """
+
+    profile_name: str = "demo"
+    data_root: str | Path | None = None
+    weights_dir: str | Path | None = None
+    runs_dir: str | Path = "runs"
+    category: str | None = None
+    seeds: int | str | None = None
+    records_dir: str | Path | None = None
+    scheduler: str | None = field(default_factory=lambda: os.environ.get(SCHEDULER_VARIABLE))
+    deadline: float | None = field(
+        default_factory=lambda: (
+            float(os.environ[DEADLINE_VARIABLE]) if DEADLINE_VARIABLE in os.environ else None
+        )
+    )
+    saved: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.profile_name, str) or self.profile_name not in PROFILES:
+            hint = nearest(str(self.profile_name), PROFILES)
+            raise InputError(f"unknown profile {self.profile_name!r}: {hint}")
+        for name in ("data_root", "weights_dir", "runs_dir", "records_dir"):
+            value = getattr(self, name)
+            if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
+                raise InputError(f"{name}={value!r}: expected a folder")
+        self.runs_dir = Path(self.runs_dir)
+        known = (*CATEGORIES, STRIPS)
+        self.categories = listed("category", self.category, "bottle,screw") or known
+        for name in self.categories:
+            if name not in known:
+                raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
+        seeds = listed("seeds", self.seeds, "42,43") or self.profile.seeds
+        if not all(str(seed).isdecimal() for seed in seeds):
+            raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
+        self._seeds = tuple(map(int, seeds))
+
+    @classmethod
+    def of_notebook(cls, namespace: Mapping[str, Any]) -> Study:
+        """The study of a notebook, from its parameters; the notebook's `globals()` are given.
+
+        A notebook that was opened in `notebooks/` works in the repository's root, as all do.
+
+        Raises:
+            InputError: a parameter that papermill was given is unknown or makes no sense.
+        """
+        if Path.cwd() == REPOSITORY / "notebooks":
+            os.chdir(REPOSITORY)
+        known = PARAMETERS + (("records_dir",) if "records_dir" in namespace else ())
+        refuse_unknown(namespace, known)
+        values = {name: namespace[name] for name in known if name in namespace}
+        return cls(values.pop("profile"), **values)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of that name."""
+        return PROFILES[self.profile_name]
+
+    @cached_property
+    def out_dir(self) -> Path:
+        """Where this profile's figures and tables go; a report of other records has its own."""
+        return Path(self.runs_dir) / ("report" if self.records_dir else self.profile_name)
+
+    def dataset(
+        self,
+        category: str,
+        image_size: tuple[int, int] | None = None,
+        resize: Resize = "antialiased",
+    ) -> Dataset:
+        """The profile's data of that category: the strips for "ksdd2" or as `strips` says.
+
+        Args:
+            image_size: of other images than strips; None for the profile's.
+        """
+        profile = self.profile
+        name, size = profile.dataset, image_size or profile.image_size
+        # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
+        if category in (STRIPS, vars(self).get("strips")):
+            name, size, category = profile.strips, profile.strip_size, STRIPS
+        return parallel.dataset(name, self._root(name), category, size, resize)
+
+    @cached_property
+    def strips(self) -> str:
+        """The strips' category: "ksdd2" only where they are KolektorSDD2's own."""
+        try:
+            return self.dataset(STRIPS).category
+        except InputError:
+            return STRIPS
+
+    def mask_numbers(self) -> list[int]:
+        """Numbers of masks between none and all: those of the official split files, else a quarter
+        and a half."""
+        try:
+            train = self.dataset(STRIPS).train
+        except InputError:
+            return []
+        every = int(train.labels.sum())
+        return sorted({*(train.splits or (every // 4, every // 2))} - {0, every})
+
+    def weights(self, name: str) -> str | Path | None:
+        """Weights for that backbone; None (untrained) where the profile allows to go on without."""
+        found = _weights(name, self.weights_dir or "imagenet")
+        if isinstance(found, InputError):
+            # Not where weights were asked for: a misspelt folder is no wish to go on without.
+            if self.profile.untrained_fallback and self.weights_dir is None:
+                return None
+            raise found
+        return found
+
+    def check(self) -> None:
+        """Stop now when nothing could be run.
+
+        Raises:
+            InputError: what is missing and what to do: every category, or ResNet18's weights.
+        """
+        self.weights("resnet18")
+        reasons = []
+        for category in self.categories:
+            try:
+                self.dataset(category)
+            except InputError as error:
+                reasons.append(error)
+        if len(reasons) == len(self.categories):
+            raise reasons[0]
+
+    def run_all(
+        self, presets: Sequence[str], categories: Sequence[str] = CATEGORIES
+    ) -> list[Outcome]:
+        """Train and evaluate every preset on every category, each once; what cannot be says why."""
+        return self._make_all((name, category, ()) for category in categories for name in presets)
+
+    def sweep(
+        self, name: str, key: str, values: Sequence[Any], categories: Sequence[str]
+    ) -> list[Outcome]:
+        """Train and evaluate one preset with each value of one configuration field.
+
+        Raises:
+            InputError: no such field, a value out of range, or one that occurs twice.
+        """
+        if len(set(values)) != len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise InputError(f"sweep of {key}: {twice} occurs twice")
+        return self._make_all(
+            (name, category, (assignment(key, value),))
+            for category in categories
+            for value in values
+        )
+
+    def records(self) -> tuple[list[Record], list[str]]:
+        """All records, whatever their profile, and why others that are there are not read."""
+        records, refused = [], []
+        for path in sorted(self.records_folder.glob("*/record.json")):
+            try:
+                record = read_record(path.parent)
+                preset(record.config.preset)
+            except InputError as error:
+                refused.append(str(error))
+                continue
+            missing = [name for name in METRICS if name not in record.metrics]
+            if record.status == "completed" and missing:
+                refused.append(f"{path}: no {missing[0]}; run it again")
+            else:
+                records.append(record)
+        return records, refused
+
+    def committed(self) -> list[Record]:
+        """The project's own records, which come with the repository; none elsewhere."""
+        return replace(self, records_dir=REPOSITORY / "results").records()[0]
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the records are that tables and figures are made of."""
+        return Path(self.records_dir or self.runs_dir)
+
+    def first_seeds(self, outcomes: Sequence[Outcome], category: str) -> list[Outcome]:
+        """Those of the category that have a trained network, of each kind the first seed's."""
+        chosen: dict[tuple, Outcome] = {}
+        for outcome in outcomes:
+            record = outcome.record
+            if outcome.category == category and record and record.status == "completed":
+                chosen.setdefault((outcome.preset, outcome.changes), outcome)
+        return list(chosen.values())
+
+    def files(self, outcomes: Sequence[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        """Each run that left a table of that name, such as history.csv, with it."""
+        found = []
+        for outcome in outcomes:
+            if outcome.record is not None:
+                # Not everything that is in a run's folder is kept with its record.
+                for folder in (self.records_folder, Path(self.runs_dir)):
+                    path = folder / outcome.record.run_id / name
+                    if path.exists():
+                        found.append((outcome, pd.read_csv(path)))
+                        break
+        return found
+
+    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+        """The first defective strips under every configuration that was run, side by side."""
+        chosen = self.first_seeds(outcomes, category)
+        sample, answers = self._answers(chosen)
+        if not answers:
+            return empty(f"{category}: no run with maps to draw, see the tables above.")
+        return supervision_figures.strips(
+            list(sample.images.permute(0, 2, 3, 1).numpy()),
+            list(sample.masks[:, 0].numpy()),
+            answers,
+            f"{supervision_tables.data_name(chosen, category)}: first defective test images; raw "
+            "maps, each with its own range; line: 99.9th percentile of sound training pixels. "
+            f"{self.caption(chosen)}",
+        )
+
+    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+        """What every source's noise looks like on the category's first training image."""
+        chosen = self.first_seeds(outcomes, category)
+        if not chosen:
+            return empty(f"{category}: no run to draw the noise of, see the table above.")
+        image = self.dataset(category).train.images[:1]
+        sources = []
+        for outcome in chosen:
+            record, model = self._load(outcome)
+            source = load_source(self._run(record), record, model)
+            device = next(model.parameters()).device
+            draws = [
+                look(source, model, normalise(image.to(device)), machine.generator(device, draw))
+                for draw in (1, 2)
+            ]
+            sources.append(
+                NoiseMaps(
+                    record.config.preset,
+                    *(noise[0].numpy() for noise, _ in draws),
+                    draws[0][1][0].numpy(),
+                )
+            )
+        caption = f"{category}; {self.caption(chosen)}"
+        return noise_maps(image[0].permute(1, 2, 0).numpy(), sources, caption)
+
+    def caption(self, outcomes: Sequence[Outcome]) -> str:
+        """What every table and figure of these runs says of them: data, epochs, seeds, device."""
+        records = [outcome.record for outcome in outcomes if outcome.record is not None]
+        if not records:
+            return "Nothing was run."
+        return describe(records)
+
+    def efficiency(self, presets: Sequence[str]) -> list[Efficiency]:
+        """What inference costs on this machine; measured once."""
+        kinds = both_forms(presets)
+        return measure_all(kinds, Path(self.runs_dir), repetitions=self.profile.repetitions)
+
+    def comparison(self, first: str, second: str) -> Comparison:
+        """What the second preset costs more than the first at inference; measured once."""
+        return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
+
+    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+        """The category's first defective test image under every configuration that was run."""
+        chosen = self.first_seeds(outcomes, category)
+        sample, answers = self._answers(chosen)
+        if not answers:
+            return empty(f"{category}: no run with maps to draw, see the tables above.")
+        name = sample.samples[0]
+        return maps.panels(
+            sample.images[0].permute(1, 2, 0).numpy(),
+            sample.masks[0, 0].numpy(),
+            answers[0],
+            f"{category}: first defective test image, {name.defect}/{shown(name.image.name)}",
+            f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
+            "of the scores, on defect-free training images",
+        )
+
+    def _answers(self, outcomes: Sequence[Outcome]) -> tuple[ImageSet | None, list[list[Panel]]]:
+        """The images whose maps were kept, and of each of them every run's answer.
+
+        Raises:
+            InputError: the images are not there, or are not those of the runs.
+        """
+        kept = [(outcome, rows) for outcome, rows in self.files(outcomes, MAPS) if len(rows)]
+        if not kept:
+            return None, []
+        # The finest of the sizes: of each run's own only its maps are made.
+        data = max((o.record.config.data for o, _ in kept), key=lambda data: data.image_size)
+        category = STRIPS if data.dataset == STRIPS else data.category
+        dataset = parallel.dataset(
+            data.dataset, self._root(data.dataset), category, data.image_size, data.resize
+        )
+        places = sorted(read_maps(kept[0][1], data.image_size))
+        sample = dataset.test.subset(places)
+        answers: list[list[Panel]] = [[] for _ in places]
+        differ = len({outcome.record.epochs_done for outcome, _ in kept}) > 1
+        for outcome, rows in kept:
+            record, maps = outcome.record, read_maps(rows, data.image_size)
+            ((_, scores),) = self.files([outcome], "scores.csv")
+            title = supervision_tables.named(outcome)
+            if differ:
+                title += f", {record.epochs_done} epochs"
+            names = sample.names(dataset.root)
+            for place, image, panels in zip(places, names, answers, strict=True):
+                if scores["image"].get(place) != image:
+                    raise InputError(f"{dataset.root}: not the images of {record.run_id}")
+                panels.append(
+                    Panel(
+                        title,
+                        maps[place],
+                        record.thresholds.map,
+                        scores["score"][place],
+                        record.thresholds.score,
+                    )
+                )
+        return sample, answers
+
+    def save(self, name: str, made: Figure | Table) -> Picture | Table:
+        """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
+
+        Returns:
+            What the notebook shows of it: the table, or the figure's picture.
+        """
+        folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
+        paths = save(folder, name, made)
+        self.saved += [str(path) for path in paths]
+        if isinstance(made, Figure):
+            return Picture(paths[0].read_bytes(), alt_text(made))
+        return made
+
+    def finish(self, notebook: str) -> None:
+        """Write the completion record that tells a whole notebook from one whose kernel died."""
+        content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
+        write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
+
+    def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
+        """A finished run's record and trained network."""
+        record = outcome.record
+        return load_run(self._run(record), self.weights(record.config.model.backbone))
+
+    def _run(self, record: Record) -> Path:
+        return Path(self.runs_dir) / record.run_id
+
+    def _root(self, name: str) -> Path | None:
+        """Where a data set lies, None for the usual places. The demo data are made in ./data."""
+        if name == "demo":
+            return Path("data").resolve()
+        return None if self.data_root is None else Path(self.data_root).resolve()
+
+    def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[Outcome]:
+        """The outcomes of those presets, categories and changes, each with every seed."""
+        planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
+        tasks = [item for item in planned if isinstance(item, parallel.Task)]
+        made = iter(parallel.make_all(tasks, self.scheduler))
+        return [next(made) if isinstance(item, parallel.Task) else item for item in planned]
+
+    def _plan(
+        self, name: str, category: str, assignments: tuple[str, ...], seed: int
+    ) -> parallel.Task | Outcome:
+        """What has to be made, or why it cannot be."""
+        asked = STRIPS if category == vars(self).get("strips") else category
+        if self.category is not None and asked not in self.categories:
+            reason = f"left out by category = {self.category!r}"
+            return Outcome(name, category, seed, None, reason, assignments)
+        try:
+            image_size, epochs, batch_size = self.profile.protocol(name)
+            dataset = self.dataset(category, image_size, preset(name).resize)
+            weights = self.weights(preset(name).model.backbone)
+            config = configure(
+                name,
+                dataset,
+                seed=seed,
+                epochs=epochs,
+                batch_size=batch_size,
+                weights=weights,
+                assignments=assignments,
+            )
+        except InputError as error:
+            return Outcome(name, category, seed, None, str(error), assignments)
+        # Whole paths: a worker may have another working folder.
+        weights = None if weights is None else Path(weights).resolve()
+        root = self._root(config.data.dataset)
+        runs_dir = Path(self.runs_dir).resolve()
+        return parallel.Task(config, asked, root, weights, runs_dir, self.deadline)
+
+
+def save(folder: Path, name: str, made: Any) -> list[Path]:
+    """Save a matplotlib figure as PNG, or a table as CSV and Markdown; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(made, Figure):
+        path = folder / f"{name}.png"
+        with written_whole(path) as file:
+            made.savefig(file, format="png", dpi=150, bbox_inches="tight")
+        return [path]
+    csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
+    write_text(csv, made.frame.to_csv(index=False))
+    write_text(markdown, made.to_markdown())
+    return [csv, markdown]
+
+
+@cache
+def _weights(name: str, place: str | Path) -> Path | InputError:
+    """Looked for once: a download that fails takes seconds, and must not succeed half-way."""
+    try:
+        return find_weights(name, place)
+    except InputError as error:
+        return error

@@ -1,0 +1,186 @@
+"""The search that led to `evolved`, as data: what was tried, why, and what came of it.
+
+Every trial is listed, also those that failed. Where a trial is a run of this package, its figures
+are read from the records; a sketch, made before the package could run it, has the figures that were
+noted then, and no record. Test metrics were seen for every trial of screw; what was kept had to
+rank imitated defects and bottle better as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ssn_lib.config import DataConfig, RunConfig
+from ssn_lib.overrides import override
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Record
+
+BATCH_SIZE = 8  # of every trial
+
+
+@dataclass(frozen=True)
+class Made:
+    """Which records a trial left: those of a preset, with changes to it as of `config.changes`.
+
+    Attributes:
+        epochs, image_size: None for the preset's own.
+    """
+
+    preset: str
+    epochs: int | None = None
+    image_size: tuple[int, int] | None = None
+    changed: tuple[str, ...] = ()
+
+    def config(self, category: str) -> RunConfig:
+        """The run that makes one on MVTec AD, but for its seed and the files' fingerprint."""
+        chosen = preset(self.preset)
+        epochs = self.epochs or chosen.training.epochs
+        training = replace(chosen.training, epochs=epochs, batch_size=BATCH_SIZE)
+        data = DataConfig("mvtec_ad", category)
+        data = replace(data, image_size=self.image_size or chosen.image_size or data.image_size)
+        return override(RunConfig(self.preset, data, chosen.model, training), self.changed)
+
+    def records(self, records: Sequence[Record], category: str) -> list[Record]:
+        """Those of the category, one for each seed."""
+        wanted = self.config(category)
+        found = {}
+        for record in records:
+            data = replace(record.config.data, fingerprint=wanted.data.fingerprint)
+            if replace(record.config, data=data, seed=wanted.seed) == wanted:
+                found[record.config.seed] = record
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One idea.
+
+    Attributes:
+        idea: what was expected, and of what change.
+        made: its records; None for a sketch.
+        lesson: what was learned, and so what came next.
+        sketch: figures that were noted of a sketch: screw, test images, one seed.
+    """
+
+    idea: str
+    made: Made | None
+    lesson: str
+    sketch: str = ""
+
+
+QUICK = 10  # epochs of the profile in which the study's own presets were run
+TRIALS: tuple[Trial, ...] = (
+    Trial(
+        "Scenario A as published. Does its head learn to see its own noise?",
+        Made("scenario_a", QUICK),
+        "No: the loss stays at that of answering 0 everywhere. σ = 0.015 is 7 % of the features' "
+        "spread. Noise must be larger, or of another shape.",
+    ),
+    Trial(
+        "Noise that can be seen: σ of 12 % of the features' spread.",
+        Made("scenario_a_relative", QUICK),
+        "Bottle is learned, screw is not: noise that is alike in all directions of the feature "
+        "space is easy to see, and says little about defects.",
+    ),
+    Trial(
+        "Noise of each channel's own size, or of the features' covariance (whitening), σ 0.3 to "
+        "0.5.",
+        None,
+        "The shape of Gaussian noise is not what is missing.",
+        "no better within ten epochs",
+    ),
+    Trial(
+        "Noise that is learned against the detector (v2 as stated).",
+        Made("learned_noise_v2", QUICK),
+        "Bounded by β it is no larger than the Gaussian, and no better seen.",
+    ),
+    Trial(
+        "Noise that climbs to where the head finds it normal (gradient ascent, GLASS).",
+        Made("gradient_ascent", QUICK),
+        "No better either. It is not a matter of where the noise points.",
+    ),
+    Trial(
+        "The map's maximum as the score, and noise everywhere: SimpleNet.",
+        Made("simplenet", QUICK),
+        "Better than the classification head, and far from enough.",
+    ),
+    Trial(
+        "The same on features upscaled twice.",
+        Made("simplenet_upscaled", QUICK),
+        "Finer features help; noise inside Perlin masks instead (the next row) does not.",
+    ),
+    Trial(
+        "The same with noise inside Perlin masks.",
+        Made("simplenet_perlin", QUICK),
+        "Within ten epochs no kind of noise teaches what a defect of the thread is.",
+    ),
+    Trial(
+        "The segmentation head alone, 384 px, σ = 0.06, 36 epochs.",
+        None,
+        "The place is found, the image score is not: synthetic noise teaches nothing of what a "
+        "sound thread may look like. Learn that, from sound images, instead of the noise.",
+        "P-AUROC 95.6, AP-loc 26.2, I-AUROC 82",
+    ),
+    Trial(
+        "Is it in the features at all? Distance to the nearest of 73,000 features of sound images "
+        "(PatchCore), 256 and 384 px.",
+        None,
+        "It is, and resolution decides. But such a memory has 28 million numbers, and costs more "
+        "than all of Scenario A.",
+        "I-AUROC 84.6 at 256 px, 96.0 at 384 px",
+    ),
+    Trial(
+        "A memory that fits: 4096 cluster centres, or the distance to principal subspaces.",
+        None,
+        "The thread has more appearances than fit into a memory. A network must predict what is "
+        "expected from what is around it.",
+        "I-AUROC 86.6; 79 to 92",
+    ),
+    Trial(
+        "Reverse distillation: a decoder of the adaptor's and heads' size rebuilds layers 1 to 3 "
+        "from a bottleneck; cosine; 256 px.",
+        None,
+        "Far better than any noise. Layer 1 harms: it is left out.",
+        "I-AUROC 87.4; layers 2 and 3: 91.2 after 1500 steps",
+    ),
+    Trial(
+        "The same decoder and weights, but the squared error in place of the cosine at test.",
+        None,
+        "How far a feature is off matters, not only its direction. Train on it, too.",
+        "I-AUROC 93.7 to 95.2 instead of 91.2",
+    ),
+    Trial(
+        "Squared error, each layer as a share of its variance; 384 px, 900 steps.",
+        None,
+        "Right place and rank, and the loss still falls: train for longer.",
+        "I-AUROC 92.0 (score), 93.1; AUPRO 94.8, AP-loc 43.2",
+    ),
+    Trial(
+        "Layers weighed by their mean error; standardised cosine; errors over 3×3 neighbours.",
+        None,
+        "All worse: the plain sum stays.",
+        "I-AUROC 89.6; 45 to 70; 82",
+    ),
+    Trial(
+        "That for 100 epochs, on 448 px: what folding saves leaves room for it. This is `evolved`.",
+        Made("evolved"),
+        "The thread is seen, and the loss still falls a little.",
+    ),
+)
+INGREDIENTS: tuple[tuple[str, Made], ...] = (
+    ("evolved", Made("evolved")),
+    ("256 px instead of 448", Made("evolved", image_size=(256, 256))),
+    ("a quarter of the epochs", Made("evolved", epochs=25)),
+    ("a bottleneck and decoder half as wide", Made("evolved", changed=("model.decoder_width=92",))),
+    ("layer 3 alone", Made("evolved", changed=("model.layers=3",))),
+    # Whole, it takes twice as long as the recipe itself.
+    (
+        "layer 2 alone, a quarter of the epochs",
+        Made("evolved", epochs=25, changed=("model.layers=2",)),
+    ),
+    (
+        "SSN with visible noise instead of the decoder",
+        Made("scenario_a_relative", QUICK, (448, 448)),
+    ),
+)

@@ -1,0 +1,216 @@
+"""What every table is made of: its cells, its notes, its Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssn_lib.config import DataConfig, RunConfig
+from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.overrides import changes
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome, Record, device_name
+from ssn_lib.study.costs.records import Spread
+from ssn_lib.study.published import PUBLISHED_SIZE
+from ssn_lib.study.systems import LAST_EPOCHS, images_title
+
+EMPTY = "–"
+METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its title, what was measured how, and the reasons for its empty cells."""
+
+    title: str
+    frame: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def to_markdown(self) -> str:
+        """As a Markdown document."""
+        notes = "".join(f"- {note}\n" for note in self.notes)
+        return f"**{self.title}**\n\n{to_markdown(self.frame)}\n\n{notes}"
+
+    def _repr_markdown_(self) -> str:
+        """How Jupyter shows it."""
+        return self.to_markdown()
+
+
+def describe(records: Sequence[Record]) -> str:
+    """Data, image size, training, seeds, weights and device of some records, in one line."""
+
+    def joined(values: list[Any]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values)))
+
+    seeds = sorted({record.config.seed for record in records})
+    epochs = sorted({record.config.training.epochs for record in records})
+    untrained = [record.config.preset for record in records if record.weights_source is None]
+    mixed = sum(record.config.training.precision == "mixed" for record in records)
+    precision = "in mixed precision, " if mixed == len(records) else "some in mixed precision, "
+    text = (
+        f"{joined([_images(record.config.data) for record in records])}, "
+        f"{joined(['×'.join(map(str, record.config.data.image_size)) for record in records])} px, "
+        f"{joined(epochs)} epochs in batches of "
+        f"{joined([record.config.training.batch_size for record in records])}, "
+        f"{precision if mixed else ''}"
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {joined(seeds)}, "
+        f"{device_name(*(record.environment for record in records))}"
+    )
+    if len(untrained) == len(records):
+        return f"UNTRAINED backbone; {text}"
+    if untrained:
+        return f"UNTRAINED backbone: {joined(untrained)}; {text}"
+    return text
+
+
+def _images(data: DataConfig) -> str:
+    """The data set; of strips, whose they are."""
+    return images_title(data.category) if data.dataset == "ksdd2" else data.dataset
+
+
+def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
+    """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing."""
+    if record.epochs_done <= LAST_EPOCHS or metric not in course:
+        return pd.Series(dtype=float)
+    return course[course["epoch"] >= record.epochs_done - LAST_EPOCHS][metric].dropna()
+
+
+def is_whole(record: Record) -> bool:
+    """Whether a training saw as many images as the published one: progress goes by images, so its
+    epochs count, and not the size of its batches."""
+    return record.epochs_done >= preset(record.config.preset).training.epochs
+
+
+def command_of(config: RunConfig) -> str:
+    """The command that makes a run of that configuration, without the data's root."""
+    settings = "".join(f" --set {setting}" for setting in changes(config))
+    return run_command(config, config.preset, config.data.category) + settings
+
+
+def run_command(like: RunConfig | None, name: str, category: str) -> str:
+    """The command for a run of that preset and category, as long as a run that there is."""
+    dataset = "mvtec_ad" if like is None else like.data.dataset
+    command = f"python -m ssn_lib run {name} --dataset {dataset}"
+    if dataset != "ksdd2":
+        command += f" --category {category}"
+    if like is not None:
+        command += f" --epochs {like.training.epochs} --seed {like.seed}"
+        command += f" --set training.batch_size={like.training.batch_size}"
+        if like.training.precision != preset(like.preset).training.precision:
+            command += f" --set training.precision={like.training.precision}"
+        usual = preset(like.preset).image_size or PUBLISHED_SIZE
+        if like.data.image_size not in (usual, KSDD2_SIZE):
+            command += " --image-size {} {}".format(*like.data.image_size)
+        if like.weights == "untrained":
+            command += " --untrained"
+    return command
+
+
+def measured(
+    outcomes: Sequence[Outcome],
+    name: str,
+    category: str,
+    metric: str,
+    changed: tuple[str, ...] = (),
+) -> str:
+    """A cell: the metric over the seeds, "diverged", or empty.
+
+    Args:
+        changed: to the preset, as of `config.changes`.
+    """
+    records = records_of(outcomes, name, category, changed)
+    if not records:
+        return EMPTY
+    known = values(outcomes, name, category, metric, changed)
+    diverged = sum(record.status == "diverged" for record in records)
+    if not known:
+        if diverged == len(records):
+            return "diverged"
+        return "undefined" if any(metric in r.metrics for r in records) else EMPTY
+    return of_seeds(known) + (f", {diverged} of {len(records)} diverged" if diverged else "")
+
+
+def of_seeds(values: Sequence[float]) -> str:
+    """One value, or mean ± standard deviation of several; empty where there is none."""
+    if not values:
+        return EMPTY
+    text = f"{np.mean(values):.1f}"
+    return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.1f} (n={len(values)})"
+
+
+def values(
+    outcomes: Sequence[Outcome],
+    name: str,
+    category: str,
+    metric: str,
+    changed: tuple[str, ...] = (),
+) -> list[float]:
+    """The metric, seed by seed, of the runs that have it."""
+    found = [r.metrics.get(metric) for r in records_of(outcomes, name, category, changed)]
+    return [value for value in found if value is not None]
+
+
+def percent_text(value: float | None) -> str:
+    """With one decimal."""
+    return "undefined" if value is None else f"{value:.1f}"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table."""
+    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
+    lines += [[str(value).replace("|", "\\|") for value in row] for row in frame.to_numpy()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def notes(
+    outcomes: Sequence[Outcome], presets: Sequence[str], categories: Sequence[str]
+) -> tuple[str, ...]:
+    """What a table of those presets and categories measured how, and why a cell is empty."""
+    chosen = [
+        o for o in outcomes if o.preset in presets and o.category in categories and not o.changes
+    ]
+    records = [outcome.record for outcome in chosen if outcome.record is not None]
+    notes = []
+    if records:
+        one_seed = len({record.config.seed for record in records}) == 1
+        spread = "one seed, so small differences say nothing" if one_seed else "mean ± sd of seeds"
+        notes.append(f"Measured here: {describe(records)}; {spread}.")
+    reasons: dict[str, list[str]] = {}
+    for name in presets:
+        for category in categories:
+            asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
+            if not any(outcome.record for outcome in asked):
+                command = run_command(records[0].config if records else None, "PRESET", "CATEGORY")
+                reason = asked[0].reason if asked else f"no record; `{command}` makes it"
+                reasons.setdefault(reason, []).append(f"{name} {category}")
+    notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
+    if not categories:
+        notes.append(f"No record yet; `{run_command(None, 'PRESET', 'CATEGORY')}` makes one.")
+    return tuple(notes)
+
+
+def categories_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """The categories of outcomes, each once."""
+    return list(dict.fromkeys(outcome.category for outcome in outcomes))
+
+
+def spread_text(spread: Spread, digits: int) -> str:
+    """Median [quartiles]."""
+    return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}–{spread.high:.{digits}f}]"
+
+
+def records_of(
+    outcomes: Sequence[Outcome], name: str, category: str, changed: tuple[str, ...]
+) -> list[Record]:
+    """Those of the outcomes; a run that was asked for twice counts once."""
+    found = {
+        outcome.record.run_id: outcome.record
+        for outcome in outcomes
+        if (outcome.preset, outcome.category, outcome.changes) == (name, category, changed)
+        and outcome.record is not None
+    }
+    return list(found.values())

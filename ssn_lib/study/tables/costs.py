@@ -1,0 +1,143 @@
+"""The tables of costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import device_name
+from ssn_lib.study.costs.records import HALF, PEERS, SCENARIO_A, Bench, Efficiency
+from ssn_lib.study.published import published_figures
+from ssn_lib.study.tables.cells import EMPTY, Table, spread_text
+
+FORM_TITLES = {"onnx": "folded, ONNX Runtime", "peer": EMPTY}
+
+
+def efficiency(measurements: Sequence[Efficiency]) -> Table:
+    """The slides' efficiency table: published on a P100, in float16, beside measured on one device.
+
+    The published figures stand beside float16 where that was measured, else beside float32.
+    """
+    slides = published_figures()["slides"]["table_efficiency"]
+    half = [cost for cost in measurements if cost.form.endswith(HALF)]
+    published_form = "plain" + HALF if half else "plain"
+    keys = {"baseline": "baseline_wrn50", "scenario_a": "scenario_a", "scenario_b": "scenario_b"}
+    rows = []
+    for cost in measurements:
+        known = cost.form == published_form and cost.preset in keys
+        theirs = slides[keys[cost.preset]] if known else None
+
+        def said(key: str, digits: int, theirs: dict[str, float] | None = theirs) -> str:
+            return f"{theirs[key]:.{digits}f}" if theirs else EMPTY
+
+        rows.append(
+            {
+                "system": preset(cost.preset).title,
+                "form": cost.form,
+                "image, px": "×".join(map(str, cost.image_size)),
+                "parameters, M (slides)": said("parameters_M", 1),
+                "parameters, M": f"{cost.parameters / 1e6:.2f}",
+                "GFLOP an image": f"{cost.gflop:.1f}",
+                "latency, ms (slides, P100)": said("latency_ms", 2),
+                "latency, ms": spread_text(cost.latency_ms, 1),
+                "× faster than plain": (
+                    EMPTY if cost.form == "plain" else spread_text(cost.speedup, 2)
+                ),
+                "images/s (slides, P100)": said("throughput_img_s", 1),
+                "images/s": spread_text(cost.throughput_img_s, 1),
+                "memory, MB (slides, P100)": said("gpu_memory_mb", 1),
+                "memory, MB": spread_text(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
+            }
+        )
+    device = device_name(*(cost.environment for cost in measurements))
+    on_cpu = measurements[0].environment["device"] == "cpu"
+    precision = f"float32 (forms with {HALF}: float16)" if half else "float32"
+    how = (
+        "peak resident memory of a fresh process minus what it held before the network was built"
+        if on_cpu
+        else "peak memory reserved by PyTorch, as the published code counts"
+    )
+    notes = [
+        f"Measured on {device}, {precision}, PyTorch {measurements[0].environment['torch']}: "
+        "median [quartiles]; latency of one image and throughput in batches of 16, host to host.",
+        "plain: the published operations one by one; folded: the same outputs by `fuse`, measured "
+        "in turns with it.",
+        f"Memory: what inference on one image adds, weights included: {how}.",
+        "GFLOP: a multiplication and an addition count as two.",
+        "Published figures: Tesla P100, float16. Only ratios within one device compare.",
+    ]
+    if measurements[0].memory_allocated_mb is not None:
+        allocated = ", ".join(
+            f"{cost.preset} {cost.form} {cost.memory_allocated_mb:.0f}" for cost in measurements
+        )
+        notes.append(f"Peak memory allocated, MB: {allocated}.")
+    return Table("Cost of inference, published and measured here", pd.DataFrame(rows), tuple(notes))
+
+
+def bench_costs(made: Bench) -> Table:
+    """Every network that was measured together: forms, presets, and what else a user could pick."""
+    folded = next(
+        (c for c in made.costs if (c.preset, c.form) == (SCENARIO_A, "folded")), made.costs[0]
+    )
+    reference = folded.latency_ms.median
+    rows = []
+    for cost in made.costs:
+        title = PEERS.get(cost.preset) or preset(cost.preset).title
+        rows.append(
+            {
+                "network": title,
+                "form": FORM_TITLES.get(cost.form, cost.form),
+                "image, px": "×".join(map(str, cost.image_size)),
+                "parameters, M": f"{cost.parameters / 1e6:.2f}",
+                "GFLOP": f"{cost.gflop:.1f}",
+                "latency, ms": spread_text(cost.latency_ms, 1),
+                "× faster than plain": EMPTY
+                if cost.form == "plain"
+                else spread_text(cost.speedup, 2),
+                "× slower than A folded": f"{cost.latency_ms.median / reference:.2f}",
+                "images/s": spread_text(cost.throughput_img_s, 1),
+                "memory, MB": spread_text(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
+            }
+        )
+    return Table(
+        "What inference costs, side by side",
+        pd.DataFrame(rows),
+        (
+            f"{_where(made.environment)}, float32: median [quartiles]; all in turns in one "
+            "process. Of a peer, × faster than plain is against plain Scenario A.",
+            "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
+            "ONNX Runtime's GFLOP are counted on the folded network.",
+            *(f"{EMPTY} {reason}." for reason in made.missing),
+        ),
+    )
+
+
+def bench_timings(made: Bench) -> Table:
+    """Inference against image size and batch, a training step, and the metrics."""
+    rows = [
+        {
+            "work": timing.work,
+            "by": timing.how,
+            "seconds": spread_text(timing.seconds, 3),
+            "× faster": spread_text(timing.speedup, 2),
+            "memory, GB": EMPTY if timing.memory_gb is None else f"{timing.memory_gb:.1f}",
+            "repetitions": str(timing.repetitions),
+        }
+        for timing in made.timings
+    ]
+    return Table(
+        "What work costs",
+        pd.DataFrame(rows),
+        (
+            f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "
+            "faster than the first way of the same work (metrics: than the last). Memory: beyond "
+            "the inputs.",
+        ),
+    )
+
+
+def _where(environment: dict[str, Any]) -> str:
+    return f"Measured on {device_name(environment)}, PyTorch {environment['torch']}"

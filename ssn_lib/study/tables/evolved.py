@@ -1,0 +1,181 @@
+"""The tables of `evolved`: against Scenario A, defect by defect, without one ingredient, and the
+log of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ssn_lib.metrics import image_metrics
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome, Record
+from ssn_lib.study import search
+from ssn_lib.study.published import published_figures
+from ssn_lib.study.tables.cells import (
+    EMPTY,
+    Table,
+    command_of,
+    describe,
+    measured,
+    notes,
+    of_seeds,
+    run_command,
+)
+
+SYSTEMS = ("scenario_a", "evolved")
+CATEGORIES = ("screw", "bottle", "carpet")
+SCREW = "screw"
+SHOWN = ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
+SOUND = "good"  # what stands for a defect's name where there is none
+PEERS = ("PatchCore ResNet18", "MemSeg ResNet18", "EfficientAD-S")  # published
+
+
+def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
+    """Both systems on every category, and what is published of others."""
+    categories = [name for name in CATEGORIES if name in {o.category for o in outcomes}]
+    slides = published_figures()["slides"]["table_backbone_swap"]
+    peers = published_figures()["peers_mvtec_ad_i_auroc"]
+    rows = []
+    for category in categories:
+        said = {"slides, Scenario A": slides[category]["I-AUROC"]["scenario_a_resnet18"]}
+        said |= {f"published, {name}": peers[name][category] for name in PEERS}
+        rows += [
+            {"category": category, "system": title, "I-AUROC": f"{value:.1f}"}
+            for title, value in said.items()
+        ]
+        for name in SYSTEMS:
+            row = {"category": category, "system": f"here, {preset(name).title}"}
+            row |= {metric: measured(outcomes, name, category, metric) for metric in SHOWN}
+            row["imitated I-AUROC"] = EMPTY
+            if preset(name).training.validation_fraction:
+                row["imitated I-AUROC"] = measured(outcomes, name, category, "imitated-I-AUROC")
+            rows.append(row)
+    return Table(
+        "Evolved against Scenario A: percent",
+        pd.DataFrame(rows).fillna(EMPTY),
+        (
+            *_notes(outcomes, categories),
+            "seg-I-AUROC: the map's maximum as the score. Imitated: defects drawn into the tenth "
+            "of the training images that is held out. The search also looked at test images.",
+            f"Published: {peers['source']}; one forward pass each, other resolutions and epochs.",
+        ),
+    )
+
+
+def _notes(outcomes: Sequence[Outcome], categories: Sequence[str]) -> list[str]:
+    """Each system's protocol on a line of its own: their sizes and epochs differ."""
+    told = [notes([o for o in outcomes if o.preset == n], (n,), categories) for n in SYSTEMS]
+    return [line for lines in told for line in lines]
+
+
+def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> Table:
+    """Each kind of defect against the sound test images, what the limit makes of it, and where the
+    map is highest.
+
+    Args:
+        scores: of each run, columns label, defect, score and, in newer ones, on_defect.
+    """
+    own = [(o, table) for o, table in scores if o.category == category and o.preset in SYSTEMS]
+    counts = {kind: len(part) for _, table in own for kind, part in table.groupby("defect")}
+    rows = []
+    for kind in sorted(counts, key=lambda kind: (kind == SOUND, kind)):
+        row = {"images": kind.replace("_", " "), "number": str(counts[kind])}
+        for name in SYSTEMS:
+            runs = [(o, table) for o, table in own if o.preset == name]
+            row[f"{name}: I-AUROC"] = _mean([_auroc(table, kind) for _, table in runs])
+            row[f"{name}: over the limit"] = _mean([_over(o, table, kind) for o, table in runs])
+            row[f"{name}: peak on the defect"] = _mean([_hits(table, kind) for _, table in runs])
+        rows.append(row)
+    records = [outcome.record for outcome, _ in own]
+    return Table(
+        f"Defect by defect, {category}: percent",
+        pd.DataFrame(rows or [{"images": EMPTY}]),
+        (
+            f"Here: {describe(records)}." if records else f"No scores of {category}.",
+            "I-AUROC: of the images with this defect and the sound ones. Over the limit: share of "
+            "the images that the run's own limit calls defective, the 99th percentile of sound "
+            "training images' scores (of those held out, where there are any). Peak on the "
+            "defect: share of the images whose map has its maximum there.",
+        ),
+    )
+
+
+def _auroc(table: pd.DataFrame, kind: str) -> float:
+    if kind == SOUND:
+        return np.nan
+    part = table[(table["label"] == 0) | (table["defect"] == kind)]
+    return image_metrics(part["score"], part["label"])["I-AUROC"]
+
+
+def _over(outcome: Outcome, table: pd.DataFrame, kind: str) -> float:
+    scores = table[table["defect"] == kind]["score"]
+    return 100 * (scores > outcome.record.thresholds.score).mean()
+
+
+def _hits(table: pd.DataFrame, kind: str) -> float:
+    if "on_defect" not in table:
+        return np.nan
+    return 100 * table[table["defect"] == kind]["on_defect"].astype(float).mean()
+
+
+def _mean(values: Sequence[float]) -> str:
+    return of_seeds([value for value in values if not np.isnan(value)])
+
+
+def ingredients(records: Sequence[Record]) -> Table:
+    """The recipe without one ingredient at a time."""
+    rows = []
+    for title, made in search.INGREDIENTS:
+        row = {"recipe": title}
+        for category in (SCREW, "bottle"):
+            found = made.records(records, category)
+            for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
+                row[f"{category}: {metric}"] = _of(found, metric)
+        rows.append(row | {"command": f"`{command_of(made.config(SCREW))}`"})
+    return Table(
+        "The recipe without one ingredient at a time: percent",
+        pd.DataFrame(rows),
+        (_made_by(records, [made for _, made in search.INGREDIENTS]), _EMPTY_CELLS),
+    )
+
+
+def log(records: Sequence[Record]) -> Table:
+    """Everything that was tried, in order, with screw's figures."""
+    rows = []
+    for number, trial in enumerate(search.TRIALS, start=1):
+        found = trial.made.records(records, SCREW) if trial.made else []
+        row = {"": str(number), "idea": trial.idea}
+        row |= {metric: _of(found, metric) for metric in ("I-AUROC", "seg-I-AUROC", "AUPRO")}
+        row["imitated I-AUROC"] = _of(found, "imitated-I-AUROC")
+        row["sketch"] = trial.sketch or EMPTY
+        rows.append(row | {"what was learned": trial.lesson})
+    sketches = sum(trial.made is None for trial in search.TRIALS)
+    made = [trial.made for trial in search.TRIALS if trial.made]
+    return Table(
+        f"The search on {SCREW}, {len(search.TRIALS)} ideas: percent",
+        pd.DataFrame(rows),
+        (
+            _made_by(records, made),
+            f"Sketch: {sketches} ideas were tried before the package could run them; their figures "
+            "are as noted then, of one seed on the same test images, and have no record.",
+            _EMPTY_CELLS,
+        ),
+    )
+
+
+_EMPTY_CELLS = f"{EMPTY}: no such record, or the run left no such metric."
+
+
+def _of(records: Sequence[Record], metric: str) -> str:
+    values = [record.metrics.get(metric) for record in records]
+    return of_seeds([value for value in values if value is not None])
+
+
+def _made_by(records: Sequence[Record], asked: Sequence[search.Made]) -> str:
+    """What all of them have in common, or how to make one."""
+    found = [record for made in asked for record in made.records(records, SCREW)]
+    if not found:
+        return f"No record yet; `{run_command(None, 'evolved', SCREW)}` makes one."
+    return f"Records of {SCREW}: {describe(found)}."

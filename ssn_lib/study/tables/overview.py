@@ -1,0 +1,143 @@
+"""The tables over everything: the synthesis, and every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ssn_lib.config import SupervisionConfig
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome, Record, device_name
+from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.systems import SWEEP_CATEGORY, images_title
+from ssn_lib.study.tables.cells import (
+    EMPTY,
+    Table,
+    command_of,
+    describe,
+    is_whole,
+    measured,
+    percent_text,
+    records_of,
+)
+
+SYNTHESIS = (  # row of the slides' table, what stands for it here, and their adjectives
+    ("Baseline (WideResNet50)", "baseline", "slow", "high (masks)", "high"),
+    ("Mod 1 (ResNet18)", "scenario_a", "very fast", "high (masks)", "low (fails)"),
+    (
+        "Mod 2 (learned noise, v2 as stated)",
+        "learned_noise_v2",
+        "very fast",
+        "high (masks)",
+        "medium to good",
+    ),
+    ("Mod 3 (weak supervision)", "gap_cam", "very fast", "none (labels only)", "low (blob)"),
+    ("Mod 4 (mixed supervision)", "mixed_ssn", "", "", ""),
+    ("evolved (this study)", "evolved", "", "", ""),
+)
+
+
+# What is measured of a preset whose network at inference is another one's.
+SAME_NETWORK = {"learned_noise_v2": "scenario_a", "mixed_ssn": "scenario_a"}
+
+
+def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: str) -> Table:
+    """The slides' closing table with measured figures beside its adjectives.
+
+    Args:
+        strips: the category that stands for KSDD2.
+    """
+    folded = {cost.preset: cost for cost in costs if cost.form == "folded"}
+    reference = folded.get("baseline")
+    rows = []
+    for title, name, speed, labels, accuracy in SYNTHESIS:
+        cost = folded.get(SAME_NETWORK.get(name, name))
+        latency = EMPTY
+        if cost is not None:
+            height, width = cost.image_size
+            latency = f"{cost.latency_ms.median:.0f} ms at {height}×{width}"
+            if reference is not None and cost is not reference:
+                ratio = reference.latency_ms.median / cost.latency_ms.median
+                latency += f", {ratio:.1f}× faster than the baseline"
+        on_screw, on_strips = (
+            " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
+            + _unfinished(records_of(outcomes, name, category, ()))
+            for category, metrics in (
+                (SWEEP_CATEGORY, ("I-AUROC", "AUPRO")),
+                (strips, ("AP-det", "AP-loc")),
+            )
+        )
+        rows.append(
+            {
+                "model": title,
+                "slides: speed": speed or EMPTY,
+                "here: latency": latency,
+                "slides: data cost": labels or EMPTY,
+                "here: learns from": learns_from(preset(name).training.supervision),
+                "slides: texture accuracy": accuracy or EMPTY,
+                "screw: I-AUROC / AUPRO": on_screw,
+                f"{images_title(strips)}: AP-det / AP-loc": on_strips,
+            }
+        )
+    names = [name for _, name, *_ in SYNTHESIS]
+    own = [o for o in outcomes if o.preset in names]
+    records = [o.record for o in own if o.record is not None]
+    device = device_name(*(cost.environment for cost in folded.values()))
+    return Table(
+        "Synthesis: the slides' adjectives and what was measured",
+        pd.DataFrame(rows),
+        (
+            "Accuracy, percent, of the longest trainings: "
+            f"{describe(records) if records else 'nothing was run'}; "
+            f"{EMPTY}: no record, see the other tables.",
+            f"Latency of one image, folded network: {device or 'not measured'}.",
+            "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
+            "defective image and no mask.",
+        ),
+    )
+
+
+def _unfinished(records: Sequence[Record]) -> str:
+    """What a cell adds whose trainings ended before their protocol does."""
+    if not records or all(is_whole(one) or one.status == "diverged" for one in records):
+        return ""
+    whole = preset(records[0].config.preset).training.epochs
+    return f" ({min(record.epochs_done for record in records)} of {whole} epochs)"
+
+
+def learns_from(supervision: SupervisionConfig) -> str:
+    """What a training with that supervision must be given, in words."""
+    if not supervision.labels:
+        return "sound images"
+    masks = supervision.masks
+    if masks is None:
+        return "labels and all masks"
+    if masks == 0:
+        return "labels"
+    return (
+        f"labels, {100 * masks:g} % masks" if isinstance(masks, float) else f"labels, {masks} masks"
+    )
+
+
+def all_runs(records: Sequence[Record]) -> Table:
+    """Every run: the command that makes it, what came out, how long it took and where."""
+    rows = []
+    for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
+        config, data = record.config, record.config.data
+        images = images_title(data.category)
+        images = f"rendered {images}" if data.dataset == "demo" else images
+        row = {"run": f"`{command_of(config)}`", "images": images}
+        row |= {
+            name: percent_text(record.metrics.get(name))
+            for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
+        }
+        row["epochs"] = f"{record.epochs_done} of {preset(config.preset).training.epochs}"
+        row["training, min"] = f"{record.timings['training_s'] / 60:.0f}"
+        row["device"] = device_name(record.environment)
+        rows.append(row)
+    return Table(
+        "Every run: percent",
+        pd.DataFrame(rows),
+        ("Add `--data-root`, except with `--dataset demo`.",),
+    )

@@ -1,0 +1,1 @@
+"""Training: the step as published, its batches, and the loop around it."""

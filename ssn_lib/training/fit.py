@@ -1,0 +1,436 @@
+"""Training: seeded, resumable, the backbone's outputs computed once.
+
+On a GPU a step asks the device nothing (no `.item()`, no copy that waits), so that the next steps
+are already queued while one runs; what an epoch has to tell is fetched at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ssn_lib import machine
+from ssn_lib.config import TrainingConfig, beside_defaults
+from ssn_lib.data.images import ImageSet
+from ssn_lib.errors import InputError
+from ssn_lib.losses import detection_loss
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.sources import make_source
+from ssn_lib.storage import read_tensors, written_whole
+from ssn_lib.training import step
+from ssn_lib.training.batches import Features
+from ssn_lib.training.history import Epoch, History
+from ssn_lib.training.holdout import divided
+
+# What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
+_VALIDATION, _TRIAL = -2, -7
+CHECKPOINT_S = 30  # between two checkpoints on a GPU
+TRIALS = 3  # steps of either form that a GPU is timed with
+
+
+def fit(
+    model: SuperSimpleNet,
+    train: ImageSet,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    device: torch.device | None = None,
+    progress: str | None = "training",
+    before_epoch: Callable[[History], None] | None = None,
+    after_epoch: Callable[[History], None] | None = None,
+) -> History:
+    """Train the adaptor and the heads; the model is left on `device`, in eval mode.
+
+    Bit-reproducible on a CPU for a fixed thread count; on a GPU up to rounding, since its sums have
+    no fixed order. With `checkpoint`, the state after an epoch is written there atomically, every
+    30 s at most, and a call that finds it goes on from it and ends with the same numbers. A loss
+    that is not finite ends the training as diverged: a result, not an error. Its precision is the
+    configuration's, under `torch.autocast` too.
+
+    Args:
+        model: its trained parts as they are to start from.
+        train: the training images; labels and masks as they are on disk. The defective ones are
+            left out unless `config.supervision.labels`.
+        config: the protocol.
+        seed: sole source of randomness, beside the model's initial weights.
+        progress: title of the progress bar; None for none.
+        before_epoch: called with what is done so far, which the checkpoint then holds. What it
+            raises ends the training, to go on another time.
+        after_epoch: called before the checkpoint is written, with the model as it is then. It may
+            leave the model in eval mode and must draw no random numbers.
+
+    Raises:
+        InputError: nothing to train on, or one class only where two are needed; fewer masks than
+            asked for, or an empty one; the checkpoint is of another training, or not writable.
+    """
+    device = device or machine.device()
+    if device.type == "cpu":
+        machine.keep_freed_memory()
+    model.to(device, memory_format=torch.channels_last)
+    training_set, validation_set = divided(train, config, seed)
+    trainer = _Trainer(model, config, seed, device, train)
+    history, best = History(source=trainer.source), None
+    if checkpoint is not None and checkpoint.exists():
+        history, best = trainer.restore(checkpoint)
+    first = len(history.epochs)
+    views = 4 if config.supervision.flips else 1
+    defective = views * int(training_set.labels.sum())
+    history.per_epoch = 2 * defective or len(training_set)
+    if first < config.epochs and history.diverged_at is None:
+        steps = math.ceil(history.per_epoch / config.batch_size)
+        with contextlib.ExitStack() as at_the_end:
+            at_the_end.enter_context(machine.without_autocast(device))
+            data = Features(model, training_set, config.supervision)
+            at_the_end.callback(data.outputs.remove)
+            if model.decoder is not None and first == 0:
+                model.decoder.standardise(data.layers)
+            held_out = None
+            if len(validation_set):
+                as_they_are = replace(config.supervision, flips=False)
+                held_out = Features(model, validation_set, as_they_are)
+                at_the_end.callback(held_out.outputs.remove)
+            bar = tqdm(
+                total=config.epochs * steps,
+                initial=first * steps,
+                desc=progress,
+                disable=progress is None,
+                unit="step",
+                mininterval=machine.progress_interval_s(),
+                dynamic_ncols=True,
+            )
+            at_the_end.enter_context(bar)
+            trainer.choose_form(data)
+            history.form = trainer.form
+            written, whole = time.monotonic(), True
+            for number in range(first + 1, config.epochs + 1):
+                if before_epoch is not None:
+                    try:
+                        before_epoch(history)
+                    except BaseException:
+                        if checkpoint is not None and not whole:
+                            trainer.save(checkpoint, history, best)
+                        raise
+                epoch = trainer.run_epoch(number, data, held_out, bar)
+                if epoch is None:
+                    history.diverged_at = number
+                    break
+                if not history.epochs or epoch.validation_loss < min(
+                    past.validation_loss for past in history.epochs
+                ):
+                    best = copy.deepcopy(model.trained_state())
+                    history.selected = number
+                history.epochs.append(epoch)
+                if after_epoch is not None:
+                    after_epoch(history)
+                whole = (
+                    time.monotonic() - written >= CHECKPOINT_S
+                    or _saves_every_epoch(device)
+                    or number == config.epochs
+                )
+                if checkpoint is not None and whole:
+                    trainer.save(checkpoint, history, best)
+                    written = time.monotonic()
+    if config.select_epoch == "validation" and best is not None:
+        model.load_trained_state(best)
+    elif history.epochs:
+        history.selected = history.epochs[-1].epoch
+    model.eval()
+    return history
+
+
+class _Step(NamedTuple):
+    """What the forward pass of a batch gives: its loss, the noise's mean square, and the features
+    that the noise is added to, or that are rebuilt without any."""
+
+    loss: Tensor
+    power: Tensor
+    features: Callable[[], Tensor]
+
+
+class _Trainer:
+    """Model, noise source, optimisers and schedule of one training."""
+
+    def __init__(
+        self,
+        model: SuperSimpleNet,
+        config: TrainingConfig,
+        seed: int,
+        device: torch.device,
+        images: ImageSet,
+    ):
+        self.model, self.config, self.seed, self.device = model, config, seed, device
+        adaptor = [] if model.adaptor is None else list(model.adaptor.parameters())
+        parts = [part for part in model.trained_parts() if part is not model.adaptor]
+        heads = [w for part in parts for w in part.parameters()]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {
+                    "params": adaptor,
+                    "lr": config.adaptor_lr,
+                    "weight_decay": config.adaptor_weight_decay,
+                },
+                {
+                    "params": heads,
+                    "lr": config.head_lr,
+                    "weight_decay": config.head_weight_decay,
+                },
+            ]
+        )
+        self.identity = {
+            "training": beside_defaults(config),
+            "model": beside_defaults(model.config),
+            "backbone": model.backbone.fingerprint(),
+            "seed": seed,
+            "images": _names([sample.image for sample in images.samples]),
+        }
+        self.source = make_source(config.noise, model, seed).to(device)
+        learned = list(self.source.parameters())
+        # As in the public code: AdamW's default weight decay, and no schedule.
+        self.generator_optimiser = (
+            torch.optim.AdamW(learned, lr=config.noise.generator.lr) if learned else None
+        )
+        self.products = (
+            machine.low_precision(device) if config.precision == "mixed" else torch.float32
+        )
+        # float16 has no room for small gradients. A scale that is too large costs the first steps.
+        self.scaler = torch.amp.GradScaler(
+            device.type, init_scale=256.0, enabled=self.products == torch.float16
+        )
+        self.form = "split"
+        self.schedule = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimiser,
+            milestones=[round(share * config.epochs) for share in config.milestones],
+            gamma=config.gamma,
+        )
+
+    def run_epoch(
+        self, number: int, data: Features, held_out: Features | None, bar: tqdm
+    ) -> Epoch | None:
+        """One pass over the data; None when a loss was not finite."""
+        started = time.perf_counter()
+        order = data.order(self.seed, number)
+        learning_rate = self.schedule.get_last_lr()[-1]
+        generators = self.generators(number)
+        self.model.train()
+        spread, told = None, []
+        batches = order.split(self.config.batch_size)
+        for batch, indices in enumerate(batches, start=1):
+            made = self.forward(data, indices, *generators)
+            if spread is None:
+                with torch.no_grad():
+                    spread = made.features().std()
+            self.update(made, batch, batch + (number - 1) * len(batches))
+            told.append(torch.stack((made.loss.detach(), made.power.detach())))
+            bar.update()
+        losses, powers = torch.stack(told).cpu().unbind(1)  # here the device is waited for
+        if not losses.isfinite().all():
+            return None
+        counts = [len(indices) for indices in batches]
+        loss, power = (
+            sum(value * count for value, count in zip(values.tolist(), counts, strict=True))
+            for values in (losses, powers)
+        )
+        loss /= len(order)
+        self.schedule.step()
+        bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{loss:.3f}", refresh=False)
+        validation = math.nan
+        if held_out is not None:
+            validation = self.validation_loss(held_out)
+            if not math.isfinite(validation):
+                return None
+        return Epoch(
+            number,
+            loss,
+            validation,
+            learning_rate,
+            math.sqrt(power / len(order)),
+            spread.item(),
+            time.perf_counter() - started,
+        )
+
+    def generators(self, *seeds: int) -> tuple[torch.Generator, torch.Generator]:
+        """Of the places of synthetic anomalies, on the host, and of their noise, on the device; one
+        and the same on a CPU."""
+        places = machine.generator("cpu", self.seed, *seeds)
+        if self.device.type == "cpu":
+            return places, places
+        return places, machine.generator(self.device, self.seed, *seeds)
+
+    def choose_form(self, data: Features) -> None:
+        """On a GPU, take the form of the step that is faster there, after a few trials of both; the
+        training is left as it was."""
+        if self.device.type != "cuda" or self.model.decoder is not None:
+            return
+        state = copy.deepcopy(self.model.trained_state())
+        indices = data.order(self.seed, 1)[: self.config.batch_size]
+        seconds = {}
+        self.model.train()
+        for self.form in ("split", "plain"):
+            try:
+                for trial in range(2 + TRIALS):  # the first ones start what is started once
+                    if trial == 2:
+                        torch.cuda.synchronize(self.device)
+                        started = time.perf_counter()
+                    self.forward(data, indices, *self.generators(_TRIAL)).loss.backward()
+                torch.cuda.synchronize(self.device)
+                seconds[self.form] = time.perf_counter() - started
+            except torch.cuda.OutOfMemoryError:
+                seconds[self.form] = math.inf
+                torch.cuda.empty_cache()
+        self.form = min(seconds, key=seconds.__getitem__)
+        self.model.load_trained_state(state)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.source.zero_grad(set_to_none=True)
+
+    def forward(
+        self,
+        data: Features,
+        indices: Tensor,
+        places: torch.Generator,
+        generator: torch.Generator,
+    ) -> _Step:
+        """The loss of one batch, duplicated and perturbed; for a decoder, as it is."""
+        model, config = self.model, self.config
+        if model.decoder is not None:
+            layers = data.stages(indices, self.device)
+            with torch.autocast(
+                self.device.type, self.products, enabled=self.products != torch.float32
+            ):
+                loss = model.decoder.loss(layers)
+            return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
+        batch = data.batch(indices, config.noise, places, self.device)
+        form: step.Form = step.plain if self.form == "plain" else step.split_form
+        logits = form(model, batch, self.source, generator, self.products)
+        loss = detection_loss(
+            None if model.seg_head is None else logits.map,
+            logits.score,
+            batch.masks,
+            batch.labels,
+            config.focal,
+            batch.weights,
+        )
+        return _Step(loss, logits.power, logits.adapted)
+
+    def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
+        """Move the weights after a batch, numbered from 1 in its epoch and in the training.
+
+        The published rules run the backward pass once with each sign and clear too little or too
+        late between them, so that gradients cancel. v1: only the generator's are cleared; the
+        detector's are +g − g, and it never learns. v2, in its generator's batches: nothing is
+        cleared; of the generator's objective only the magnitude's gradient is left, and the heads
+        get none. The public code also counts its batches anew in every epoch.
+
+        The cancellation is exact where the backward pass is deterministic, as it is on a CPU.
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.generator_optimiser is None:
+            self.scaler.scale(step.loss).backward()
+            self._step()
+            return
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        rule, generator = self.config.noise.generator, list(self.source.parameters())
+        detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
+        objective = rule.magnitude_weight * step.power - step.loss
+        counted = batch_of_training if rule.update == "alternating" else batch
+        if counted % rule.period:
+            step.loss.backward(inputs=detector)
+            self._step()
+        elif rule.update == "alternating":
+            objective.backward(inputs=generator)
+            self.generator_optimiser.step()
+        else:
+            if rule.update == "simultaneous":
+                first, second = detector, generator
+            else:  # as published: both passes reach everything
+                first = second = detector + generator
+            step.loss.backward(inputs=first, retain_graph=True)
+            if rule.update == "v1_published":
+                self.generator_optimiser.zero_grad(set_to_none=True)
+            objective.backward(inputs=second)
+            self._step()
+            self.generator_optimiser.step()
+
+    def _step(self) -> None:
+        """Move the detector's weights, its gradient clipped first."""
+        if self.config.clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            weights = [w for group in self.optimiser.param_groups for w in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, self.config.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+    @torch.no_grad()
+    def validation_loss(self, held_out: Features) -> float:
+        """Loss on the held-out images with the same synthetic anomalies after every epoch."""
+        generators = self.generators(_VALIDATION)
+        self.model.eval()
+        total = 0.0
+        for indices in torch.arange(len(held_out)).split(self.config.batch_size):
+            total += self.forward(held_out, indices, *generators).loss.item() * len(indices)
+        return total / len(held_out)
+
+    def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
+        """Write the state after an epoch, whole or not at all."""
+        state = {
+            "training": self.identity,
+            "history": [asdict(epoch) for epoch in history.epochs],
+            "selected": history.selected,
+            "trained": self.model.trained_state(),
+            "best": best if self.config.select_epoch == "validation" else None,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "source": self.source.state_dict(),
+            "generator_optimiser": self.generator_optimiser
+            and self.generator_optimiser.state_dict(),
+        }
+        with written_whole(path) as file:
+            torch.save(state, file)
+
+    def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
+        """Take the state over from a checkpoint of the same training."""
+        state: dict[str, Any] = read_tensors(path, self.device)
+        if state["training"] != self.identity:
+            raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
+        self.model.load_trained_state(state["trained"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"]:  # empty where it was not needed: on a device with bfloat16
+            self.scaler.load_state_dict(state["scaler"])
+        self.source.load_state_dict(state["source"])
+        if self.generator_optimiser is not None:
+            self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        epochs = [Epoch(**row) for row in state["history"]]
+        return History(epochs, None, state["selected"], self.source), state["best"]
+
+
+def _saves_every_epoch(device: torch.device) -> bool:
+    """A GPU's epoch takes less time than its checkpoint."""
+    return device.type != "cuda"
+
+
+def epochs_in(checkpoint: Path) -> int:
+    """How many epochs a checkpoint holds; 0 where it is missing or cannot be read."""
+    try:
+        return len(torch.load(checkpoint, map_location="cpu", weights_only=True)["history"])
+    except Exception:  # whatever torch finds wrong with it
+        return 0
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The images' names below the folder that holds them all, wherever that is."""
+    paths = [path.absolute() for path in paths]
+    root = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [path.relative_to(root).as_posix() for path in paths]

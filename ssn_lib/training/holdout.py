@@ -1,0 +1,68 @@
+"""Which training images are trained on and which are held out."""
+
+from __future__ import annotations
+
+import torch
+
+from ssn_lib import machine
+from ssn_lib.config import FOLDS, TrainingConfig
+from ssn_lib.data.images import ImageSet
+from ssn_lib.data.pixel_labels import with_masks
+from ssn_lib.errors import InputError
+
+_SPLIT, _FOLDS = -1, -6
+
+
+def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The images outside a fold and those in it, of each class a third; None leaves out nothing."""
+    folds = torch.zeros(len(train), dtype=torch.long)
+    for label in (0, 1):
+        members = (train.labels == label).nonzero()[:, 0]
+        generator = machine.generator("cpu", seed, _FOLDS, label)
+        folds[members[torch.randperm(len(members), generator=generator)]] = (
+            torch.arange(len(members)) % FOLDS
+        )
+    left = folds == (-1 if fold is None else fold)
+    return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~left, left))
+
+
+def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The images to train on and those held out for validation.
+
+    Raises:
+        InputError: none left for one of them, or one class only where two are needed.
+    """
+    if config.supervision.labels:
+        train = with_masks(train, config.supervision.masks, seed)
+        train, _ = kept_and_left(train, config.supervision.fold, seed)
+        defective = int(train.labels.sum())
+        if defective in (0, len(train)):
+            raise InputError(
+                f"{len(train) - defective} sound and {defective} defective training images: "
+                "learning from labels needs both"
+            )
+    elif train.labels.any():
+        train = train.sound()
+    held = round(config.validation_fraction * len(train))
+    if len(train) - held < 1:
+        raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")
+    if held == 0 and config.validation_fraction > 0:
+        raise InputError(
+            f"training.validation_fraction={config.validation_fraction} holds out none of "
+            f"{len(train)} training images; raise it, or set it to 0 to hold out none"
+        )
+    order = torch.randperm(len(train), generator=machine.generator("cpu", seed, _SPLIT)).tolist()
+    kept, left = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+    needed = [(kept, 0, "trained on")]
+    if held:
+        needed.append((left, 0, "held out"))  # for the thresholds
+    if config.supervision.labels:
+        needed.append((kept, 1, "trained on"))
+    for part, label, role in needed:
+        if not (part.labels == label).any():
+            kind = "defective" if label else "sound"
+            raise InputError(
+                f"training.validation_fraction={config.validation_fraction}: of {len(train)} "
+                f"training images none that is {kind} would be {role}; choose another fraction"
+            )
+    return kept, left
