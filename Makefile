@@ -47,7 +47,7 @@ gpu:
 carry: $(VENV)/.ready
 	$(RUN) -m ssn_lib pack $(CARRY) $(if $(SETS),--only $(SETS))
 
-# What else a user could pick, for `bench` and tests/test_peer_anomalib.py; no part of the study.
+# What else a user could pick, for `bench` and tests/models/test_peer_anomalib.py; no part of the study.
 peer: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --target $(PEER) --no-deps anomalib timm lightning \
 		lightning-utilities pytorch-lightning torchmetrics kornia kornia_rs omegaconf \

@@ -166,7 +166,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ssn_lib.study.report import publish
+    from ssn_lib.study.publishing import publish
 
     written = publish(
         options.add_runs,

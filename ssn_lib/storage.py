@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from ssn_lib.errors import InputError
 
 try:
@@ -78,6 +76,8 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     Raises:
         InputError: it cannot be read.
     """
+    import torch  # here: most who store anything wait for no PyTorch
+
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # of many kinds where a file is damaged

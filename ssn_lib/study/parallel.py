@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from distributed import Client
 from tqdm import tqdm
 
 from ssn_lib import machine

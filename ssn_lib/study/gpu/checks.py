@@ -1,7 +1,7 @@
 """What must hold on a GPU before its numbers are worth anything, as checks that need PyTorch alone.
 
-`python -m ssn_lib protocol` runs them first, tests/test_cuda.py runs them as tests, and tests run
-them on the CPU in a GPU's place, as far as that goes. Each gives a line with what it measured, or
+`python -m ssn_lib protocol` runs them first, tests/study/gpu/test_checks.py runs them as tests, and
+tests run them on the CPU in a GPU's place, as far as that goes. Each gives a line with what it measured, or
 raises AssertionError.
 """
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +18,9 @@ from ssn_lib.deploy.onnx import Exported, export
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import load_run
+from ssn_lib.storage import REPOSITORY
 
-README = Path(__file__).parent.parent / "README.md"
+README = REPOSITORY / "README.md"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ import pytest
 
 from ssn_lib.metrics import Thresholds
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study import published as published_module
-from ssn_lib.study.claims import rules
+from ssn_lib.study.claims import evidence, rules, swap
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.costs.records import Efficiency, Spread
@@ -215,7 +214,8 @@ def published(monkeypatch):
     def make(change):
         changed = copy.deepcopy(published_figures())
         change(changed)
-        monkeypatch.setattr(published_module, "published_figures", lambda: changed)
+        for module in (swap, evidence):
+            monkeypatch.setattr(module, "published_figures", lambda: changed)
 
     return make
 

@@ -1,0 +1,183 @@
+"""Publishing the report: `results/README.md` and `figures/`, made of the committed records."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssn_lib.errors import InputError
+from ssn_lib.runs.record import KEPT_FILES, MAPS, read_record
+from ssn_lib.storage import REPOSITORY, write_text
+from ssn_lib.study.costs.records import (
+    BENCH_FILE,
+    GPU_BENCH_FILE,
+    keep_best,
+)
+from ssn_lib.study.notebooks import REPORT, execute
+from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.report import Report
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the README's results: tables and figures by name."""
+
+    heading: str
+    shown: tuple[str, ...]
+    folded: tuple[str, ...] = ()  # what a reader opens to look something up
+
+
+# The README between `RESULTS_BEGIN` and `RESULTS_END`, which `publish` writes.
+README_PARTS = (
+    Part("What holds", ("verdicts", "synthesis")),
+    Part(
+        "Modification 1: a smaller backbone",
+        ("backbone_swap_full", "full_courses"),
+        ("backbone_swap", "published_start", "published_leaving", "ablation", "scenario_b_noise"),
+    ),
+    Part(
+        "Cost",
+        ("efficiency_gpu", "efficiency", "tradeoff"),
+        ("bench_costs", "bench_timings", "bench_timings_gpu"),
+    ),
+    Part(
+        "Modification 2: learned noise",
+        ("learned_noise_full",),
+        ("learned_noise", "beta_sweep"),
+    ),
+    Part(
+        "Modifications 3 and 4: labels alone, and a few masks",
+        ("weak_supervision", "masks", "cam_maps_rendered"),
+        ("methods", "by_epochs", "teaching", "saturation", "operating_points"),
+    ),
+    Part("Evolved", ("evolved",), ("evolved_defects", "evolved_ingredients")),
+    Part("Every run", (), ("all_runs",)),
+)
+
+
+# Figures that show the data sets' images: their licences keep these out of the repository.
+PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
+
+
+RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def publish(
+    add_runs: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    weights_dir: Path | str | None = None,
+    runs_dir: Path = Path("runs"),
+) -> list[Path]:
+    """Make the report of the records in `results/`; rewrite `figures/` and the README's results.
+
+    The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
+    are at hand it also shows maps on photographs, which are not published.
+
+    Args:
+        add_runs: a folder of runs; its finished records on public data, and those on the rendered
+            data in the report's sizes, go to `results/` first.
+        data_root, weights_dir, runs_dir: for the maps.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: no records, or the notebook failed.
+    """
+    results = REPOSITORY / "results"
+    if add_runs is not None:
+        _add(Path(add_runs), results)
+    if not any(results.glob("*/record.json")):
+        raise InputError(f"{results}: no records to report on")
+    out_dir = Path(runs_dir).resolve() / "report"
+    parameters = {
+        "profile": "quick",
+        "data_root": str(Path(data_root).resolve()) if data_root else None,
+        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
+        "runs_dir": str(Path(runs_dir).resolve()),
+        "records_dir": str(results),
+    }
+    saved = execute(REPOSITORY / "notebooks" / f"{REPORT}.ipynb", parameters, out_dir)
+    written, target = [out_dir / "report.html"], REPOSITORY / "figures"
+    for path in map(Path, saved):
+        if path.stem not in PHOTOGRAPHS:
+            shutil.copy(path, target / path.name)
+            written.append(target / path.name)
+    for path in target.iterdir():  # of an earlier version of the report
+        if path not in written and path.suffix in (".png", ".csv", ".md"):
+            path.unlink()
+    readme = REPOSITORY / "README.md"
+    write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
+    return [*written, readme]
+
+
+def with_results(readme: str, folder: Path) -> str:
+    """The README with its results made of the tables in a folder.
+
+    Raises:
+        InputError: it does not say where they go.
+    """
+    before, begin, rest = readme.partition(RESULTS_BEGIN)
+    _, end, after = rest.partition(RESULTS_END)
+    if not (begin and end):
+        raise InputError(f"README.md: no {RESULTS_BEGIN} … {RESULTS_END} to write the results to")
+    results = "\n".join(_in_readme(part, folder) for part in README_PARTS)
+    return f"{before}{RESULTS_BEGIN}\n{results}{RESULTS_END}{after}"
+
+
+def _in_readme(part: Part, folder: Path) -> str:
+    """A part of the results as Markdown, its figures linked."""
+    blocks = [f"### {part.heading}\n"]
+    for name in part.shown:
+        table = folder / f"{name}.md"
+        if table.exists():
+            blocks.append(table.read_text(encoding="utf-8"))
+        else:
+            about = getattr(Report, name).__doc__.rstrip(".")
+            blocks.append(f"![{about}](figures/{name}.png)\n")
+    for name in part.folded:
+        title, _, table = (folder / f"{name}.md").read_text(encoding="utf-8").partition("\n")
+        summary = f"<summary>{title.strip('*')}</summary>"
+        blocks.append(f"<details>{summary}\n{table}\n</details>\n")
+    return "\n".join(blocks)
+
+
+def _add(runs: Path, results: Path) -> None:
+    """Copy the finished records worth keeping, and the costs, of a folder or an archive."""
+    if runs.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(runs) as packed:
+                    packed.extractall(folder)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise InputError(f"--add-runs {runs}: not a whole archive: {error}") from None
+            _add(Path(folder), results)
+        return
+    if not runs.is_dir():
+        raise InputError(f"--add-runs {runs}: no such folder or archive")
+    sizes = (PROFILES["quick"].image_size, PROFILES["quick"].strip_size)
+    for path in sorted(runs.glob("*/record.json")):
+        try:
+            record = read_record(path.parent)
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        data = record.config.data
+        rendered = data.dataset == "demo" and data.image_size in sizes
+        trained = record.config.weights == "imagenet"
+        if rendered or (trained and data.dataset in ("mvtec_ad", "ksdd2")):
+            target = results / record.run_id
+            target.mkdir(parents=True, exist_ok=True)
+            for name in KEPT_FILES:
+                # Maps of images that are not published stay with the runs.
+                if (path.parent / name).exists() and (rendered or name != MAPS):
+                    shutil.copy(path.parent / name, target / name)
+    keep_best(runs, results)
+    for name in (BENCH_FILE, GPU_BENCH_FILE):
+        if (runs / name).exists():
+            shutil.copy(runs / name, results / name)

@@ -1,0 +1,113 @@
+"""Which folder may import which, and that what only reads records waits for no PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssn_lib.runs.record import read_record
+from ssn_lib.storage import REPOSITORY
+
+PACKAGE = REPOSITORY / "ssn_lib"
+# From the ground up: a part imports parts of earlier rows, and its own.
+LAYERS = (
+    {"errors"},
+    {"config"},
+    {"presets"},
+    {"overrides"},
+    {"storage"},
+    {"machine", "metrics", "losses"},
+    {"data"},
+    {"models"},
+    {"fast"},
+    {"noise"},
+    {"inference"},
+    {"training"},
+    {"runs"},
+    {"deploy"},
+    {"study"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR = {part: floor for floor, parts in enumerate(LAYERS) for part in parts}
+LONGEST_MODULE = 500
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return [
+        path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent != PACKAGE or part_of(path) != "__init__"
+    ]
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Parts of the package that a module imports, and whether inside a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ssn_lib":
+            parts = node.module.split(".")[1:2] or [alias.name for alias in node.names]
+            found += [(part, id(node) in late) for part in parts if part in FLOOR]
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    own = part_of(path)
+    upward = [part for part, _ in imports(path) if part != own and FLOOR[part] >= FLOOR[own]]
+    assert not upward
+
+
+def test_the_command_line_alone_knows_the_study_and_imports_it_late():
+    for path in modules():
+        for part, late in imports(path):
+            if part == "study" and part_of(path) != "study":
+                assert (path.name, late) == ("cli.py", True)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_can_be_read_in_one_go(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["ssn_lib", "ssn_lib.cli", "ssn_lib.runs.record", "ssn_lib.study.claims"]
+    + [f"ssn_lib.study.tables.{name}" for name in ("costs", "evolved", "noise", "overview")]
+    + [f"ssn_lib.study.figures.{name}" for name in ("courses", "networks", "supervision")],
+)
+def test_what_reads_records_loads_no_pytorch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_package_is_installed():
+    packages = {path.parent for path in PACKAGE.rglob("__init__.py")}
+    listed = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    for package in packages:
+        assert f'"{".".join(package.relative_to(REPOSITORY).parts)}"' in listed
+
+
+RECORDS = sorted((REPOSITORY / "results").glob("*/record.json"))
+
+
+def test_every_committed_record_is_read_with_its_id():
+    assert RECORDS
+    for path in RECORDS:
+        record = read_record(path.parent)
+        assert record.run_id == record.config.run_id == path.parent.name
