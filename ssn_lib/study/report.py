@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib.config import FOLDS
 from ssn_lib.errors import InputError
-from ssn_lib.overrides import assignment
-from ssn_lib.presets import PRESETS
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
+from ssn_lib.study.chosen import Selection, category_of
 from ssn_lib.study.claims import evidence as claim_evidence
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.costs.records import (
     BENCH_PRESETS,
-    GPU_BENCH_FILE,
     both_forms,
     half_forms,
-    kept_comparison,
     kept_costs,
-    read_bench,
 )
 from ssn_lib.study.figures import courses as course_figures
 from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import Picture, empty
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
-from ssn_lib.study.profiles import PROFILES, STRIPS
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
-from ssn_lib.study.runner import Study
-from ssn_lib.study.selection import alike, longest
+from ssn_lib.study.selection import longest
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
     LEARNED_CATEGORIES,
@@ -43,7 +36,6 @@ from ssn_lib.study.systems import (
     NOISE_PRESETS,
     SWAP_PRESETS,
     SWEEP_CATEGORY,
-    SWEEP_PRESETS,
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
@@ -60,30 +52,12 @@ from ssn_lib.study.tables.swap import (
 )
 
 
-class Report:
+class Report(Selection):
     """What the report's notebook shows, each table and figure by a method of its name.
 
     Args:
         study: where the records are, and of which profile they must be.
     """
-
-    def __init__(self, study: Study):
-        self.study = study
-        self.records, self.refused = study.records()
-        for reason in self.refused:
-            print(f"warning: {reason}", file=sys.stderr)
-        self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        folder = study.records_folder
-        # Cheap hardware is what the study asks about; a GPU has a table of its own.
-        names = (*SWAP_PRESETS, "evolved")
-        costs = kept_costs(both_forms(names), folder, "cpu") or kept_costs(
-            both_forms(names), folder
-        )
-        self.costs = [cost for cost in costs if cost.preset != "evolved"]
-        self.evolved_costs = [cost for cost in costs if cost.preset == "evolved"]
-        self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
-        self.bench = read_bench(folder)
-        self.gpu_bench = read_bench(folder, GPU_BENCH_FILE)
 
     def save(self, name: str) -> Table | Picture:
         """Make the table or figure of that name, save it, and give back what is shown of it."""
@@ -106,8 +80,8 @@ class Report:
         """The slides' closing table with figures beside its adjectives."""
         kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
         costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
-        unchanged = [outcome for outcome in longest(self._all) if not outcome.changes]
-        return synthesis(unchanged, costs, self._strips)
+        unchanged = [outcome for outcome in longest(self.all) if not outcome.changes]
+        return synthesis(unchanged, costs, self.strips)
 
     def all_runs(self) -> Table:
         """Every run with its command."""
@@ -129,7 +103,7 @@ class Report:
 
     def backbone_swap_full(self) -> Table:
         """The same by the published protocol."""
-        full = [outcome for outcome in self._full if not outcome.changes]
+        full = [outcome for outcome in self.full if not outcome.changes]
         return backbone_swap(full, "by the published protocol")
 
     def published_start(self) -> Table:
@@ -142,11 +116,11 @@ class Report:
 
     def ablation(self) -> Table:
         """From SimpleNet to SuperSimpleNet."""
-        return ablation(self._of(*ABLATION_PRESETS))
+        return ablation(self.of(*ABLATION_PRESETS))
 
     def scenario_b_noise(self) -> Table:
         """The same relative noise for both adaptors."""
-        return scenario_b_noise(self._of(*NOISE_PRESETS))
+        return scenario_b_noise(self.of(*NOISE_PRESETS))
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
@@ -178,7 +152,7 @@ class Report:
     def tradeoff(self) -> Figure:
         """Speed against accuracy, the slides' bubble chart."""
         names = (*SWAP_PRESETS, "evolved")
-        runs = [o for o in longest(self._all_plates) if o.preset in names and not o.changes]
+        runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
             return empty("Costs not measured: `make bench`.")
@@ -187,8 +161,8 @@ class Report:
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
         names = SWAP_PRESETS + ABLATION_PRESETS + NOISE_PRESETS
-        runs = self._of(*dict.fromkeys(names))
-        full = [o for o in self._full if o.preset in SWAP_PRESETS and o not in runs]
+        runs = self.of(*dict.fromkeys(names))
+        full = [o for o in self.full if o.preset in SWAP_PRESETS and o not in runs]
         return self._curves([*runs, *full])
 
     def published_courses(self) -> Figure:
@@ -197,9 +171,9 @@ class Report:
 
     def full_courses(self) -> Figure:
         """The published protocol run here, over the published runs."""
-        runs = [outcome for outcome in self._full if not outcome.changes]
+        runs = [outcome for outcome in self.full if not outcome.changes]
         read = {
-            name: {outcome.record.run_id: rows for outcome, rows in self._files(runs, name)}
+            name: {outcome.record.run_id: rows for outcome, rows in self.files(runs, name)}
             for name in ("history.csv", COURSE)
         }
         whole = [
@@ -222,35 +196,35 @@ class Report:
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._drawn(lambda: self.study.panels(self._rendered, "screw"))
+        return self._drawn(lambda: self.study.panels(self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
     def learned_noise(self) -> Table:
         """The slides' table of seven metrics."""
-        return learned_noise(self._of(*LEARNED_PRESETS))
+        return learned_noise(self.of(*LEARNED_PRESETS))
 
     def learned_noise_full(self) -> Table:
         """The same by the published protocol."""
-        full = [o for o in self._full if o.preset in LEARNED_PRESETS and not o.changes]
+        full = [o for o in self.full if o.preset in LEARNED_PRESETS and not o.changes]
         noisy = [outcome for outcome in full if outcome.category in LEARNED_CATEGORIES]
-        courses = self._files(noisy, COURSE)
+        courses = self.files(noisy, COURSE)
         return learned_noise(noisy, "by the published protocol", courses)
 
     def beta_sweep(self) -> Table:
         """The slides' sweep of β."""
-        return beta_sweep(self._noise_runs)
+        return beta_sweep(self.noise_runs)
 
     def convergence(self) -> Figure:
         """v1 against v2, published and as stated."""
-        return self._curves(self._of(*LEARNED_PRESETS), log_loss=True)
+        return self._curves(self.of(*LEARNED_PRESETS), log_loss=True)
 
     def noise_courses(self) -> Figure:
         """What the generators learned."""
-        runs = [o for o in self._of(*LEARNED_PRESETS) if o.category == SWEEP_CATEGORY]
+        runs = [o for o in self.of(*LEARNED_PRESETS) if o.category == SWEEP_CATEGORY]
         if not runs:
             return self._nothing(LEARNED_PRESETS[0])
-        parts = [self._files(runs, name) for name in ("history.csv", "noise.csv")]
+        parts = [self.files(runs, name) for name in ("history.csv", "noise.csv")]
         return course_figures.noise_courses(*parts, f"{SWEEP_CATEGORY}, {self.study.caption(runs)}")
 
     def published_courses_noise(self) -> Figure:
@@ -265,57 +239,57 @@ class Report:
 
     def noise_maps(self) -> Figure:
         """Example noise of every source."""
-        runs = self._of(*LEARNED_PRESETS)
+        runs = self.of(*LEARNED_PRESETS)
         return self._drawn(lambda: self.study.noise_maps(runs, SWEEP_CATEGORY))
 
     # --- Modifications 3 and 4 ----------------------------------------------------------------
 
     def weak_supervision(self) -> Table:
         """What labels alone give."""
-        return supervision_tables.weak_supervision(self._weak, self._strips)
+        return supervision_tables.weak_supervision(self.weak, self.strips)
 
     def by_epochs(self) -> Table:
         """Label-only maps of longer trainings beside those of the profile."""
         sizes = self.study.profile.strip_size
         strips = [r for r in self.records if r.config.data.image_size == sizes]
-        return supervision_tables.by_epochs([Outcome.of(r) for r in strips], self._strips)
+        return supervision_tables.by_epochs([Outcome.of(r) for r in strips], self.strips)
 
     def saturation(self) -> Table:
         """What the published sigmoid does."""
-        return supervision_tables.saturation(self._weak, self._strips)
+        return supervision_tables.saturation(self.weak, self.strips)
 
     def teaching(self) -> Table:
         """How good pseudo-masks are."""
-        runs = self._first(*supervision_tables.TAUGHT_PRESETS)
-        return supervision_tables.teaching(self._files(runs, TEACHING), self.study.caption(runs))
+        runs = self.first(*supervision_tables.TAUGHT_PRESETS)
+        return supervision_tables.teaching(self.files(runs, TEACHING), self.study.caption(runs))
 
     def methods(self) -> Table:
         """The slides' comparison of methods."""
-        return supervision_tables.comparison(self._weak, self._strips)
+        return supervision_tables.comparison(self.weak, self.strips)
 
     def operating_points(self) -> Table:
         """Youden's threshold."""
         return supervision_tables.operating_points(
-            self._points, self.study.caption(self._first("gap_cam"))
+            self.points, self.study.caption(self.first("gap_cam"))
         )
 
     def roc(self) -> Figure:
         """ROC curves of score and map maximum."""
-        runs = self._first(*supervision_figures.ROC_PRESETS)
+        runs = self.first(*supervision_figures.ROC_PRESETS)
         return self._from_files(supervision_figures.roc, runs, "scores.csv")
 
     def score_distributions(self) -> Figure:
         """Scores by class, with the thresholds."""
-        runs = self._first("gap_cam")
+        runs = self.first("gap_cam")
         if not runs:
             return self._nothing("gap_cam")
         return supervision_figures.score_distributions(
-            self._files(runs, "scores.csv"), self._points, self.study.caption(runs)
+            self.files(runs, "scores.csv"), self.points, self.study.caption(runs)
         )
 
     def pixel_pr(self) -> Figure:
         """Precision against recall of the pixels."""
-        runs = self._first(*supervision_figures.PIXEL_PRESETS)
+        runs = self.first(*supervision_figures.PIXEL_PRESETS)
         return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
 
     def published_decay(self) -> Figure:
@@ -324,44 +298,44 @@ class Report:
 
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
-        runs = self._first(*supervision_figures.MAP_PRESETS)
-        return self._drawn(lambda: self.study.strip_maps(runs, self._strips))
+        runs = self.first(*supervision_figures.MAP_PRESETS)
+        return self._drawn(lambda: self.study.strip_maps(runs, self.strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._drawn(lambda: self.study.strip_maps(self._rendered, STRIPS))
+        return self._drawn(lambda: self.study.strip_maps(self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
-        return supervision_tables.masks_curve(self._mixed, self._strips, self._numbers)
+        return supervision_tables.masks_curve(self.mixed, self.strips, self.numbers)
 
     def masks_curve(self) -> Figure:
         """Quality against the share of masks."""
         return supervision_figures.masks_curve(
-            self._mixed, self._strips, self._numbers, self.study.caption(self._mixed)
+            self.mixed, self.strips, self.numbers, self.study.caption(self.mixed)
         )
 
     # --- evolved ------------------------------------------------------------------------------
 
     def evolved(self) -> Table:
         """Feature reconstruction against Scenario A."""
-        return evolved_tables.against_scenario_a(self._of(*evolved_tables.SYSTEMS))
+        return evolved_tables.against_scenario_a(self.of(*evolved_tables.SYSTEMS))
 
     def evolved_defects(self) -> Table:
         """Which defects of screw are found."""
-        scores = self._files(self._of(*evolved_tables.SYSTEMS), "scores.csv")
+        scores = self.files(self.of(*evolved_tables.SYSTEMS), "scores.csv")
         return evolved_tables.by_defect(scores, evolved_tables.SCREW)
 
     def evolved_scores(self) -> Figure:
         """The scores behind it."""
-        runs = self._of(*evolved_tables.SYSTEMS)
+        runs = self.of(*evolved_tables.SYSTEMS)
         first = self.study.first_seeds(runs, evolved_tables.SCREW)
-        scores = self._files(first, "scores.csv")
+        scores = self.files(first, "scores.csv")
         return scores_by_defect(scores, self.study.caption(first))
 
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
-        runs = self._of(*evolved_tables.SYSTEMS)
+        runs = self.of(*evolved_tables.SYSTEMS)
         return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
 
     def evolved_ingredients(self) -> Table:
@@ -379,20 +353,20 @@ class Report:
         """Shown whole and without its evidence; judged once."""
         names = SWAP_PRESETS
         plates = claim_evidence.Evidence(
-            self._all_plates,
-            self._files(self._all_plates, "history.csv"),
+            self.all_plates,
+            self.files(self.all_plates, "history.csv"),
             self.comparison,
             kept_costs([*both_forms(names), *half_forms(names)], self.study.records_folder),
-            courses=self._files(self._all_plates, COURSE),
-            scores=self._files(self._all_plates, "scores.csv"),
+            courses=self.files(self.all_plates, COURSE),
+            scores=self.files(self.all_plates, "scores.csv"),
         )
         strips = claim_evidence.Evidence(
-            self._all_strips,
-            category=_strips_of(self._all_strips),
-            points=self._longest_points,
-            courses=self._files(self._all_strips, COURSE),
-            scores=self._files(self._all_strips, "scores.csv"),
-            curves=self._files(self._all_strips, "pixel_pr.csv"),
+            self.all_strips,
+            category=category_of(self.all_strips),
+            points=self.longest_points,
+            courses=self.files(self.all_strips, COURSE),
+            scores=self.files(self.all_strips, "scores.csv"),
+            curves=self.files(self.all_strips, "pixel_pr.csv"),
         )
         return rules.ledger(
             rules.judge(swap_claims.BACKBONE_SWAP, plates),
@@ -401,121 +375,8 @@ class Report:
             rules.judge(supervision.MIXED, strips),
         )
 
-    def _of(self, *presets: str) -> list[Outcome]:
-        """The outcomes of those presets on the categories, in their order, nothing changed."""
-        chosen = [o for o in self._plates if o.preset in presets and not o.changes]
-        return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
-
-    @cached_property
-    def _all(self) -> list[Outcome]:
-        """This profile's runs and longer ones of its data: what the ledger chooses from."""
-        longer = self.study.profile.made_longer
-        return [*self.outcomes, *(Outcome.of(r) for r in self.records if longer(r))]
-
-    @cached_property
-    def _all_plates(self) -> list[Outcome]:
-        return [outcome for outcome in self._all if not self._is_strip(outcome)]
-
-    @cached_property
-    def _all_strips(self) -> list[Outcome]:
-        return [outcome for outcome in self._all if self._is_strip(outcome)]
-
-    @cached_property
-    def _full(self) -> list[Outcome]:
-        """Runs of the published protocol on the categories, one of each seed."""
-        full = PROFILES["full"]
-        return longest(o for o in self._all_plates if full.made(o.record))
-
-    def _is_strip(self, outcome: Outcome) -> bool:
-        return outcome.record.config.data.image_size == self.study.profile.strip_size
-
-    @cached_property
-    def _rendered(self) -> list[Outcome]:
-        """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
-        sizes = (self.study.profile.image_size, self.study.profile.strip_size)
-        order = list(PRESETS)
-        found = [
-            Outcome.of(record)
-            for record in self.records
-            if record.config.data.dataset == "demo"
-            and record.config.data.image_size in sizes
-            and record.config.weights == "imagenet"
-        ]
-        return sorted(found, key=lambda o: (order.index(o.preset), o.seed))
-
-    @cached_property
-    def _plates(self) -> list[Outcome]:
-        """Everything but strips, those of other sets among them."""
-        return [outcome for outcome in self.outcomes if not self._is_strip(outcome)]
-
-    @cached_property
-    def _strips(self) -> str:
-        """The category of this profile's strips."""
-        return _strips_of([outcome for outcome in self.outcomes if self._is_strip(outcome)])
-
-    @cached_property
-    def _noise_runs(self) -> list[Outcome]:
-        changed = [o for o in self._plates if o.preset in SWEEP_PRESETS and o.changes]
-        return [*self._of(*LEARNED_PRESETS), *changed]
-
-    @cached_property
-    def _on_strips(self) -> list[Outcome]:
-        order = list(PRESETS)
-        strips = [o for o in self.outcomes if o.category == self._strips]
-        return sorted(strips, key=lambda o: (order.index(o.preset), o.changes, o.seed))
-
-    @cached_property
-    def _weak(self) -> list[Outcome]:
-        names = supervision_tables.WEAK_PRESETS
-        return [o for o in self._on_strips if o.preset in names and not o.changes]
-
-    @cached_property
-    def _folds(self) -> list[Outcome]:
-        return [o for o in self._on_strips if o.preset == "gap_cam" and o.changes]
-
-    @cached_property
-    def _mixed(self) -> list[Outcome]:
-        names = supervision_tables.MIXED_PRESETS
-        own = [o for o in self._on_strips if not o.changes or o.preset == "mixed_ssn"]
-        return [o for o in own if o.preset in names]
-
-    @cached_property
-    def _numbers(self) -> list[float]:
-        """Numbers of masks that were tried, beside the preset's own."""
-        changed = [o for o in self._mixed if o.preset == "mixed_ssn" and o.changes]
-        numbers = {o.record.config.training.supervision.masks for o in changed}
-        return sorted(numbers - {None})
-
-    @cached_property
-    def _points(self) -> list[supervision_tables.Chosen]:
-        return self._points_of([*self._first("gap_cam"), *self._folds], self._strips)
-
-    @cached_property
-    def _longest_points(self) -> list[supervision_tables.Chosen]:
-        """Of the longest trainings of GAP + CAM that have all their folds."""
-        category = _strips_of(self._all_strips)
-        kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
-        runs = alike(self._all_strips, [("gap_cam", category, changes) for changes in kinds])
-        return self._points_of(longest(runs), category)
-
-    def _points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
-        """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
-        first = self.study.first_seeds(runs, category)
-        return supervision_tables.chosen_thresholds(
-            self._files([o for o in first if not o.changes], "scores.csv"),
-            self._files([o for o in first if o.changes], "held_out.csv"),
-        )
-
-    def _first(self, *presets: str) -> list[Outcome]:
-        """Of those presets on the strips, the first seed's."""
-        first = self.study.first_seeds(self._weak, self._strips)
-        return [outcome for outcome in first if outcome.preset in presets]
-
-    def _files(self, runs: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
-        return self.study.files(runs, name)
-
     def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
-        histories = self._files(runs, "history.csv")
+        histories = self.files(runs, "history.csv")
         if not histories:
             return self._nothing("scenario_a")
         return course_figures.training_curves(
@@ -525,11 +386,11 @@ class Report:
     def _from_files(
         self, draw: Callable[[Any, str], Figure], runs: list[Outcome], name: str
     ) -> Figure:
-        known = self._files(runs, name)
+        known = self.files(runs, name)
         return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
 
     def _panels(self, category: str) -> Figure:
-        runs = [o for o in self._of("simplenet", *SWAP_PRESETS) if o.category == category]
+        runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
         return self._drawn(lambda: self.study.panels(runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure:
@@ -547,9 +408,3 @@ def _unmeasured(command: str) -> Table:
     """What stands for a table of costs before they are measured."""
     empty = pd.DataFrame({"measured here": [EMPTY]})
     return Table("Cost of inference", empty, (f"Not measured yet: `{command}`.",))
-
-
-def _strips_of(strips: Sequence[Outcome]) -> str:
-    """The category of strips that are shown: KSDD2's where there are any of it."""
-    found = {outcome.category for outcome in strips}
-    return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)

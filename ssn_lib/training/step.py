@@ -1,10 +1,10 @@
 """The forward pass of a training step: the method as it is stated, and its fast twin.
 
 Both give the same logits and gradients (tests/training/test_step.py). The plain form is the one to
-read. It builds the upscaled features, duplicates the batch and sends all of it through the heads. The split
-form (`split`) never builds the features and computes once what both copies share: several times
-less arithmetic, but more and smaller operations. On a processor the split form is always faster; on
-a GPU it depends on the model and the precision, so `training` measures both there.
+read. It builds the upscaled features, duplicates the batch and sends all of it through the heads.
+The split form (`fast.training_step`) never builds the features and computes once what both copies
+share: several times less arithmetic, but more and smaller operations. On a processor the split form
+is always faster; on a GPU it depends on the model and the precision, so `fit` measures both there.
 """
 
 from __future__ import annotations

@@ -13,11 +13,12 @@ import pytest
 from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import notebooks as notebook_runs
-from ssn_lib.study import report
+from ssn_lib.study import publishing
 from ssn_lib.study.gpu import protocol
 from ssn_lib.study.notebooks import REPORT
 from ssn_lib.study.profiles import PROFILES
-from ssn_lib.study.report import PHOTOGRAPHS, README_PARTS, Report, with_results
+from ssn_lib.study.publishing import PHOTOGRAPHS, README_PARTS, with_results
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.cells import EMPTY, Table
 
@@ -198,12 +199,12 @@ def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, wr
 def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "data").symlink_to(demo_base)
     monkeypatch.chdir(tmp_path)
-    for module in (report, notebook_runs):
+    for module in (publishing, notebook_runs):
         monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "of_old.png").write_bytes(b"")
-    begin, end = report.RESULTS_BEGIN, report.RESULTS_END
+    begin, end = publishing.RESULTS_BEGIN, publishing.RESULTS_END
     (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     shutil.copy(NOTEBOOK.with_suffix(".ipynb"), tmp_path / "notebooks")
     return tmp_path
@@ -211,13 +212,13 @@ def repository(tmp_path, monkeypatch, demo_base):
 
 def test_no_records_is_one_line(repository):
     with pytest.raises(InputError, match="results: no records to report on"):
-        report.publish(runs_dir=repository / "runs")
+        publishing.publish(runs_dir=repository / "runs")
 
 
 @pytest.mark.filterwarnings("default")
 def test_publishing_rewrites_figures_readme_and_page(repository):
     shutil.copytree(RESULTS, repository / "results")
-    written = report.publish(runs_dir=repository / "runs")
+    written = publishing.publish(runs_dir=repository / "runs")
     assert all(path.exists() for path in written)
     assert {path.name for path in (repository / "figures").iterdir()} == {
         path.name for path in FIGURES.iterdir()
@@ -248,7 +249,7 @@ def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):
     protocol.archive(tmp_path / "runs", tmp_path / "protocol.zip")
     for source, target in (("runs", "a"), ("protocol.zip", "b")):
         (tmp_path / target).mkdir()
-        report._add(tmp_path / source, tmp_path / target)
+        publishing._add(tmp_path / source, tmp_path / target)
     found = [
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for root in (tmp_path / "a", tmp_path / "b")
@@ -257,6 +258,6 @@ def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):
     assert {path.name for path in found[0]} == {"record.json", "course.csv", "bench.cuda.json"}
     (tmp_path / "cut.zip").write_bytes((tmp_path / "protocol.zip").read_bytes()[:50])
     with pytest.raises(InputError, match=r"cut\.zip: not a whole archive"):
-        report._add(tmp_path / "cut.zip", tmp_path / "a")
+        publishing._add(tmp_path / "cut.zip", tmp_path / "a")
     with pytest.raises(InputError, match="no such folder or archive"):
-        report._add(tmp_path / "absent", tmp_path / "a")
+        publishing._add(tmp_path / "absent", tmp_path / "a")

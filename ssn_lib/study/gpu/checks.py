@@ -1,8 +1,8 @@
 """What must hold on a GPU before its numbers are worth anything, as checks that need PyTorch alone.
 
 `python -m ssn_lib protocol` runs them first, tests/study/gpu/test_checks.py runs them as tests, and
-tests run them on the CPU in a GPU's place, as far as that goes. Each gives a line with what it measured, or
-raises AssertionError.
+tests run them on the CPU in a GPU's place, as far as that goes. Each gives a line with what it
+measured, or raises AssertionError.
 """
 
 from __future__ import annotations

@@ -1,0 +1,185 @@
+"""Which records stand for what is shown: of the profile, of longer trainings, of one seed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+
+import pandas as pd
+
+from ssn_lib.config import FOLDS
+from ssn_lib.overrides import assignment
+from ssn_lib.presets import PRESETS
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.costs.records import (
+    GPU_BENCH_FILE,
+    both_forms,
+    kept_comparison,
+    kept_costs,
+    read_bench,
+)
+from ssn_lib.study.profiles import PROFILES, STRIPS
+from ssn_lib.study.runner import Study
+from ssn_lib.study.selection import alike, longest
+from ssn_lib.study.systems import (
+    LEARNED_PRESETS,
+    SWAP_PRESETS,
+    SWEEP_PRESETS,
+)
+from ssn_lib.study.tables import supervision as supervision_tables
+
+
+class Selection:
+    """The records of a study, and which of them its tables and figures are made of.
+
+    Args:
+        study: where the records are, and of which profile they must be.
+    """
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.records, self.refused = study.records()
+        for reason in self.refused:
+            print(f"warning: {reason}", file=sys.stderr)
+        self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        folder = study.records_folder
+        # Cheap hardware is what the study asks about; a GPU has a table of its own.
+        names = (*SWAP_PRESETS, "evolved")
+        costs = kept_costs(both_forms(names), folder, "cpu") or kept_costs(
+            both_forms(names), folder
+        )
+        self.costs = [cost for cost in costs if cost.preset != "evolved"]
+        self.evolved_costs = [cost for cost in costs if cost.preset == "evolved"]
+        self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
+        self.bench = read_bench(folder)
+        self.gpu_bench = read_bench(folder, GPU_BENCH_FILE)
+
+    def of(self, *presets: str) -> list[Outcome]:
+        """The outcomes of those presets on the categories, in their order, nothing changed."""
+        chosen = [o for o in self.plates if o.preset in presets and not o.changes]
+        return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
+
+    @cached_property
+    def all(self) -> list[Outcome]:
+        """This profile's runs and longer ones of its data: what the ledger chooses from."""
+        longer = self.study.profile.made_longer
+        return [*self.outcomes, *(Outcome.of(r) for r in self.records if longer(r))]
+
+    @cached_property
+    def all_plates(self) -> list[Outcome]:
+        """Those of `all` that are not on strips."""
+        return [outcome for outcome in self.all if not self.is_strip(outcome)]
+
+    @cached_property
+    def all_strips(self) -> list[Outcome]:
+        """Those of `all` on strips."""
+        return [outcome for outcome in self.all if self.is_strip(outcome)]
+
+    @cached_property
+    def full(self) -> list[Outcome]:
+        """Runs of the published protocol on the categories, one of each seed."""
+        full = PROFILES["full"]
+        return longest(o for o in self.all_plates if full.made(o.record))
+
+    def is_strip(self, outcome: Outcome) -> bool:
+        """Whether an outcome is on strips in KolektorSDD2's layout."""
+        return outcome.record.config.data.image_size == self.study.profile.strip_size
+
+    @cached_property
+    def rendered(self) -> list[Outcome]:
+        """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
+        sizes = (self.study.profile.image_size, self.study.profile.strip_size)
+        order = list(PRESETS)
+        found = [
+            Outcome.of(record)
+            for record in self.records
+            if record.config.data.dataset == "demo"
+            and record.config.data.image_size in sizes
+            and record.config.weights == "imagenet"
+        ]
+        return sorted(found, key=lambda o: (order.index(o.preset), o.seed))
+
+    @cached_property
+    def plates(self) -> list[Outcome]:
+        """Everything but strips, those of other sets among them."""
+        return [outcome for outcome in self.outcomes if not self.is_strip(outcome)]
+
+    @cached_property
+    def strips(self) -> str:
+        """The category of this profile's strips."""
+        return category_of([outcome for outcome in self.outcomes if self.is_strip(outcome)])
+
+    @cached_property
+    def noise_runs(self) -> list[Outcome]:
+        """What the β sweep is shown with."""
+        changed = [o for o in self.plates if o.preset in SWEEP_PRESETS and o.changes]
+        return [*self.of(*LEARNED_PRESETS), *changed]
+
+    @cached_property
+    def on_strips(self) -> list[Outcome]:
+        """This profile's runs on the strips that are shown."""
+        order = list(PRESETS)
+        strips = [o for o in self.outcomes if o.category == self.strips]
+        return sorted(strips, key=lambda o: (order.index(o.preset), o.changes, o.seed))
+
+    @cached_property
+    def weak(self) -> list[Outcome]:
+        """Those with labels alone, and what they are compared with."""
+        names = supervision_tables.WEAK_PRESETS
+        return [o for o in self.on_strips if o.preset in names and not o.changes]
+
+    @cached_property
+    def folds(self) -> list[Outcome]:
+        """GAP + CAM with a fold left out."""
+        return [o for o in self.on_strips if o.preset == "gap_cam" and o.changes]
+
+    @cached_property
+    def mixed(self) -> list[Outcome]:
+        """Those with some masks, and with all and none."""
+        names = supervision_tables.MIXED_PRESETS
+        own = [o for o in self.on_strips if not o.changes or o.preset == "mixed_ssn"]
+        return [o for o in own if o.preset in names]
+
+    @cached_property
+    def numbers(self) -> list[float]:
+        """Numbers of masks that were tried, beside the preset's own."""
+        changed = [o for o in self.mixed if o.preset == "mixed_ssn" and o.changes]
+        numbers = {o.record.config.training.supervision.masks for o in changed}
+        return sorted(numbers - {None})
+
+    @cached_property
+    def points(self) -> list[supervision_tables.Chosen]:
+        """Thresholds of GAP + CAM."""
+        return self.points_of([*self.first("gap_cam"), *self.folds], self.strips)
+
+    @cached_property
+    def longest_points(self) -> list[supervision_tables.Chosen]:
+        """Of the longest trainings of GAP + CAM that have all their folds."""
+        category = category_of(self.all_strips)
+        kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
+        runs = alike(self.all_strips, [("gap_cam", category, changes) for changes in kinds])
+        return self.points_of(longest(runs), category)
+
+    def points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
+        """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
+        first = self.study.first_seeds(runs, category)
+        return supervision_tables.chosen_thresholds(
+            self.files([o for o in first if not o.changes], "scores.csv"),
+            self.files([o for o in first if o.changes], "held_out.csv"),
+        )
+
+    def first(self, *presets: str) -> list[Outcome]:
+        """Of those presets on the strips, the first seed's."""
+        first = self.study.first_seeds(self.weak, self.strips)
+        return [outcome for outcome in first if outcome.preset in presets]
+
+    def files(self, runs: list[Outcome], name: str) -> list[tuple[Outcome, pd.DataFrame]]:
+        """As `Study.files`."""
+        return self.study.files(runs, name)
+
+
+def category_of(strips: Sequence[Outcome]) -> str:
+    """The category of strips that are shown: KSDD2's where there are any of it."""
+    found = {outcome.category for outcome in strips}
+    return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
