@@ -163,7 +163,7 @@ study.save(
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
 
 # %%
 swap = [*trained, *shown]

@@ -140,7 +140,7 @@ study.save("inference_free", inference_free(comparison))
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
 
 # %%
 runs = [*sources, *swept]

@@ -23,7 +23,7 @@ from ssn_lib.study.costs.records import (
 )
 from ssn_lib.study.figures import courses as course_figures
 from ssn_lib.study.figures import supervision as supervision_figures
-from ssn_lib.study.figures.drawing import Picture, empty
+from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
 from ssn_lib.study.profiles import STRIPS
@@ -39,7 +39,6 @@ from ssn_lib.study.systems import (
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.cells import EMPTY, Table
 from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency
 from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 from ssn_lib.study.tables.overview import all_runs, synthesis
@@ -50,6 +49,7 @@ from ssn_lib.study.tables.swap import (
     published_start,
     scenario_b_noise,
 )
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 
 class Report(Selection):
@@ -86,6 +86,11 @@ class Report(Selection):
     def all_runs(self) -> Table:
         """Every run with its command."""
         return all_runs(self.records)
+
+    def not_drawn(self) -> Table:
+        """The figures of this report that could not be drawn, and why."""
+        rows = [{"figure": name, "why": why} for name, why in self.study.not_drawn.items()]
+        return Table("Figures not drawn", frame_of(rows or [{"figure": "none", "why": EMPTY}]), ())
 
     def left_out(self) -> Table:
         """Records that are there and were not read."""
@@ -149,13 +154,13 @@ class Report(Selection):
         """Latency against arithmetic."""
         return roofline(self.bench.costs if self.bench else self.costs)
 
-    def tradeoff(self) -> Figure:
+    def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
         names = (*SWAP_PRESETS, "evolved")
         runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
-            return empty("Costs not measured: `make bench`.")
+            return NotDrawn("Costs not measured: `make bench`.")
         return bubble_chart(costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
@@ -169,7 +174,7 @@ class Report(Selection):
         """How the published runs of Modification 1 went."""
         return course_figures.published_courses(SWAP_COURSES)
 
-    def full_courses(self) -> Figure:
+    def full_courses(self) -> Figure | NotDrawn:
         """The published protocol run here, over the published runs."""
         runs = [outcome for outcome in self.full if not outcome.changes]
         read = {
@@ -182,7 +187,7 @@ class Report(Selection):
             if all(outcome.record.run_id in of for of in read.values())
         ]
         if not whole:
-            return empty("No run of the published protocol yet: `make gpu`.")
+            return NotDrawn("No run of the published protocol yet: `make gpu`.")
         caption = self.study.caption([outcome for outcome, *_ in whole])
         return course_figures.full_courses(whole, caption)
 
@@ -393,18 +398,18 @@ class Report(Selection):
         runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
         return self._drawn(lambda: self.study.panels(runs, category))
 
-    def _drawn(self, draw: Callable[[], Figure]) -> Figure:
+    def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""
         try:
             return draw()
         except InputError as error:
-            return empty(f"Not drawn: {error}")
+            return NotDrawn(str(error))
 
-    def _nothing(self, name: str) -> Figure:
-        return empty(f"No record of {name} and its like yet; the README says how to make one.")
+    def _nothing(self, name: str) -> Figure | NotDrawn:
+        return NotDrawn(f"No record of {name} and its like yet; the README says how to make one.")
 
 
 def _unmeasured(command: str) -> Table:
     """What stands for a table of costs before they are measured."""
-    empty = pd.DataFrame({"measured here": [EMPTY]})
-    return Table("Cost of inference", empty, (f"Not measured yet: `{command}`.",))
+    frame = frame_of([{"measured here": EMPTY}])
+    return Table("Cost of inference", frame, (f"Not measured yet: `{command}`.",))

@@ -33,12 +33,13 @@ from ssn_lib.study.costs.inference import compare, measure_all
 from ssn_lib.study.costs.records import Comparison, Efficiency, both_forms
 from ssn_lib.study.figures import maps
 from ssn_lib.study.figures import supervision as supervision_figures
-from ssn_lib.study.figures.drawing import Picture, alt_text, empty
+from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text
 from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.cells import METRICS, Table, describe
+from ssn_lib.study.tables.cells import METRICS, describe
+from ssn_lib.study.tables.table import Table
 
 # What a notebook's parameters cell holds; the report has one more, of `Study`.
 PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
@@ -61,6 +62,8 @@ class Study:
         categories: the names in `category`.
         scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
         deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
+        saved: the files that `save` wrote.
+        not_drawn: by name, why a figure could not be drawn.
     """
 
     profile_name: str = "demo"
@@ -77,6 +80,7 @@ class Study:
         )
     )
     saved: list[str] = field(default_factory=list)
+    not_drawn: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.profile_name, str) or self.profile_name not in PROFILES:
@@ -256,12 +260,12 @@ class Study:
                         break
         return found
 
-    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """The first defective strips under every configuration that was run, side by side."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
         if not answers:
-            return empty(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
         return supervision_figures.strips(
             list(sample.images.permute(0, 2, 3, 1).numpy()),
             list(sample.masks[:, 0].numpy()),
@@ -271,11 +275,11 @@ class Study:
             f"{self.caption(chosen)}",
         )
 
-    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """What every source's noise looks like on the category's first training image."""
         chosen = self.first_seeds(outcomes, category)
         if not chosen:
-            return empty(f"{category}: no run to draw the noise of, see the table above.")
+            return NotDrawn(f"{category}: no run to draw the noise of, see the table above.")
         image = self.dataset(category).train.images[:1]
         sources = []
         for outcome in chosen:
@@ -312,12 +316,12 @@ class Study:
         """What the second preset costs more than the first at inference; measured once."""
         return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
 
-    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """The category's first defective test image under every configuration that was run."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
         if not answers:
-            return empty(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
         name = sample.samples[0]
         return maps.panels(
             sample.images[0].permute(1, 2, 0).numpy(),
@@ -368,12 +372,18 @@ class Study:
                 )
         return sample, answers
 
-    def save(self, name: str, made: Figure | Table) -> Picture | Table:
+    def save(self, name: str, made: Figure | NotDrawn | Table) -> Picture | Table | None:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
 
         Returns:
-            What the notebook shows of it: the table, or the figure's picture.
+            What the notebook shows of it: the table, the figure's picture, or nothing of a figure
+            that could not be drawn; why is printed and kept in `not_drawn`.
         """
+        if isinstance(made, NotDrawn):
+            self.not_drawn[name] = str(made)
+            (self.out_dir / "figures" / f"{name}.png").unlink(missing_ok=True)
+            print(f"{name}.png is not drawn: {made}")
+            return None
         folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
         paths = save(folder, name, made)
         self.saved += [str(path) for path in paths]
@@ -446,7 +456,7 @@ def save(folder: Path, name: str, made: Any) -> list[Path]:
             made.savefig(file, format="png", dpi=150, bbox_inches="tight")
         return [path]
     csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
-    write_text(csv, made.frame.to_csv(index=False))
+    write_text(csv, made.to_csv())
     write_text(markdown, made.to_markdown())
     return [csv, markdown]
 
