@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ssn_lib.checks import check
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.errors import InputError
-from ssn_lib.overrides import changes, check, from_dict, override
+from ssn_lib.overrides import changes, from_dict, override
 from ssn_lib.presets import PRESETS, Preset, preset
 
 
@@ -273,7 +274,19 @@ def test_presets():
             ],
             "a decoder learns from sound images alone",
         ),
-        (["model.decoder_width=4"], "model.decoder_width=4"),
+        (["model.decoder_width=4"], "is out of range: must be at least 8"),
+        (["training.clip_norm=0"], "must be above 0, finite; none clips nothing"),
+        (["training.noise.std=inf"], "must be 0 or more, finite"),
+        (["training.noise.perlin_threshold=inf"], "must be finite"),
+        (
+            ["training.supervision.labels=true", "training.supervision.fold=3"],
+            "fold=3 is out of range: must be from 0 to 2; none leaves nothing out",
+        ),
+        (
+            ["training.supervision.labels=true", "training.supervision.masks=1.5"],
+            "or a share such as 0.1; none takes all",
+        ),
+        (["training.supervision.dilation=4"], "must be an odd number of pixels"),
     ],
 )
 def test_check_names_the_value_that_makes_no_sense(assignments, message):
