@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ssn_lib.checks import check
+from ssn_lib.checks import RULES, bounds, check
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import changes, from_dict, override
@@ -306,3 +307,48 @@ def test_check_names_the_value_that_makes_no_sense(assignments, message):
 def test_check_passes_what_makes_sense(assignments):
     config = override(make(), assignments)
     assert check(config) is config
+
+
+# With labels, and a generator beside the detector, no rule asks more of a number than its bound.
+FREE = override(make("mixed_ssn"), ["training.noise.generator.update=simultaneous"])
+BOUNDS = {name: bound for name, _, bound in bounds(FREE)}
+NUMBERS = {name: bound for name, bound in BOUNDS.items() if bound.holds is None}
+
+
+def test_every_number_has_a_bound():
+    assert {name for name, value in fields(FREE) if type(value) in (int, float)} <= BOUNDS.keys()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_taken_up_to_its_bound_and_not_beyond(name):
+    bound = NUMBERS[name]
+    ends = [  # what is refused, and the nearest number that is taken
+        (math.nextafter(bound.at_least, -math.inf), bound.at_least),
+        (bound.above, math.nextafter(bound.above, math.inf)),
+        (bound.below, math.nextafter(bound.below, -math.inf)),
+    ]
+    ends = [(refused, taken) for refused, taken in ends if math.isfinite(refused)]
+    assert ends or name == "training.noise.perlin_threshold"
+    for _, taken in ends:
+        check(changed(FREE, name, taken))
+    for value in [refused for refused, _ in ends] + [math.nan, math.inf, -math.inf]:
+        message = refusal(lambda value=value: check(changed(FREE, name, value)))
+        assert message == f"{name}={value} is out of range: {bound}"
+
+
+@pytest.mark.parametrize(("name", "bound"), BOUNDS.items())
+def test_none_passes_where_the_bound_says_what_it_does(name, bound):
+    def without():
+        return check(override(FREE, [f"{name}=none"]))
+
+    assert bound.takes(None) == bool(bound.none)
+    if bound.none:
+        without()
+        assert f"; none {bound.none}" in str(bound)
+    else:
+        assert "='none': expected" in refusal(without)
+
+
+def test_the_messages_of_rules_name_fields_that_exist():
+    for rule in RULES:
+        assert rule.message.format(**vars(FREE)).startswith(("model.", "training."))
