@@ -18,7 +18,7 @@ LAYERS = (
     {"errors"},
     {"config"},
     {"presets"},
-    {"overrides"},
+    {"overrides", "checks"},
     {"storage"},
     {"machine", "metrics", "losses"},
     {"data"},
