@@ -21,7 +21,10 @@ from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
 
 # Figures that show the data sets' images: their licences keep these out of the repository.
-PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
+PHOTOGRAPHS = (
+    *("panels_bottle", "panels_screw", "noise_maps"),
+    *("cam_maps", "evolved_panels"),
+)
 UNPUBLISHED = (*PHOTOGRAPHS, "not_drawn")  # the latter tells of one machine
 HEAD = "<!-- Written by `make report`; do not edit. -->\n\n"
 

@@ -53,7 +53,7 @@ from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 
 class Report(Selection):
-    """What the report's notebook shows, each table and figure by a method of its name.
+    """What the study's notebooks show, each table and figure by a method of its name.
 
     Args:
         study: where the records are, and of which profile they must be.
@@ -95,6 +95,22 @@ class Report(Selection):
     def left_out(self) -> Table:
         """Records that are there and were not read."""
         return Table("Records left out", pd.DataFrame({"why": self.refused or ["none"]}), ())
+
+    def claims_backbone_swap(self) -> Table:
+        """The ledger's part on Modification 1."""
+        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence))
+
+    def claims_learned_noise(self) -> Table:
+        """Likewise, on Modification 2."""
+        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self._plates_evidence))
+
+    def claims_weak(self) -> Table:
+        """Likewise, on Modification 3."""
+        return rules.ledger(rules.judge(supervision.WEAK, self._strips_evidence))
+
+    def claims_mixed(self) -> Table:
+        """Likewise, on Modification 4."""
+        return rules.ledger(rules.judge(supervision.MIXED, self._strips_evidence))
 
     # --- Modification 1 -----------------------------------------------------------------------
 
@@ -320,6 +336,16 @@ class Report(Selection):
             self.mixed, self.strips, self.numbers, self.study.caption(self.mixed)
         )
 
+    def masks_maps(self) -> Figure | NotDrawn:
+        """The maps of what learned from some masks."""
+        return self._drawn(lambda: self.study.strip_maps(self.mixed, self.strips))
+
+    def masks_pixel_pr(self) -> Figure | NotDrawn:
+        """Precision against recall of their pixels."""
+        first = self.study.first_seeds(self.mixed, self.strips)
+        curves = self.files(first, "pixel_pr.csv")
+        return supervision_figures.pixel_curves(curves, self.study.caption(self.mixed))
+
     # --- evolved ------------------------------------------------------------------------------
 
     def evolved(self) -> Table:
@@ -343,41 +369,53 @@ class Report(Selection):
         runs = self.of(*evolved_tables.SYSTEMS)
         return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
 
+    def evolved_efficiency(self) -> Table:
+        """What it costs, beside Scenario A."""
+        names = evolved_tables.SYSTEMS
+        costs = [cost for cost in [*self.costs, *self.evolved_costs] if cost.preset in names]
+        return efficiency(costs) if costs else _unmeasured("make bench")
+
     def evolved_ingredients(self) -> Table:
         """The recipe without one ingredient at a time."""
-        return evolved_tables.ingredients(self.records)
+        return evolved_tables.ingredients(self.study.committed())
 
     def evolved_search(self) -> Table:
         """Everything that was tried."""
-        return evolved_tables.log(self.records)
+        return evolved_tables.log(self.study.committed())
 
     # --- what these are made of ---------------------------------------------------------------
 
     @cached_property
     def _ledger(self) -> Table:
         """Shown whole and without its evidence; judged once."""
-        names = SWAP_PRESETS
-        plates = claim_evidence.Evidence(
+        return rules.ledger(
+            rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence),
+            rules.judge(noise.LEARNED_NOISE, self._plates_evidence),
+            rules.judge(supervision.WEAK, self._strips_evidence),
+            rules.judge(supervision.MIXED, self._strips_evidence),
+        )
+
+    @cached_property
+    def _plates_evidence(self) -> claim_evidence.Evidence:
+        kinds = [*both_forms(SWAP_PRESETS), *half_forms(SWAP_PRESETS)]
+        return claim_evidence.Evidence(
             self.all_plates,
             self.files(self.all_plates, "history.csv"),
             self.comparison,
-            kept_costs([*both_forms(names), *half_forms(names)], self.study.records_folder),
+            kept_costs(kinds, self.study.records_folder),
             courses=self.files(self.all_plates, COURSE),
             scores=self.files(self.all_plates, "scores.csv"),
         )
-        strips = claim_evidence.Evidence(
+
+    @cached_property
+    def _strips_evidence(self) -> claim_evidence.Evidence:
+        return claim_evidence.Evidence(
             self.all_strips,
             category=category_of(self.all_strips),
             points=self.longest_points,
             courses=self.files(self.all_strips, COURSE),
             scores=self.files(self.all_strips, "scores.csv"),
             curves=self.files(self.all_strips, "pixel_pr.csv"),
-        )
-        return rules.ledger(
-            rules.judge(swap_claims.BACKBONE_SWAP, plates),
-            rules.judge(noise.LEARNED_NOISE, plates),
-            rules.judge(supervision.WEAK, strips),
-            rules.judge(supervision.MIXED, strips),
         )
 
     def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:

@@ -32,23 +32,24 @@ def committed(tmp_path):
     return Report(Study("quick", runs_dir=tmp_path, records_dir=RESULTS))
 
 
-def shown_in_the_notebook():
-    return re.findall(r'^report\.save\("(\w+)"\)$', NOTEBOOK.read_text(), re.MULTILINE)
+def shown_in(notebook):
+    return re.findall(r'^report\.save\("(\w+)"\)$', notebook.read_text(), re.MULTILINE)
 
 
-def test_the_notebook_shows_everything_once():
-    names = shown_in_the_notebook()
-    assert len(set(names)) == len(names)
+def test_every_table_and_figure_is_shown_in_a_notebook_and_once_in_it():
+    notebooks = {path: shown_in(path) for path in sorted(NOTEBOOK.parent.glob("0*.py"))}
+    for path, names in notebooks.items():
+        assert len(set(names)) == len(names), path
     known = {name for name in vars(Report) if not name.startswith("_")} - {"save"}
-    assert set(names) == known
-    assert {*UNPUBLISHED} <= known
+    assert {name for names in notebooks.values() for name in names} == known
+    assert {*UNPUBLISHED} <= {*notebooks[NOTEBOOK]}
 
 
 def test_what_is_committed_is_what_the_records_say(committed):
     """`make report` after the records or the code have changed."""
     tables, not_drawn = set(), set()
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
-    for name in shown_in_the_notebook():
+    for name in shown_in(NOTEBOOK):
         made = None if name in UNPUBLISHED else getattr(committed, name)()
         if isinstance(made, Table):
             text = (FIGURES / f"{name}.md").read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def test_what_is_committed_is_what_the_records_say(committed):
             not_drawn.add(name)
     figures = {path.stem for path in FIGURES.glob("*.png")}
     assert tables == {path.stem for path in FIGURES.glob("*.md")}
-    assert figures | tables | not_drawn | {*UNPUBLISHED} == set(shown_in_the_notebook())
+    assert figures | tables | not_drawn | {*UNPUBLISHED} == set(shown_in(NOTEBOOK))
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_spoilt_record_is_reported_not_drawn(change, said, spoilt, capsys):
 
 def test_without_any_record_everything_says_so(tmp_path):
     made = Report(Study("quick", runs_dir=tmp_path))
-    for name in shown_in_the_notebook():
+    for name in shown_in(NOTEBOOK):
         thing = made.save(name)
         assert not isinstance(thing, Table) or thing.notes or name in ("left_out", "not_drawn")
         assert isinstance(thing, Table | Picture) or name in made.study.not_drawn
