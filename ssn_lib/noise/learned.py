@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ssn_lib.config import GeneratorConfig, NoiseConfig
-from ssn_lib.fast.training_step import Affine, Dense
-from ssn_lib.noise.source import Noise, Source, mean_square
+from ssn_lib.noise.source import Noise, Source, mean_square, register
 
 
+@register("generator")
 class Generator(Source):
     """A network from each pixel's adapted features (and random channels z) to its noise.
 
@@ -36,14 +38,16 @@ class Generator(Source):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight)
 
-    def forward(self, adapted: Affine | Dense, pixels: Tensor, generator: torch.Generator) -> Noise:
+    def forward(
+        self, features: Callable[[], Tensor], pixels: Tensor, generator: torch.Generator
+    ) -> Noise:
         """See `Source`."""
-        everywhere = self.everywhere(adapted, generator)
+        everywhere = self.everywhere(features(), generator)
         return Noise(everywhere.index_select(0, pixels % len(everywhere)), mean_square(everywhere))
 
-    def everywhere(self, adapted: Affine | Dense, generator: torch.Generator) -> Tensor:
-        """Noise of every pixel before the batch is duplicated, (B·h·w, C)."""
-        rows = adapted.values().flatten(0, 2)
+    def everywhere(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise of every pixel of adapted features (B, h, w, C), (B·h·w, C)."""
+        rows = features.flatten(0, 2)
         if self.z_channels:
             z = torch.randn(
                 (len(rows), self.z_channels), generator=generator, device=rows.device

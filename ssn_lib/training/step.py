@@ -29,7 +29,7 @@ class Logits(NamedTuple):
     Attributes:
         map: (2B, 1, h, w).
         score: (2B,).
-        power: mean square of the noise, see `sources.Noise`.
+        power: mean square of the noise, see `noise.source.Noise`.
         adapted: makes the features that the noise is added to, (B, h, w, C).
     """
 
@@ -65,7 +65,7 @@ def plain(
         adapted = model.adaptor(features)
         rows = adapted.permute(0, 2, 3, 1)
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-        noise = source(training_step.Dense(rows, rows.dtype), batch.pixels, generator)
+        noise = source(lambda: rows, batch.pixels, generator)
 
         def perturbed(images: Tensor) -> Tensor:
             """(B, C, h, w), twice, with the noise at its pixels."""
@@ -88,6 +88,6 @@ def split_form(
     config = model.config
     features = Upscaled(batch.layers, config.upscale, config.align_corners, products)
     adapted = training_step.adapt(model.adaptor, features)
-    noise = source(adapted, batch.pixels, generator)
+    noise = source(adapted.values, batch.pixels, generator)
     map_logits, score = training_step.heads(model, features, adapted, batch.pixels, noise.values)
     return Logits(map_logits, score, noise.power, adapted.values)
