@@ -24,14 +24,16 @@ from ssn_lib import machine
 from ssn_lib.config import TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
+from ssn_lib.fast.training_step import split_form
 from ssn_lib.losses import detection_loss
 from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
-from ssn_lib.training import step
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import divided
+from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _VALIDATION, _TRIAL = -2, -7
@@ -311,8 +313,8 @@ class _Trainer:
                 loss = model.decoder.loss(layers)
             return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
         batch = data.batch(indices, config.noise, places, self.device)
-        form: step.Form = step.plain if self.form == "plain" else step.split_form
-        logits = form(model, batch, self.source, generator, self.products)
+        form: Form = plain if self.form == "plain" else split_form
+        logits = form(model, batch.layers, batch.pixels, self.source, generator, self.products)
         loss = detection_loss(
             None if model.seg_head is None else logits.map,
             logits.score,

@@ -40,7 +40,7 @@ class History:
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
         per_epoch: images trained on in an epoch.
-        form: of the step: "split", or "plain" where a GPU was faster with it; see `step`.
+        form: of the step: "split", or "plain" where a GPU was faster with it; see `training.step`.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
