@@ -1,13 +1,13 @@
 """What every source of noise is: adapted features in, noise out. Training only.
 
-A new source is a module of this folder with a class under `@register("its name")`: that name is
-then `NoiseConfig.source`.
+A new source is a module of this folder with a class under `@register("its name")`, and that name
+among those that `NoiseConfig.source` may have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +41,33 @@ class Noise(NamedTuple):
     power: Tensor
 
 
+class Rule(Protocol):
+    """How a source that learns and the detector are trained against each other.
+
+    Attributes:
+        optimiser: of the source's weights.
+    """
+
+    optimiser: torch.optim.Optimizer
+
+    def backward(self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int) -> bool:
+        """The backward pass of a step, and the source's own move. The detector has no gradients
+        yet.
+
+        Args:
+            loss: the detector's.
+            power: mean square of the noise.
+            batch: numbered from 1 in the epoch.
+            batch_of_training: numbered from 1 in the training.
+
+        Returns:
+            Whether the detector is to move by the gradients that it now has.
+        """
+
+
 @register("none")
 class Source(nn.Module):
-    """Adapted features in, noise out; a source that learns is trained by `training`. This class
-    itself, for trainings without noise, gives none.
+    """Adapted features in, noise out. This class itself, for trainings without noise, gives none.
 
     Args:
         config: which noise.
@@ -59,6 +82,10 @@ class Source(nn.Module):
     def of(cls, config: NoiseConfig, model: SuperSimpleNet) -> Source:
         """The source of a model's noise."""
         return cls(config, sum(model.backbone.channels))
+
+    def rule(self, detector: list[nn.Parameter]) -> Rule | None:
+        """How it learns against a detector of those weights; None for what learns nothing."""
+        return None
 
     def forward(
         self, features: Callable[[], Tensor], pixels: Tensor, generator: torch.Generator

@@ -198,11 +198,7 @@ class _Trainer:
             "images": _names([sample.image for sample in images.samples]),
         }
         self.source = make_source(config.noise, model, seed).to(device)
-        learned = list(self.source.parameters())
-        # As in the public code: AdamW's default weight decay, and no schedule.
-        self.generator_optimiser = (
-            torch.optim.AdamW(learned, lr=config.noise.generator.lr) if learned else None
-        )
+        self.rule = self.source.rule(adaptor + heads)
         self.products = (
             machine.low_precision(device) if config.precision == "mixed" else torch.float32
         )
@@ -326,46 +322,12 @@ class _Trainer:
         return _Step(loss, logits.power, logits.adapted)
 
     def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
-        """Move the weights after a batch, numbered from 1 in its epoch and in the training.
-
-        The published rules run the backward pass once with each sign and clear too little or too
-        late between them, so that gradients cancel. v1: only the generator's are cleared; the
-        detector's are +g − g, and it never learns. v2, in its generator's batches: nothing is
-        cleared; of the generator's objective only the magnitude's gradient is left, and the heads
-        get none. The public code also counts its batches anew in every epoch.
-
-        The cancellation is exact where the backward pass is deterministic, as it is on a CPU.
-        """
+        """Move the weights after a batch, numbered from 1 in its epoch and in the training."""
         self.optimiser.zero_grad(set_to_none=True)
-        if self.generator_optimiser is None:
+        if self.rule is None:
             self.scaler.scale(step.loss).backward()
-            self._step()
+        elif not self.rule.backward(step.loss, step.power, batch, batch_of_training):
             return
-        self.generator_optimiser.zero_grad(set_to_none=True)
-        rule, generator = self.config.noise.generator, list(self.source.parameters())
-        detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
-        objective = rule.magnitude_weight * step.power - step.loss
-        counted = batch_of_training if rule.update == "alternating" else batch
-        if counted % rule.period:
-            step.loss.backward(inputs=detector)
-            self._step()
-        elif rule.update == "alternating":
-            objective.backward(inputs=generator)
-            self.generator_optimiser.step()
-        else:
-            if rule.update == "simultaneous":
-                first, second = detector, generator
-            else:  # as published: both passes reach everything
-                first = second = detector + generator
-            step.loss.backward(inputs=first, retain_graph=True)
-            if rule.update == "v1_published":
-                self.generator_optimiser.zero_grad(set_to_none=True)
-            objective.backward(inputs=second)
-            self._step()
-            self.generator_optimiser.step()
-
-    def _step(self) -> None:
-        """Move the detector's weights, its gradient clipped first."""
         if self.config.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             weights = [w for group in self.optimiser.param_groups for w in group["params"]]
@@ -395,8 +357,7 @@ class _Trainer:
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "source": self.source.state_dict(),
-            "generator_optimiser": self.generator_optimiser
-            and self.generator_optimiser.state_dict(),
+            "generator_optimiser": self.rule and self.rule.optimiser.state_dict(),
         }
         with written_whole(path) as file:
             torch.save(state, file)
@@ -412,8 +373,8 @@ class _Trainer:
         if state["scaler"]:  # empty where it was not needed: on a device with bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.source.load_state_dict(state["source"])
-        if self.generator_optimiser is not None:
-            self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        if self.rule is not None:
+            self.rule.optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"], self.source), state["best"]
 
