@@ -118,7 +118,7 @@ class GeneratorConfig:
         update: what happens there. "alternating": the generator alone descends its loss, and in
             the other batches the detector alone descends L (v2 as stated). "simultaneous": both,
             each its own loss (v1 as stated). "v1_published", "v2_published": what the public code
-            does, where gradients cancel; see `training`.
+            does, where gradients cancel; see `noise.learned`.
     """
 
     beta: float | None = bounded(0.1, above=0, none="leaves the noise unbounded")
