@@ -19,6 +19,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.tables.tidy import metrics_frame
 
 # Figures that show the data sets' images: their licences keep these out of the repository.
 PHOTOGRAPHS = (
@@ -36,8 +37,8 @@ def publish(
     weights_dir: Path | str | None = None,
     runs_dir: Path = Path("runs"),
 ) -> list[Path]:
-    """Make the report of the records in `results/`; rewrite `figures/` and
-    `results/README.md`.
+    """Make the report of the records in `results/`: rewrite `figures/` and, beside the records, the
+    whole report as Markdown (`README.md`) and all metrics as one tidy table (`metrics.csv`).
 
     The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
     are at hand it also shows maps on photographs, which are not published.
@@ -78,7 +79,10 @@ def publish(
     readme = results / "README.md"
     executed = out_dir / "notebooks" / f"{REPORT}.ipynb"
     write_text(readme, HEAD + document(executed, _link))
-    return [*written, readme]
+    records = [read_record(path.parent) for path in sorted(results.glob("*/record.json"))]
+    table = metrics_frame(records).to_csv(index=False, float_format="%.6g")
+    write_text(results / "metrics.csv", table)
+    return [*written, readme, results / "metrics.csv"]
 
 
 def _link(name: str) -> str | None:
