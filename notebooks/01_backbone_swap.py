@@ -34,20 +34,26 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
+records_dir = None
 
 # %%
-from ssn_lib.study.claims import evidence as claim_evidence
-from ssn_lib.study.claims import rules
-from ssn_lib.study.claims import swap as swap_claims
-from ssn_lib.study.figures import courses as course_figures
-from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
-from ssn_lib.study.published import SWAP_COURSES
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import ABLATION_PRESETS, NOISE_CATEGORIES, NOISE_PRESETS, SWAP_PRESETS
-from ssn_lib.study.tables.costs import efficiency
-from ssn_lib.study.tables.swap import ablation, backbone_swap, published_leaving, scenario_b_noise
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Runs
+#
+# Every run is trained once and answered from its record afterwards; so is every cost. A cell that
+# could not be filled says why below its table.
+
+# %%
+study.run_all((*SWAP_PRESETS, *ABLATION_PRESETS))
+study.run_all(NOISE_PRESETS, NOISE_CATEGORIES)
+study.efficiency(SWAP_PRESETS)
+report = Report(study)
 
 # %% [markdown]
 # ## Architecture
@@ -63,16 +69,19 @@ study = Study.of_notebook(globals())
 # the truncated $L_1$ loss as means over normal and over anomalous pixels.
 
 # %%
-study.save("architecture", architecture())
+report.save("architecture")
+
 # %% [markdown]
 # ## Accuracy
-#
-# Every run is trained once and answered from its record afterwards. A cell that could not be filled
-# says why below the table.
 
 # %%
-swap = study.run_all(SWAP_PRESETS)
-study.save("backbone_swap", backbone_swap(swap))
+report.save("backbone_swap")
+
+# %% [markdown]
+# By the published protocol, where such runs are at hand.
+
+# %%
+report.save("backbone_swap_full")
 
 # %% [markdown]
 # ## From SimpleNet to SuperSimpleNet
@@ -81,8 +90,7 @@ study.save("backbone_swap", backbone_swap(swap))
 # noise everywhere, a classification head instead of the map's maximum.
 
 # %%
-steps = study.run_all(ABLATION_PRESETS)
-study.save("ablation", ablation(steps))
+report.save("ablation")
 
 # %% [markdown]
 # ## Efficiency
@@ -98,14 +106,17 @@ study.save("ablation", ablation(steps))
 # so channels are multiplied at the backbone's resolution and interpolated afterwards.
 
 # %%
-costs = study.efficiency(SWAP_PRESETS)
-study.save("efficiency", efficiency(costs))
+report.save("efficiency")
 
 # %%
-study.save("roofline", roofline(costs))
+report.save("efficiency_gpu")
 
 # %%
-study.save("tradeoff", bubble_chart(costs, swap, study.caption(swap)))
+report.save("roofline")
+
+# %%
+report.save("tradeoff")
+
 # %% [markdown]
 # ## How the published runs went
 #
@@ -116,10 +127,16 @@ study.save("tradeoff", bubble_chart(costs, swap, study.caption(swap)))
 # the line too, whoever trains it.
 
 # %%
-study.save("published_leaving", published_leaving())
+report.save("published_leaving")
 
 # %%
-study.save("published_courses", course_figures.published_courses(SWAP_COURSES))
+report.save("published_courses")
+
+# %%
+report.save("published_start")
+
+# %%
+report.save("full_courses")
 
 # %% [markdown]
 # ## Why does Scenario B fail?
@@ -133,8 +150,7 @@ study.save("published_courses", course_figures.published_courses(SWAP_COURSES))
 # above B; on screw both are near chance.
 
 # %%
-relative = study.run_all(NOISE_PRESETS, NOISE_CATEGORIES)
-study.save("scenario_b_noise", scenario_b_noise(relative))
+report.save("scenario_b_noise")
 
 # %% [markdown]
 # ## What the systems see
@@ -144,10 +160,14 @@ study.save("scenario_b_noise", scenario_b_noise(relative))
 # training images.
 
 # %%
-shown = [*study.run_all(["simplenet"]), *swap]
-study.save("panels_bottle", study.panels(shown, "bottle"))
+report.save("panels_bottle")
+
 # %%
-study.save("panels_screw", study.panels(shown, "screw"))
+report.save("panels_screw")
+
+# %%
+report.save("panels_rendered")
+
 # %% [markdown]
 # ## Training curves
 #
@@ -155,26 +175,15 @@ study.save("panels_screw", study.panels(shown, "screw"))
 # published runs.
 
 # %%
-trained = [*swap, *(outcome for outcome in [*steps, *relative] if outcome not in swap)]
-study.save(
-    "training_curves",
-    course_figures.training_curves(study.files(trained, "history.csv"), study.caption(trained)),
-)
+report.save("training_curves")
+
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
 
 # %%
-swap = [*trained, *shown]
-evidence = claim_evidence.Evidence(
-    swap,
-    study.files(swap, "history.csv"),
-    costs=costs,
-    courses=study.files(swap, "course.csv"),
-    scores=study.files(swap, "scores.csv"),
-)
-study.save("claims_backbone_swap", rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, evidence)))
+report.save("claims_backbone_swap")
 
 # %%
 study.finish("01_backbone_swap")

@@ -45,17 +45,27 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
+records_dir = None
 
 # %%
-from ssn_lib.study.claims import evidence as claim_evidence
-from ssn_lib.study.claims import noise, rules
-from ssn_lib.study.figures import courses as course_figures
-from ssn_lib.study.published import LEARNED_COURSES
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import BETA, BETAS, LEARNED_CATEGORIES, LEARNED_PRESETS, SWEEP_CATEGORY
-from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Runs
+#
+# Every run is trained once and answered from its record afterwards; so is every cost. A cell that
+# could not be filled says why below its table.
+
+# %%
+study.run_all(LEARNED_PRESETS, LEARNED_CATEGORIES)
+study.sweep("learned_noise_v2_published", BETA, BETAS, [SWEEP_CATEGORY])
+study.sweep("learned_noise_v2", BETA, BETAS, [SWEEP_CATEGORY])
+study.comparison("scenario_a", "learned_noise_v2")
+report = Report(study)
 
 # %% [markdown]
 # ## How the published runs went
@@ -68,7 +78,7 @@ study = Study.of_notebook(globals())
 # β = 0.015 ends at the figures that the slides give for 0.0015.
 
 # %%
-study.save("published_courses_noise", course_figures.published_courses(LEARNED_COURSES))
+report.save("published_courses_noise")
 
 # %% [markdown]
 # ## Every noise source
@@ -78,19 +88,19 @@ study.save("published_courses_noise", course_figures.published_courses(LEARNED_C
 # the classification head, `seg-` of the map's maximum.
 
 # %%
-sources = study.run_all(LEARNED_PRESETS, LEARNED_CATEGORIES)
-study.save("learned_noise", learned_noise(sources))
+report.save("learned_noise")
+
+# %% [markdown]
+# By the published protocol, where such runs are at hand.
+
+# %%
+report.save("learned_noise_full")
 
 # %% [markdown]
 # ## Convergence
 
 # %%
-study.save(
-    "convergence",
-    course_figures.training_curves(
-        study.files(sources, "history.csv"), study.caption(sources), log_loss=True
-    ),
-)
+report.save("convergence")
 
 # %% [markdown]
 # ## What the generator learned
@@ -100,18 +110,10 @@ study.save(
 # show how the features' spread changes over the training and from channel to channel.
 
 # %%
-on_screw = [run for run in sources if run.category == SWEEP_CATEGORY]
-study.save(
-    "noise_courses",
-    course_figures.noise_courses(
-        study.files(on_screw, "history.csv"),
-        study.files(on_screw, "noise.csv"),
-        f"{SWEEP_CATEGORY}, {study.caption(on_screw)}",
-    ),
-)
+report.save("noise_courses")
 
 # %%
-study.save("noise_maps", study.noise_maps(sources, SWEEP_CATEGORY))
+report.save("noise_maps")
 
 # %% [markdown]
 # ## β
@@ -119,11 +121,7 @@ study.save("noise_maps", study.noise_maps(sources, SWEEP_CATEGORY))
 # The bound of v2's noise, in both forms.
 
 # %%
-swept = [
-    *study.sweep("learned_noise_v2_published", BETA, BETAS, [SWEEP_CATEGORY]),
-    *study.sweep("learned_noise_v2", BETA, BETAS, [SWEEP_CATEGORY]),
-]
-study.save("beta_sweep", beta_sweep([*sources, *swept]))
+report.save("beta_sweep")
 
 # %% [markdown]
 # ## Cost at inference
@@ -134,20 +132,15 @@ study.save("beta_sweep", beta_sweep([*sources, *swept]))
 # block of PyTorch's allocator.
 
 # %%
-comparison = study.comparison("scenario_a", "learned_noise_v2")
-study.save("inference_free", inference_free(comparison))
+report.save("inference_free")
 
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
 
 # %%
-runs = [*sources, *swept]
-evidence = claim_evidence.Evidence(
-    runs, study.files(runs, "history.csv"), comparison, courses=study.files(runs, "course.csv")
-)
-study.save("claims_learned_noise", rules.ledger(rules.judge(noise.LEARNED_NOISE, evidence)))
+report.save("claims_learned_noise")
 
 # %%
 study.finish("02_learned_noise")

@@ -39,15 +39,25 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
+records_dir = None
 
 # %%
-from ssn_lib.study.claims import evidence as claim_evidence
-from ssn_lib.study.claims import rules, supervision
-from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.supervision import FOLD, WEAK_PRESETS
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Runs
+#
+# Every run is trained once and answered from its record afterwards; so is every cost. A cell that
+# could not be filled says why below its table.
+
+# %%
+study.run_all(WEAK_PRESETS, [study.strips])
+study.sweep("gap_cam", FOLD, (0, 1, 2), [study.strips])
+report = Report(study)
 
 # %% [markdown]
 # ## How the published run went
@@ -56,7 +66,7 @@ study = Study.of_notebook(globals())
 # detection stayed where it was. Low resolution cannot explain that.
 
 # %%
-study.save("published_decay", supervision_figures.published_decay())
+report.save("published_decay")
 
 # %% [markdown]
 # ## Labels alone
@@ -70,11 +80,13 @@ study.save("published_decay", supervision_figures.published_decay())
 # (`weak_ssn_relative`).
 
 # %%
-runs = study.run_all(supervision_tables.WEAK_PRESETS, [study.strips])
-study.save("weak_supervision", supervision_tables.weak_supervision(runs, study.strips))
+report.save("weak_supervision")
 
 # %%
-study.save("saturation", supervision_tables.saturation(runs, study.strips))
+report.save("by_epochs")
+
+# %%
+report.save("saturation")
 
 # %% [markdown]
 # ## From a blob to a line
@@ -87,17 +99,16 @@ study.save("saturation", supervision_tables.saturation(runs, study.strips))
 # with them here.
 
 # %%
-first = study.first_seeds(runs, study.strips)
-taught = [run for run in first if run.preset in supervision_tables.TAUGHT_PRESETS]
-files = study.files(taught, "teaching.csv")
-study.save("teaching", supervision_tables.teaching(files, study.caption(taught)))
+report.save("teaching")
 
 # %% [markdown]
 # ## The blob beside the refined map
 
 # %%
-drawn = [run for run in first if run.preset in supervision_figures.MAP_PRESETS]
-study.save("blob", study.strip_maps(drawn, study.strips))
+report.save("cam_maps")
+
+# %%
+report.save("cam_maps_rendered")
 
 # %% [markdown]
 # ## Detection
@@ -105,8 +116,7 @@ study.save("blob", study.strip_maps(drawn, study.strips))
 # The image score and the map's maximum are two detectors; which is better depends on the system.
 
 # %%
-drawn = [run for run in first if run.preset in supervision_figures.ROC_PRESETS]
-study.save("roc", supervision_figures.roc(study.files(drawn, "scores.csv"), study.caption(drawn)))
+report.save("roc")
 
 # %% [markdown]
 # ## A threshold
@@ -116,28 +126,16 @@ study.save("roc", supervision_figures.roc(study.files(drawn, "scores.csv"), stud
 # thirds of the training images, and score the third that they have not seen.
 
 # %%
-folds = study.sweep("gap_cam", supervision_tables.FOLD, (0, 1, 2), [study.strips])
-folds = study.first_seeds(folds, study.strips)
-gap_cam = [run for run in first if run.preset == "gap_cam"]
-scores = study.files(gap_cam, "scores.csv")
-points = supervision_tables.chosen_thresholds(scores, study.files(folds, "held_out.csv"))
-study.save("operating_points", supervision_tables.operating_points(points, study.caption(gap_cam)))
+report.save("operating_points")
 
 # %%
-study.save(
-    "score_distributions",
-    supervision_figures.score_distributions(scores, points, study.caption(gap_cam)),
-)
+report.save("score_distributions")
 
 # %% [markdown]
 # ## Localisation, pixel by pixel
 
 # %%
-drawn = [run for run in first if run.preset in supervision_figures.PIXEL_PRESETS]
-study.save(
-    "pixel_pr",
-    supervision_figures.pixel_curves(study.files(drawn, "pixel_pr.csv"), study.caption(drawn)),
-)
+report.save("pixel_pr")
 
 # %% [markdown]
 # ## Methods side by side
@@ -146,21 +144,13 @@ study.save(
 # of defective images are worth.
 
 # %%
-study.save("methods", supervision_tables.comparison(runs, study.strips))
+report.save("methods")
 
 # %% [markdown]
 # ## The published claims
 
 # %%
-evidence = claim_evidence.Evidence(
-    runs,
-    category=study.strips,
-    points=points,
-    courses=study.files(runs, "course.csv"),
-    scores=study.files(runs, "scores.csv"),
-    curves=study.files(runs, "pixel_pr.csv"),
-)
-study.save("claims_weak", rules.ledger(rules.judge(supervision.WEAK, evidence)))
+report.save("claims_weak")
 
 # %%
 study.finish("03_weak_supervision")

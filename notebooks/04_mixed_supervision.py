@@ -37,15 +37,25 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
+records_dir = None
 
 # %%
-from ssn_lib.study.claims import evidence as claim_evidence
-from ssn_lib.study.claims import rules, supervision
-from ssn_lib.study.figures import supervision as supervision_figures
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.supervision import MASKS
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Runs
+#
+# Every run is trained once and answered from its record afterwards; so is every cost. A cell that
+# could not be filled says why below its table.
+
+# %%
+study.run_all(("gap_cam", "weak_ssn", "cam_traced", "mixed_ssn", "full_ssn"), [study.strips])
+study.sweep("mixed_ssn", MASKS, study.mask_numbers(), [study.strips])
+report = Report(study)
 
 # %% [markdown]
 # ## Quality against masks
@@ -57,43 +67,25 @@ study = Study.of_notebook(globals())
 # of these.
 
 # %%
-numbers = study.mask_numbers()
-runs = [
-    *study.run_all(("gap_cam", "weak_ssn", "cam_traced", "mixed_ssn"), [study.strips]),
-    *study.sweep("mixed_ssn", supervision_tables.MASKS, numbers, [study.strips]),
-    *study.run_all(("full_ssn",), [study.strips]),
-]
-study.save("masks", supervision_tables.masks_curve(runs, study.strips, numbers))
+report.save("masks")
 
 # %%
-study.save(
-    "masks_curve",
-    supervision_figures.masks_curve(runs, study.strips, numbers, study.caption(runs)),
-)
+report.save("masks_curve")
 
 # %% [markdown]
 # ## The maps
 
 # %%
-study.save("masks_maps", study.strip_maps(runs, study.strips))
+report.save("masks_maps")
 
 # %%
-study.save(
-    "masks_pixel_pr",
-    supervision_figures.pixel_curves(
-        study.files(study.first_seeds(runs, study.strips), "pixel_pr.csv"),
-        study.caption(runs),
-    ),
-)
+report.save("masks_pixel_pr")
 
 # %% [markdown]
 # ## The published claim
 
 # %%
-evidence = claim_evidence.Evidence(
-    runs, category=study.strips, courses=study.files(runs, "course.csv")
-)
-study.save("claims_mixed", rules.ledger(rules.judge(supervision.MIXED, evidence)))
+report.save("claims_mixed")
 
 # %%
 study.finish("04_mixed_supervision")

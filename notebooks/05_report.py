@@ -43,11 +43,11 @@ report = Report(study)
 # ## In five minutes: what holds
 #
 # Every checkable claim of the slides, with the verdict that a stated rule gives it
-# (`ssn_lib/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not. *Explained
-# otherwise*: the effect is there, here or in the author's log, and has another cause. *Not
-# measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on other
-# images, where the claim's own were not at hand. The whole ledger, with its evidence, is near the
-# end.
+# (`ssn_lib/study/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not.
+# *Explained otherwise*: the effect is there, here or in the author's log, and has another cause.
+# *Not measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on
+# other images, where the claim's own were not at hand. The whole ledger, with its evidence, is
+# near the end.
 
 # %%
 report.save("verdicts")
@@ -279,6 +279,9 @@ report.save("all_runs")
 
 # %%
 report.save("left_out")
+
+# %%
+report.save("not_drawn")
 
 # %%
 study.finish("05_report")

@@ -33,15 +33,25 @@ weights_dir = None
 runs_dir = "runs"
 category = None
 seeds = None
+records_dir = None
 
 # %%
-from ssn_lib.study.figures.maps import scores_by_defect
-from ssn_lib.study.figures.networks import bubble_chart
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables import evolved as evolved_tables
-from ssn_lib.study.tables.costs import efficiency
+from ssn_lib.study.tables.evolved import CATEGORIES, SYSTEMS
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## Runs
+#
+# Every run is trained once and answered from its record afterwards; so is every cost. A cell that
+# could not be filled says why below its table.
+
+# %%
+study.run_all(SYSTEMS, CATEGORIES)
+study.efficiency(SYSTEMS)
+report = Report(study)
 
 # %% [markdown]
 # ## The recipe
@@ -64,35 +74,28 @@ study = Study.of_notebook(globals())
 # comparison.
 
 # %%
-both = study.run_all(evolved_tables.SYSTEMS, evolved_tables.CATEGORIES)
-study.save("evolved", evolved_tables.against_scenario_a(both))
+report.save("evolved")
 
 # %% [markdown]
 # ## Cost
 
 # %%
-costs = study.efficiency(evolved_tables.SYSTEMS)
-study.save("evolved_efficiency", efficiency(costs))
+report.save("evolved_efficiency")
 
 # %%
-study.save("evolved_tradeoff", bubble_chart(costs, both, study.caption(both)))
+report.save("tradeoff")
 
 # %% [markdown]
 # ## What it sees, and what it does not
 
 # %%
-scores = study.files(both, "scores.csv")
-study.save("evolved_defects", evolved_tables.by_defect(scores, "screw"))
+report.save("evolved_defects")
 
 # %%
-shown = study.first_seeds(both, "screw")
-study.save(
-    "evolved_scores",
-    scores_by_defect(study.files(shown, "scores.csv"), study.caption(shown)),
-)
+report.save("evolved_scores")
 
 # %%
-study.save("evolved_panels", study.panels(both, "screw"))
+report.save("evolved_panels")
 
 # %% [markdown]
 # ## Which ingredient does what
@@ -100,8 +103,7 @@ study.save("evolved_panels", study.panels(both, "screw"))
 # From the project's records; `python -m ssn_lib run evolved` with the change makes each again.
 
 # %%
-records = study.committed()
-study.save("evolved_ingredients", evolved_tables.ingredients(records))
+report.save("evolved_ingredients")
 
 # %% [markdown]
 # ## The search
@@ -112,7 +114,7 @@ study.save("evolved_ingredients", evolved_tables.ingredients(records))
 # with nothing changed.
 
 # %%
-study.save("evolved_search", evolved_tables.log(records))
+report.save("evolved_search")
 
 # %%
 study.finish("06_evolved")

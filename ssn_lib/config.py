@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, the named presets of the study, and overrides.
+"""What a run is: frozen dataclasses, whose fields say which values they take.
 
 A configuration is plain data. It is hashed into the run's id, written into the run's record and
 read back from it, so two runs with the same id are the same experiment.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +20,49 @@ FORMS = ("plain", "folded")  # of a network: the published operations one by one
 MARGIN = 0.5  # of the truncated L1 loss
 FOCAL_GAMMA = 4.0
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Which values a field takes.
+
+    Attributes:
+        at_least, above, below: of a number, which is finite in any case.
+        holds: asked instead, where these do not say it.
+        wanted: the same in words; made from the numbers where left out.
+        none: what None does, where it is taken.
+    """
+
+    at_least: float = -math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    holds: Callable[[Any], bool] | None = None
+    wanted: str = ""
+    none: str = ""
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        if value is None:
+            return bool(self.none)
+        if self.holds is not None:
+            return self.holds(value)
+        return self.at_least <= value and self.above < value < self.below
+
+    def __str__(self) -> str:
+        if self.wanted:
+            said = self.wanted
+        elif self.at_least > 0:
+            said = f"at least {self.at_least}"
+        elif self.at_least == 0:
+            said = "0 or more, finite"
+        else:
+            said = "finite" if self.above == -math.inf else f"above {self.above}, finite"
+        return f"must be {said}" + (f"; none {self.none}" if self.none else "")
+
+
+def bounded(default: Any, **bound: Any) -> Any:
+    """A field of a configuration with its `Bound`, which `checks.check` holds it to."""
+    return field(default=default, metadata={"bound": Bound(**bound)})
 
 
 @dataclass(frozen=True)
@@ -44,14 +89,18 @@ class ModelConfig:
     """
 
     backbone: str = "resnet18"
-    layers: tuple[int, ...] = (2, 3)
-    upscale: int = 2
+    layers: tuple[int, ...] = bounded(
+        (2, 3),
+        holds=lambda layers: bool(layers) and list(layers) == sorted({1, 2, 3, 4} & {*layers}),
+        wanted="some of 1,2,3,4, rising",
+    )
+    upscale: int = bounded(2, at_least=1)
     align_corners: bool = True
     adaptor: Literal["linear", "nonlinear"] = "linear"
     score: Literal["plain", "adapted", "map_max", "cam", "reconstruction"] = "plain"
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
-    decoder_width: int = 184
+    decoder_width: int = bounded(184, at_least=8)
 
 
 @dataclass(frozen=True)
@@ -69,14 +118,14 @@ class GeneratorConfig:
         update: what happens there. "alternating": the generator alone descends its loss, and in
             the other batches the detector alone descends L (v2 as stated). "simultaneous": both,
             each its own loss (v1 as stated). "v1_published", "v2_published": what the public code
-            does, where gradients cancel; see `training`.
+            does, where gradients cancel; see `noise.learned`.
     """
 
-    beta: float | None = 0.1
-    z_channels: int | None = 32
-    magnitude_weight: float = 10.0
-    period: int = 4
-    lr: float = 1e-4
+    beta: float | None = bounded(0.1, above=0, none="leaves the noise unbounded")
+    z_channels: int | None = bounded(32, at_least=1, none="leaves z out")
+    magnitude_weight: float = bounded(10.0, at_least=0)
+    period: int = bounded(4, at_least=1)
+    lr: float = bounded(1e-4, above=0)
     update: Literal["alternating", "simultaneous", "v1_published", "v2_published"] = "alternating"
 
 
@@ -95,9 +144,13 @@ class AscentConfig:
     far shorter than r; three of a fifth reach as far as the shell allows and cost less.
     """
 
-    steps: int = 3
-    step_size: float = 0.2
-    shell: tuple[float, float] = (1.0, 2.0)
+    steps: int = bounded(3, at_least=0)
+    step_size: float = bounded(0.2, above=0)
+    shell: tuple[float, float] = bounded(
+        (1.0, 2.0),
+        holds=lambda shell: 0 < shell[0] <= shell[1] < math.inf,
+        wanted="two lengths above 0, the shorter first",
+    )
 
 
 @dataclass(frozen=True)
@@ -116,10 +169,10 @@ class NoiseConfig:
     """
 
     source: Literal["gaussian", "generator", "ascent", "none"] = "gaussian"
-    std: float = 0.015
+    std: float = bounded(0.015, at_least=0)
     std_unit: Literal["absolute", "feature"] = "absolute"
     mask: Literal["perlin", "half"] = "perlin"
-    perlin_threshold: float = 0.2
+    perlin_threshold: float = bounded(0.2)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     ascent: AscentConfig = field(default_factory=AscentConfig)
 
@@ -149,14 +202,25 @@ class SupervisionConfig:
     """
 
     labels: bool = False
-    masks: int | float | None = None
+    masks: int | float | None = bounded(
+        None,
+        holds=lambda masks: masks >= 0 if isinstance(masks, int) else 0 < masks <= 1,
+        wanted="a number of masks, 0 or more, or a share such as 0.1",
+        none="takes all",
+    )
     teacher: str | None = None
     pseudo_masks: Literal["region", "traced"] = "region"
     flips: bool = True
-    dilation: int = 7
-    weight: float = 3.0
-    exponent: float = 2.0
-    fold: int | None = None
+    dilation: int = bounded(
+        7,
+        holds=lambda side: side >= 1 and side % 2 == 1,
+        wanted="an odd number of pixels; 1 leaves masks as they are",
+    )
+    weight: float = bounded(3.0, at_least=0)
+    exponent: float = bounded(2.0, at_least=0)
+    fold: int | None = bounded(
+        None, at_least=0, below=FOLDS, wanted=f"from 0 to {FOLDS - 1}", none="leaves nothing out"
+    )
 
 
 @dataclass(frozen=True)
@@ -177,17 +241,21 @@ class TrainingConfig:
             in. Weights, statistics and losses stay float32.
     """
 
-    epochs: int = 300
-    batch_size: int = 32
-    adaptor_lr: float = 1e-4
-    head_lr: float = 2e-4
-    adaptor_weight_decay: float = 1e-2
-    head_weight_decay: float = 1e-5
-    milestones: tuple[float, ...] = (0.8, 0.9)
-    gamma: float = 0.4
+    epochs: int = bounded(300, at_least=1)
+    batch_size: int = bounded(32, at_least=1)
+    adaptor_lr: float = bounded(1e-4, above=0)
+    head_lr: float = bounded(2e-4, above=0)
+    adaptor_weight_decay: float = bounded(1e-2, at_least=0)
+    head_weight_decay: float = bounded(1e-5, at_least=0)
+    milestones: tuple[float, ...] = bounded(
+        (0.8, 0.9),
+        holds=lambda shares: all(0 < s <= 1 for s in shares) and list(shares) == sorted(shares),
+        wanted="rising shares of the epochs, above 0 and up to 1",
+    )
+    gamma: float = bounded(0.4, above=0)
     focal: bool = True
-    clip_norm: float | None = None
-    validation_fraction: float = 0.0
+    clip_norm: float | None = bounded(None, above=0, none="clips nothing")
+    validation_fraction: float = bounded(0.0, at_least=0, below=1, wanted="0 or more and below 1")
     select_epoch: Literal["last", "validation"] = "last"
     precision: Literal["float32", "mixed"] = "float32"
     noise: NoiseConfig = field(default_factory=NoiseConfig)
@@ -216,7 +284,7 @@ class RunConfig:
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
-    seed: int = 42
+    seed: int = bounded(42, at_least=0, below=2**32, wanted="from 0 to 2^32 - 1")
     weights: Literal["imagenet", "untrained"] = "imagenet"
 
     @property

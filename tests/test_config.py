@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -6,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ssn_lib.checks import RULES, bounds, check
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.errors import InputError
-from ssn_lib.overrides import changes, check, from_dict, override
+from ssn_lib.overrides import changes, from_dict, override
 from ssn_lib.presets import PRESETS, Preset, preset
 
 
@@ -273,7 +275,19 @@ def test_presets():
             ],
             "a decoder learns from sound images alone",
         ),
-        (["model.decoder_width=4"], "model.decoder_width=4"),
+        (["model.decoder_width=4"], "is out of range: must be at least 8"),
+        (["training.clip_norm=0"], "must be above 0, finite; none clips nothing"),
+        (["training.noise.std=inf"], "must be 0 or more, finite"),
+        (["training.noise.perlin_threshold=inf"], "must be finite"),
+        (
+            ["training.supervision.labels=true", "training.supervision.fold=3"],
+            "fold=3 is out of range: must be from 0 to 2; none leaves nothing out",
+        ),
+        (
+            ["training.supervision.labels=true", "training.supervision.masks=1.5"],
+            "or a share such as 0.1; none takes all",
+        ),
+        (["training.supervision.dilation=4"], "must be an odd number of pixels"),
     ],
 )
 def test_check_names_the_value_that_makes_no_sense(assignments, message):
@@ -293,3 +307,48 @@ def test_check_names_the_value_that_makes_no_sense(assignments, message):
 def test_check_passes_what_makes_sense(assignments):
     config = override(make(), assignments)
     assert check(config) is config
+
+
+# With labels, and a generator beside the detector, no rule asks more of a number than its bound.
+FREE = override(make("mixed_ssn"), ["training.noise.generator.update=simultaneous"])
+BOUNDS = {name: bound for name, _, bound in bounds(FREE)}
+NUMBERS = {name: bound for name, bound in BOUNDS.items() if bound.holds is None}
+
+
+def test_every_number_has_a_bound():
+    assert {name for name, value in fields(FREE) if type(value) in (int, float)} <= BOUNDS.keys()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_taken_up_to_its_bound_and_not_beyond(name):
+    bound = NUMBERS[name]
+    ends = [  # what is refused, and the nearest number that is taken
+        (math.nextafter(bound.at_least, -math.inf), bound.at_least),
+        (bound.above, math.nextafter(bound.above, math.inf)),
+        (bound.below, math.nextafter(bound.below, -math.inf)),
+    ]
+    ends = [(refused, taken) for refused, taken in ends if math.isfinite(refused)]
+    assert ends or name == "training.noise.perlin_threshold"
+    for _, taken in ends:
+        check(changed(FREE, name, taken))
+    for value in [refused for refused, _ in ends] + [math.nan, math.inf, -math.inf]:
+        message = refusal(lambda value=value: check(changed(FREE, name, value)))
+        assert message == f"{name}={value} is out of range: {bound}"
+
+
+@pytest.mark.parametrize(("name", "bound"), BOUNDS.items())
+def test_none_passes_where_the_bound_says_what_it_does(name, bound):
+    def without():
+        return check(override(FREE, [f"{name}=none"]))
+
+    assert bound.takes(None) == bool(bound.none)
+    if bound.none:
+        without()
+        assert f"; none {bound.none}" in str(bound)
+    else:
+        assert "='none': expected" in refusal(without)
+
+
+def test_the_messages_of_rules_name_fields_that_exist():
+    for rule in RULES:
+        assert rule.message.format(**vars(FREE)).startswith(("model.", "training."))

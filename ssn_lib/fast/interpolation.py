@@ -8,7 +8,7 @@ two commute. So a convolution of the upscaled features is
 with L_l a layer's output, A_l and B_l its interpolation along rows and columns, W its weights and S
 a shift with zeros: multiply channels at low resolution, then interpolate what comes out. The
 features at full size are never built, and the arithmetic is several times less. Shared by training
-(`split`) and by inference (`folding`).
+(`training_step`) and by inference (`folded`).
 """
 
 from __future__ import annotations

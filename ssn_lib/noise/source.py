@@ -1,14 +1,32 @@
-"""What every source of noise is: adapted features in, noise out. Training only."""
+"""What every source of noise is: adapted features in, noise out. Training only.
+
+A new source is a module of this folder with a class under `@register("its name")`, and that name
+among those that `NoiseConfig.source` may have.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ssn_lib.config import NoiseConfig
-from ssn_lib.fast.training_step import Affine, Dense
+from ssn_lib.models.supersimplenet import SuperSimpleNet
+
+SOURCES: dict[str, type[Source]] = {}  # by name; filled by `register`
+Kind = TypeVar("Kind", bound="type[Source]")
+
+
+def register(name: str) -> Callable[[Kind], Kind]:
+    """Make the class under it the source of that name."""
+
+    def add(kind: Kind) -> Kind:
+        SOURCES[name] = kind
+        return kind
+
+    return add
 
 
 class Noise(NamedTuple):
@@ -23,9 +41,33 @@ class Noise(NamedTuple):
     power: Tensor
 
 
+class Rule(Protocol):
+    """How a source that learns and the detector are trained against each other.
+
+    Attributes:
+        optimiser: of the source's weights.
+    """
+
+    optimiser: torch.optim.Optimizer
+
+    def backward(self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int) -> bool:
+        """The backward pass of a step, and the source's own move. The detector has no gradients
+        yet.
+
+        Args:
+            loss: the detector's.
+            power: mean square of the noise.
+            batch: numbered from 1 in the epoch.
+            batch_of_training: numbered from 1 in the training.
+
+        Returns:
+            Whether the detector is to move by the gradients that it now has.
+        """
+
+
+@register("none")
 class Source(nn.Module):
-    """Adapted features in, noise out; a source that learns is trained by `training`. This class
-    itself, for trainings without noise, gives none.
+    """Adapted features in, noise out. This class itself, for trainings without noise, gives none.
 
     Args:
         config: which noise.
@@ -36,22 +78,35 @@ class Source(nn.Module):
         super().__init__()
         self.config, self.channels = config, channels
 
-    def forward(self, adapted: Affine | Dense, pixels: Tensor, generator: torch.Generator) -> Noise:
+    @classmethod
+    def of(cls, config: NoiseConfig, model: SuperSimpleNet) -> Source:
+        """The source of a model's noise."""
+        return cls(config, sum(model.backbone.channels))
+
+    def rule(self, detector: list[nn.Parameter]) -> Rule | None:
+        """How it learns against a detector of those weights; None for what learns nothing."""
+        return None
+
+    def forward(
+        self, features: Callable[[], Tensor], pixels: Tensor, generator: torch.Generator
+    ) -> Noise:
         """Noise for some pixels of a duplicated batch.
 
         Args:
-            adapted: features of the batch before it is duplicated, (B, h, w, C).
+            features: makes the adapted features of the batch before it is duplicated, (B, h, w, C).
+                A function, because Gaussian noise of an absolute σ needs none, and building them
+                costs.
             pixels: (M,) positions in (2B, h, w), flattened.
             generator: sole source of randomness.
         """
         raise NotImplementedError
 
     @torch.no_grad()
-    def std(self, adapted: Affine | Dense) -> float | Tensor:
+    def std(self, features: Callable[[], Tensor]) -> float | Tensor:
         """σ of the Gaussian noise, in the features' units."""
         if self.config.std_unit == "absolute":
             return self.config.std
-        return self.config.std * adapted.values().std()  # on its device, which need not wait
+        return self.config.std * features().std()  # on its device, which need not wait
 
 
 def mean_square(noise: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from ssn_lib import machine
+from ssn_lib.checks import check
 from ssn_lib.config import DataConfig, RunConfig, TrainingConfig
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.imitated import beside_defects
@@ -35,7 +36,7 @@ from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.models.supersimplenet import SuperSimpleNet
 from ssn_lib.noise.source import Source
 from ssn_lib.noise.sources import make_source
-from ssn_lib.overrides import check, override
+from ssn_lib.overrides import override
 from ssn_lib.presets import preset
 from ssn_lib.runs.artifacts import (
     add_to_course,

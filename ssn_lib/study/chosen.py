@@ -19,7 +19,7 @@ from ssn_lib.study.costs.records import (
     kept_costs,
     read_bench,
 )
-from ssn_lib.study.profiles import PROFILES, STRIPS
+from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.selection import alike, longest
 from ssn_lib.study.systems import (
@@ -42,7 +42,8 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        self.outcomes = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        known = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        self.outcomes = [*known, *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
         names = (*SWAP_PRESETS, "evolved")
@@ -64,7 +65,8 @@ class Selection:
     def all(self) -> list[Outcome]:
         """This profile's runs and longer ones of its data: what the ledger chooses from."""
         longer = self.study.profile.made_longer
-        return [*self.outcomes, *(Outcome.of(r) for r in self.records if longer(r))]
+        known = [outcome for outcome in self.outcomes if outcome.record is not None]
+        return [*known, *(Outcome.of(r) for r in self.records if longer(r))]
 
     @cached_property
     def all_plates(self) -> list[Outcome]:
@@ -84,6 +86,8 @@ class Selection:
 
     def is_strip(self, outcome: Outcome) -> bool:
         """Whether an outcome is on strips in KolektorSDD2's layout."""
+        if outcome.record is None:
+            return outcome.category not in CATEGORIES
         return outcome.record.config.data.image_size == self.study.profile.strip_size
 
     @cached_property
@@ -108,7 +112,8 @@ class Selection:
     @cached_property
     def strips(self) -> str:
         """The category of this profile's strips."""
-        return category_of([outcome for outcome in self.outcomes if self.is_strip(outcome)])
+        known = [o for o in self.outcomes if o.record is not None and self.is_strip(o)]
+        return category_of(known)
 
     @cached_property
     def noise_runs(self) -> list[Outcome]:
@@ -145,7 +150,7 @@ class Selection:
     def numbers(self) -> list[float]:
         """Numbers of masks that were tried, beside the preset's own."""
         changed = [o for o in self.mixed if o.preset == "mixed_ssn" and o.changes]
-        numbers = {o.record.config.training.supervision.masks for o in changed}
+        numbers = {o.record.config.training.supervision.masks for o in changed if o.record}
         return sorted(numbers - {None})
 
     @cached_property

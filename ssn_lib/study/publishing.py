@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from ssn_lib.errors import InputError
@@ -18,52 +17,16 @@ from ssn_lib.study.costs.records import (
     keep_best,
 )
 from ssn_lib.study.notebooks import REPORT, execute
+from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
-from ssn_lib.study.report import Report
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the README's results: tables and figures by name."""
-
-    heading: str
-    shown: tuple[str, ...]
-    folded: tuple[str, ...] = ()  # what a reader opens to look something up
-
-
-# The README between `RESULTS_BEGIN` and `RESULTS_END`, which `publish` writes.
-README_PARTS = (
-    Part("What holds", ("verdicts", "synthesis")),
-    Part(
-        "Modification 1: a smaller backbone",
-        ("backbone_swap_full", "full_courses"),
-        ("backbone_swap", "published_start", "published_leaving", "ablation", "scenario_b_noise"),
-    ),
-    Part(
-        "Cost",
-        ("efficiency_gpu", "efficiency", "tradeoff"),
-        ("bench_costs", "bench_timings", "bench_timings_gpu"),
-    ),
-    Part(
-        "Modification 2: learned noise",
-        ("learned_noise_full",),
-        ("learned_noise", "beta_sweep"),
-    ),
-    Part(
-        "Modifications 3 and 4: labels alone, and a few masks",
-        ("weak_supervision", "masks", "cam_maps_rendered"),
-        ("methods", "by_epochs", "teaching", "saturation", "operating_points"),
-    ),
-    Part("Evolved", ("evolved",), ("evolved_defects", "evolved_ingredients")),
-    Part("Every run", (), ("all_runs",)),
-)
-
 
 # Figures that show the data sets' images: their licences keep these out of the repository.
-PHOTOGRAPHS = ("panels_bottle", "panels_screw", "noise_maps", "cam_maps", "evolved_panels")
-
-
-RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
+PHOTOGRAPHS = (
+    *("panels_bottle", "panels_screw", "noise_maps"),
+    *("cam_maps", "evolved_panels"),
+)
+UNPUBLISHED = (*PHOTOGRAPHS, "not_drawn")  # the latter tells of one machine
+HEAD = "<!-- Written by `make report`; do not edit. -->\n\n"
 
 
 def publish(
@@ -73,7 +36,8 @@ def publish(
     weights_dir: Path | str | None = None,
     runs_dir: Path = Path("runs"),
 ) -> list[Path]:
-    """Make the report of the records in `results/`; rewrite `figures/` and the README's results.
+    """Make the report of the records in `results/`; rewrite `figures/` and
+    `results/README.md`.
 
     The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
     are at hand it also shows maps on photographs, which are not published.
@@ -105,46 +69,21 @@ def publish(
     saved = execute(REPOSITORY / "notebooks" / f"{REPORT}.ipynb", parameters, out_dir)
     written, target = [out_dir / "report.html"], REPOSITORY / "figures"
     for path in map(Path, saved):
-        if path.stem not in PHOTOGRAPHS:
+        if path.stem not in UNPUBLISHED:
             shutil.copy(path, target / path.name)
             written.append(target / path.name)
     for path in target.iterdir():  # of an earlier version of the report
         if path not in written and path.suffix in (".png", ".csv", ".md"):
             path.unlink()
-    readme = REPOSITORY / "README.md"
-    write_text(readme, with_results(readme.read_text(encoding="utf-8"), target))
+    readme = results / "README.md"
+    executed = out_dir / "notebooks" / f"{REPORT}.ipynb"
+    write_text(readme, HEAD + document(executed, _link))
     return [*written, readme]
 
 
-def with_results(readme: str, folder: Path) -> str:
-    """The README with its results made of the tables in a folder.
-
-    Raises:
-        InputError: it does not say where they go.
-    """
-    before, begin, rest = readme.partition(RESULTS_BEGIN)
-    _, end, after = rest.partition(RESULTS_END)
-    if not (begin and end):
-        raise InputError(f"README.md: no {RESULTS_BEGIN} … {RESULTS_END} to write the results to")
-    results = "\n".join(_in_readme(part, folder) for part in README_PARTS)
-    return f"{before}{RESULTS_BEGIN}\n{results}{RESULTS_END}{after}"
-
-
-def _in_readme(part: Part, folder: Path) -> str:
-    """A part of the results as Markdown, its figures linked."""
-    blocks = [f"### {part.heading}\n"]
-    for name in part.shown:
-        table = folder / f"{name}.md"
-        if table.exists():
-            blocks.append(table.read_text(encoding="utf-8"))
-        else:
-            about = getattr(Report, name).__doc__.rstrip(".")
-            blocks.append(f"![{about}](figures/{name}.png)\n")
-    for name in part.folded:
-        title, _, table = (folder / f"{name}.md").read_text(encoding="utf-8").partition("\n")
-        summary = f"<summary>{title.strip('*')}</summary>"
-        blocks.append(f"<details>{summary}\n{table}\n</details>\n")
-    return "\n".join(blocks)
+def _link(name: str) -> str | None:
+    """From `results/` to what was published under that name."""
+    return None if name in UNPUBLISHED else f"../figures/{name}.png"
 
 
 def _add(runs: Path, results: Path) -> None:

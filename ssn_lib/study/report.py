@@ -23,7 +23,7 @@ from ssn_lib.study.costs.records import (
 )
 from ssn_lib.study.figures import courses as course_figures
 from ssn_lib.study.figures import supervision as supervision_figures
-from ssn_lib.study.figures.drawing import Picture, empty
+from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
 from ssn_lib.study.profiles import STRIPS
@@ -39,7 +39,6 @@ from ssn_lib.study.systems import (
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.cells import EMPTY, Table
 from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency
 from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 from ssn_lib.study.tables.overview import all_runs, synthesis
@@ -50,10 +49,11 @@ from ssn_lib.study.tables.swap import (
     published_start,
     scenario_b_noise,
 )
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 
 class Report(Selection):
-    """What the report's notebook shows, each table and figure by a method of its name.
+    """What the study's notebooks show, each table and figure by a method of its name.
 
     Args:
         study: where the records are, and of which profile they must be.
@@ -87,9 +87,30 @@ class Report(Selection):
         """Every run with its command."""
         return all_runs(self.records)
 
+    def not_drawn(self) -> Table:
+        """The figures of this report that could not be drawn, and why."""
+        rows = [{"figure": name, "why": why} for name, why in self.study.not_drawn.items()]
+        return Table("Figures not drawn", frame_of(rows or [{"figure": "none", "why": EMPTY}]), ())
+
     def left_out(self) -> Table:
         """Records that are there and were not read."""
         return Table("Records left out", pd.DataFrame({"why": self.refused or ["none"]}), ())
+
+    def claims_backbone_swap(self) -> Table:
+        """The ledger's part on Modification 1."""
+        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence))
+
+    def claims_learned_noise(self) -> Table:
+        """Likewise, on Modification 2."""
+        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self._plates_evidence))
+
+    def claims_weak(self) -> Table:
+        """Likewise, on Modification 3."""
+        return rules.ledger(rules.judge(supervision.WEAK, self._strips_evidence))
+
+    def claims_mixed(self) -> Table:
+        """Likewise, on Modification 4."""
+        return rules.ledger(rules.judge(supervision.MIXED, self._strips_evidence))
 
     # --- Modification 1 -----------------------------------------------------------------------
 
@@ -149,13 +170,13 @@ class Report(Selection):
         """Latency against arithmetic."""
         return roofline(self.bench.costs if self.bench else self.costs)
 
-    def tradeoff(self) -> Figure:
+    def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
         names = (*SWAP_PRESETS, "evolved")
         runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
-            return empty("Costs not measured: `make bench`.")
+            return NotDrawn("Costs not measured: `make bench`.")
         return bubble_chart(costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
@@ -169,7 +190,7 @@ class Report(Selection):
         """How the published runs of Modification 1 went."""
         return course_figures.published_courses(SWAP_COURSES)
 
-    def full_courses(self) -> Figure:
+    def full_courses(self) -> Figure | NotDrawn:
         """The published protocol run here, over the published runs."""
         runs = [outcome for outcome in self.full if not outcome.changes]
         read = {
@@ -182,7 +203,7 @@ class Report(Selection):
             if all(outcome.record.run_id in of for of in read.values())
         ]
         if not whole:
-            return empty("No run of the published protocol yet: `make gpu`.")
+            return NotDrawn("No run of the published protocol yet: `make gpu`.")
         caption = self.study.caption([outcome for outcome, *_ in whole])
         return course_figures.full_courses(whole, caption)
 
@@ -315,6 +336,16 @@ class Report(Selection):
             self.mixed, self.strips, self.numbers, self.study.caption(self.mixed)
         )
 
+    def masks_maps(self) -> Figure | NotDrawn:
+        """The maps of what learned from some masks."""
+        return self._drawn(lambda: self.study.strip_maps(self.mixed, self.strips))
+
+    def masks_pixel_pr(self) -> Figure | NotDrawn:
+        """Precision against recall of their pixels."""
+        first = self.study.first_seeds(self.mixed, self.strips)
+        curves = self.files(first, "pixel_pr.csv")
+        return supervision_figures.pixel_curves(curves, self.study.caption(self.mixed))
+
     # --- evolved ------------------------------------------------------------------------------
 
     def evolved(self) -> Table:
@@ -338,41 +369,53 @@ class Report(Selection):
         runs = self.of(*evolved_tables.SYSTEMS)
         return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
 
+    def evolved_efficiency(self) -> Table:
+        """What it costs, beside Scenario A."""
+        names = evolved_tables.SYSTEMS
+        costs = [cost for cost in [*self.costs, *self.evolved_costs] if cost.preset in names]
+        return efficiency(costs) if costs else _unmeasured("make bench")
+
     def evolved_ingredients(self) -> Table:
         """The recipe without one ingredient at a time."""
-        return evolved_tables.ingredients(self.records)
+        return evolved_tables.ingredients(self.study.committed())
 
     def evolved_search(self) -> Table:
         """Everything that was tried."""
-        return evolved_tables.log(self.records)
+        return evolved_tables.log(self.study.committed())
 
     # --- what these are made of ---------------------------------------------------------------
 
     @cached_property
     def _ledger(self) -> Table:
         """Shown whole and without its evidence; judged once."""
-        names = SWAP_PRESETS
-        plates = claim_evidence.Evidence(
+        return rules.ledger(
+            rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence),
+            rules.judge(noise.LEARNED_NOISE, self._plates_evidence),
+            rules.judge(supervision.WEAK, self._strips_evidence),
+            rules.judge(supervision.MIXED, self._strips_evidence),
+        )
+
+    @cached_property
+    def _plates_evidence(self) -> claim_evidence.Evidence:
+        kinds = [*both_forms(SWAP_PRESETS), *half_forms(SWAP_PRESETS)]
+        return claim_evidence.Evidence(
             self.all_plates,
             self.files(self.all_plates, "history.csv"),
             self.comparison,
-            kept_costs([*both_forms(names), *half_forms(names)], self.study.records_folder),
+            kept_costs(kinds, self.study.records_folder),
             courses=self.files(self.all_plates, COURSE),
             scores=self.files(self.all_plates, "scores.csv"),
         )
-        strips = claim_evidence.Evidence(
+
+    @cached_property
+    def _strips_evidence(self) -> claim_evidence.Evidence:
+        return claim_evidence.Evidence(
             self.all_strips,
             category=category_of(self.all_strips),
             points=self.longest_points,
             courses=self.files(self.all_strips, COURSE),
             scores=self.files(self.all_strips, "scores.csv"),
             curves=self.files(self.all_strips, "pixel_pr.csv"),
-        )
-        return rules.ledger(
-            rules.judge(swap_claims.BACKBONE_SWAP, plates),
-            rules.judge(noise.LEARNED_NOISE, plates),
-            rules.judge(supervision.WEAK, strips),
-            rules.judge(supervision.MIXED, strips),
         )
 
     def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
@@ -393,18 +436,18 @@ class Report(Selection):
         runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
         return self._drawn(lambda: self.study.panels(runs, category))
 
-    def _drawn(self, draw: Callable[[], Figure]) -> Figure:
+    def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""
         try:
             return draw()
         except InputError as error:
-            return empty(f"Not drawn: {error}")
+            return NotDrawn(str(error))
 
-    def _nothing(self, name: str) -> Figure:
-        return empty(f"No record of {name} and its like yet; the README says how to make one.")
+    def _nothing(self, name: str) -> Figure | NotDrawn:
+        return NotDrawn(f"No record of {name} and its like yet; the README says how to make one.")
 
 
 def _unmeasured(command: str) -> Table:
     """What stands for a table of costs before they are measured."""
-    empty = pd.DataFrame({"measured here": [EMPTY]})
-    return Table("Cost of inference", empty, (f"Not measured yet: `{command}`.",))
+    frame = frame_of([{"measured here": EMPTY}])
+    return Table("Cost of inference", frame, (f"Not measured yet: `{command}`.",))

@@ -30,18 +30,28 @@ from ssn_lib.runs.run import configure, load_run, load_source
 from ssn_lib.storage import REPOSITORY, shown, write_text, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.costs.inference import compare, measure_all
-from ssn_lib.study.costs.records import Comparison, Efficiency, both_forms
+from ssn_lib.study.costs.records import (
+    Comparison,
+    Efficiency,
+    both_forms,
+    kept_comparison,
+    kept_costs,
+)
 from ssn_lib.study.figures import maps
 from ssn_lib.study.figures import supervision as supervision_figures
-from ssn_lib.study.figures.drawing import Picture, alt_text, empty
+from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text
 from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.cells import METRICS, Table, describe
+from ssn_lib.study.tables.cells import METRICS, describe
+from ssn_lib.study.tables.table import Table
 
 # What a notebook's parameters cell holds; the report has one more, of `Study`.
-PARAMETERS = ("profile", "data_root", "weights_dir", "runs_dir", "category", "seeds")
+PARAMETERS = (
+    *("profile", "data_root", "weights_dir", "runs_dir"),
+    *("category", "seeds", "records_dir"),
+)
 
 
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
@@ -55,12 +65,16 @@ class Study:
     Attributes:
         data_root, weights_dir: None for the usual places.
         runs_dir: holds the runs, shared by all profiles.
-        records_dir: holds the records that a report is made of; None for `runs_dir`.
+        records_dir: holds finished records, which then answer for all runs and costs: nothing is
+            trained or measured. None trains what `runs_dir` does not hold yet.
         category: only these of the study's, one name or several separated by commas; None for all.
         seeds: instead of the profile's, a number or several separated by commas.
         categories: the names in `category`.
         scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
         deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
+        saved: the files that `save` wrote.
+        not_drawn: by name, why a figure could not be drawn.
+        not_made: runs that were asked for and could not be made, and why.
     """
 
     profile_name: str = "demo"
@@ -77,6 +91,8 @@ class Study:
         )
     )
     saved: list[str] = field(default_factory=list)
+    not_drawn: dict[str, str] = field(default_factory=dict)
+    not_made: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not isinstance(self.profile_name, str) or self.profile_name not in PROFILES:
@@ -108,9 +124,8 @@ class Study:
         """
         if Path.cwd() == REPOSITORY / "notebooks":
             os.chdir(REPOSITORY)
-        known = PARAMETERS + (("records_dir",) if "records_dir" in namespace else ())
-        refuse_unknown(namespace, known)
-        values = {name: namespace[name] for name in known if name in namespace}
+        refuse_unknown(namespace, PARAMETERS)
+        values = {name: namespace[name] for name in PARAMETERS if name in namespace}
         return cls(values.pop("profile"), **values)
 
     @property
@@ -256,12 +271,12 @@ class Study:
                         break
         return found
 
-    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """The first defective strips under every configuration that was run, side by side."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
         if not answers:
-            return empty(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
         return supervision_figures.strips(
             list(sample.images.permute(0, 2, 3, 1).numpy()),
             list(sample.masks[:, 0].numpy()),
@@ -271,11 +286,11 @@ class Study:
             f"{self.caption(chosen)}",
         )
 
-    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """What every source's noise looks like on the category's first training image."""
         chosen = self.first_seeds(outcomes, category)
         if not chosen:
-            return empty(f"{category}: no run to draw the noise of, see the table above.")
+            return NotDrawn(f"{category}: no run to draw the noise of, see the table above.")
         image = self.dataset(category).train.images[:1]
         sources = []
         for outcome in chosen:
@@ -306,18 +321,22 @@ class Study:
     def efficiency(self, presets: Sequence[str]) -> list[Efficiency]:
         """What inference costs on this machine; measured once."""
         kinds = both_forms(presets)
+        if self.records_dir:
+            return kept_costs(kinds, self.records_folder, "cpu")
         return measure_all(kinds, Path(self.runs_dir), repetitions=self.profile.repetitions)
 
-    def comparison(self, first: str, second: str) -> Comparison:
+    def comparison(self, first: str, second: str) -> Comparison | None:
         """What the second preset costs more than the first at inference; measured once."""
+        if self.records_dir:
+            return kept_comparison(first, second, self.records_folder)
         return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
 
-    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure:
+    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
         """The category's first defective test image under every configuration that was run."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
         if not answers:
-            return empty(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
         name = sample.samples[0]
         return maps.panels(
             sample.images[0].permute(1, 2, 0).numpy(),
@@ -368,12 +387,18 @@ class Study:
                 )
         return sample, answers
 
-    def save(self, name: str, made: Figure | Table) -> Picture | Table:
+    def save(self, name: str, made: Figure | NotDrawn | Table) -> Picture | Table | None:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
 
         Returns:
-            What the notebook shows of it: the table, or the figure's picture.
+            What the notebook shows of it: the table, the figure's picture, or nothing of a figure
+            that could not be drawn; why is printed and kept in `not_drawn`.
         """
+        if isinstance(made, NotDrawn):
+            self.not_drawn[name] = str(made)
+            (self.out_dir / "figures" / f"{name}.png").unlink(missing_ok=True)
+            print(f"{name}.png is not drawn: {made}")
+            return None
         folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")
         paths = save(folder, name, made)
         self.saved += [str(path) for path in paths]
@@ -402,10 +427,18 @@ class Study:
 
     def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[Outcome]:
         """The outcomes of those presets, categories and changes, each with every seed."""
+        if self.records_dir:
+            wanted = set(asked)
+            known = [
+                Outcome.of(record) for record in self.records()[0] if self.profile.made(record)
+            ]
+            return [o for o in known if (o.preset, o.category, o.changes) in wanted]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]
         made = iter(parallel.make_all(tasks, self.scheduler))
-        return [next(made) if isinstance(item, parallel.Task) else item for item in planned]
+        outcomes = [next(made) if isinstance(item, parallel.Task) else item for item in planned]
+        self.not_made += [outcome for outcome in outcomes if outcome.record is None]
+        return outcomes
 
     def _plan(
         self, name: str, category: str, assignments: tuple[str, ...], seed: int
@@ -446,7 +479,7 @@ def save(folder: Path, name: str, made: Any) -> list[Path]:
             made.savefig(file, format="png", dpi=150, bbox_inches="tight")
         return [path]
     csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
-    write_text(csv, made.frame.to_csv(index=False))
+    write_text(csv, made.to_csv())
     write_text(markdown, made.to_markdown())
     return [csv, markdown]
 

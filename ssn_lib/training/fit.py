@@ -24,14 +24,16 @@ from ssn_lib import machine
 from ssn_lib.config import TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
+from ssn_lib.fast.training_step import split_form
 from ssn_lib.losses import detection_loss
 from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
-from ssn_lib.training import step
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import divided
+from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _VALIDATION, _TRIAL = -2, -7
@@ -196,11 +198,7 @@ class _Trainer:
             "images": _names([sample.image for sample in images.samples]),
         }
         self.source = make_source(config.noise, model, seed).to(device)
-        learned = list(self.source.parameters())
-        # As in the public code: AdamW's default weight decay, and no schedule.
-        self.generator_optimiser = (
-            torch.optim.AdamW(learned, lr=config.noise.generator.lr) if learned else None
-        )
+        self.rule = self.source.rule(adaptor + heads)
         self.products = (
             machine.low_precision(device) if config.precision == "mixed" else torch.float32
         )
@@ -311,8 +309,8 @@ class _Trainer:
                 loss = model.decoder.loss(layers)
             return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
         batch = data.batch(indices, config.noise, places, self.device)
-        form: step.Form = step.plain if self.form == "plain" else step.split_form
-        logits = form(model, batch, self.source, generator, self.products)
+        form: Form = plain if self.form == "plain" else split_form
+        logits = form(model, batch.layers, batch.pixels, self.source, generator, self.products)
         loss = detection_loss(
             None if model.seg_head is None else logits.map,
             logits.score,
@@ -324,46 +322,12 @@ class _Trainer:
         return _Step(loss, logits.power, logits.adapted)
 
     def update(self, step: _Step, batch: int, batch_of_training: int) -> None:
-        """Move the weights after a batch, numbered from 1 in its epoch and in the training.
-
-        The published rules run the backward pass once with each sign and clear too little or too
-        late between them, so that gradients cancel. v1: only the generator's are cleared; the
-        detector's are +g − g, and it never learns. v2, in its generator's batches: nothing is
-        cleared; of the generator's objective only the magnitude's gradient is left, and the heads
-        get none. The public code also counts its batches anew in every epoch.
-
-        The cancellation is exact where the backward pass is deterministic, as it is on a CPU.
-        """
+        """Move the weights after a batch, numbered from 1 in its epoch and in the training."""
         self.optimiser.zero_grad(set_to_none=True)
-        if self.generator_optimiser is None:
+        if self.rule is None:
             self.scaler.scale(step.loss).backward()
-            self._step()
+        elif not self.rule.backward(step.loss, step.power, batch, batch_of_training):
             return
-        self.generator_optimiser.zero_grad(set_to_none=True)
-        rule, generator = self.config.noise.generator, list(self.source.parameters())
-        detector = [weight for part in self.model.trained_parts() for weight in part.parameters()]
-        objective = rule.magnitude_weight * step.power - step.loss
-        counted = batch_of_training if rule.update == "alternating" else batch
-        if counted % rule.period:
-            step.loss.backward(inputs=detector)
-            self._step()
-        elif rule.update == "alternating":
-            objective.backward(inputs=generator)
-            self.generator_optimiser.step()
-        else:
-            if rule.update == "simultaneous":
-                first, second = detector, generator
-            else:  # as published: both passes reach everything
-                first = second = detector + generator
-            step.loss.backward(inputs=first, retain_graph=True)
-            if rule.update == "v1_published":
-                self.generator_optimiser.zero_grad(set_to_none=True)
-            objective.backward(inputs=second)
-            self._step()
-            self.generator_optimiser.step()
-
-    def _step(self) -> None:
-        """Move the detector's weights, its gradient clipped first."""
         if self.config.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             weights = [w for group in self.optimiser.param_groups for w in group["params"]]
@@ -393,8 +357,7 @@ class _Trainer:
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "source": self.source.state_dict(),
-            "generator_optimiser": self.generator_optimiser
-            and self.generator_optimiser.state_dict(),
+            "generator_optimiser": self.rule and self.rule.optimiser.state_dict(),
         }
         with written_whole(path) as file:
             torch.save(state, file)
@@ -410,8 +373,8 @@ class _Trainer:
         if state["scaler"]:  # empty where it was not needed: on a device with bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.source.load_state_dict(state["source"])
-        if self.generator_optimiser is not None:
-            self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        if self.rule is not None:
+            self.rule.optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"], self.source), state["best"]
 

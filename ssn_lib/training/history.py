@@ -14,7 +14,7 @@ class Epoch:
     Attributes:
         loss: mean of the batches' losses, weighted by batch size.
         validation_loss: of fixed synthetic anomalies on held-out images; NaN without any.
-        noise_rms: root of the noise's mean square over the epoch; see `sources.Noise.power`.
+        noise_rms: root of the noise's mean square over the epoch; see `noise.source`.
         feature_std: of the adapted features of the epoch's first batch, all channels together; for
             a decoder, of the coarsest layer's.
         seconds: wall time.
@@ -40,7 +40,7 @@ class History:
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
         per_epoch: images trained on in an epoch.
-        form: of the step: "split", or "plain" where a GPU was faster with it; see `step`.
+        form: of the step: "split", or "plain" where a GPU was faster with it; see `training.step`.
     """
 
     epochs: list[Epoch] = field(default_factory=list)

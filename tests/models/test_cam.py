@@ -152,9 +152,10 @@ def test_contrast_is_the_distance_from_the_median_around():
 
 
 def test_an_ascent_and_a_foreign_teacher_are_refused():
+    from ssn_lib.checks import check
     from ssn_lib.config import DataConfig, RunConfig
     from ssn_lib.errors import InputError
-    from ssn_lib.overrides import check, override
+    from ssn_lib.overrides import override
 
     chosen = preset("gap_cam")
     config = RunConfig("gap_cam", DataConfig("d", "c"), ModelConfig(score="cam"), chosen.training)

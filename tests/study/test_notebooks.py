@@ -18,7 +18,7 @@ from ssn_lib import storage
 from ssn_lib.errors import InputError
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import runner
-from ssn_lib.study.figures.drawing import empty
+from ssn_lib.study.figures.networks import architecture
 from ssn_lib.study.runner import Study
 
 SOURCES = sorted((storage.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -122,12 +122,12 @@ class TestExecution:
             "assert (study.category, study.seeds) == ('screw', '1,2')\n"
             "assert (study.scheduler, study.deadline) == ('tcp://somewhere:1', 5.5)\n"
             "import pandas as pd\n"
-            "from ssn_lib.study.tables.cells import Table\n"
+            "from ssn_lib.study.tables.table import Table\n"
             "for _ in range(2):\n"
             "    study.save('one', Table('title', pd.DataFrame({'a': [1]}), ()))\n"
             "# %%\n"
-            "from ssn_lib.study.figures.drawing import empty\n"
-            "study.save('two', empty('nothing <to> see'))\n"
+            "from ssn_lib.study.figures.networks import architecture\n"
+            "study.save('two', architecture())\n"
             "# %%\n"
             "study.finish('01_small')\n"
         )
@@ -138,9 +138,9 @@ class TestExecution:
         assert (after.scheduler, after.deadline) == (None, None)
         book = nbformat.read(tmp_path / "runs/demo/notebooks/01_small.ipynb", as_version=4)
         (output,) = (output for cell in book.cells for output in cell.get("outputs", ()))
-        assert output["metadata"]["image/png"]["alt"] == "nothing <to> see"
+        assert output["metadata"]["image/png"]["alt"].startswith("image (B, 3, H, W); backbone")
         page = (tmp_path / "runs/demo/report.html").read_text(encoding="utf-8")
-        assert page.count('<img alt="nothing &lt;to&gt; see" src="data:image/png;base64,') == 1
+        assert page.count('<img alt="image (B, 3, H, W); backbone') == 1
         said = capsys.readouterr().out
         assert "01_small.ipynb" in said
         assert "1 tables and 1 figures" in said  # each file once
@@ -148,7 +148,7 @@ class TestExecution:
     def test_a_figure_that_is_not_shown_is_one_line(self, repository, tmp_path, monkeypatch):
         def executed(source, target, **_):
             here = Study("demo", runs_dir=tmp_path / "runs")
-            here.save("curve", empty("a curve"))
+            here.save("curve", architecture())
             here.finish("01_small")
             nbformat.write(nbformat.read(source, as_version=4), target)
 

@@ -14,15 +14,15 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import publishing
+from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.gpu import protocol
 from ssn_lib.study.notebooks import REPORT
 from ssn_lib.study.profiles import PROFILES
-from ssn_lib.study.publishing import PHOTOGRAPHS, README_PARTS, with_results
+from ssn_lib.study.publishing import UNPUBLISHED
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables.cells import EMPTY, Table
+from ssn_lib.study.tables.table import EMPTY, Table
 
-IN_README = {name for part in README_PARTS for name in (*part.shown, *part.folded)}
 RESULTS, FIGURES = REPOSITORY / "results", REPOSITORY / "figures"
 NOTEBOOK = REPOSITORY / "notebooks" / f"{REPORT}.py"
 
@@ -32,33 +32,36 @@ def committed(tmp_path):
     return Report(Study("quick", runs_dir=tmp_path, records_dir=RESULTS))
 
 
-def shown_in_the_notebook():
-    return re.findall(r'^report\.save\("(\w+)"\)$', NOTEBOOK.read_text(), re.MULTILINE)
+def shown_in(notebook):
+    return re.findall(r'^report\.save\("(\w+)"\)$', notebook.read_text(), re.MULTILINE)
 
 
-def test_the_notebook_shows_everything_once():
-    names = shown_in_the_notebook()
-    assert len(set(names)) == len(names)
+def test_every_table_and_figure_is_shown_in_a_notebook_and_once_in_it():
+    notebooks = {path: shown_in(path) for path in sorted(NOTEBOOK.parent.glob("0*.py"))}
+    for path, names in notebooks.items():
+        assert len(set(names)) == len(names), path
     known = {name for name in vars(Report) if not name.startswith("_")} - {"save"}
-    assert set(names) == known
-    assert {*IN_README, *PHOTOGRAPHS} <= known
+    assert {name for names in notebooks.values() for name in names} == known
+    assert {*UNPUBLISHED} <= {*notebooks[NOTEBOOK]}
 
 
 def test_what_is_committed_is_what_the_records_say(committed):
     """`make report` after the records or the code have changed."""
-    tables = []
-    for name in shown_in_the_notebook():
-        if (FIGURES / f"{name}.md").exists():
-            made = getattr(committed, name)()
-            assert made.to_markdown() == (FIGURES / f"{name}.md").read_text(encoding="utf-8"), name
-            tables.append(name)
+    tables, not_drawn = set(), set()
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    for name in shown_in(NOTEBOOK):
+        made = None if name in UNPUBLISHED else getattr(committed, name)()
+        if isinstance(made, Table):
+            text = (FIGURES / f"{name}.md").read_text(encoding="utf-8")
+            assert made.to_markdown() == text, name
+            assert made.to_csv() == (FIGURES / f"{name}.csv").read_text(encoding="utf-8"), name
+            assert text.strip() in page, name
+            tables.add(name)
+        elif isinstance(made, NotDrawn):
+            not_drawn.add(name)
     figures = {path.stem for path in FIGURES.glob("*.png")}
-    assert set(tables) | figures >= IN_README
-    assert figures | set(tables) | {*PHOTOGRAPHS} == set(shown_in_the_notebook())
-    begin, end = publishing.RESULTS_BEGIN, publishing.RESULTS_END
-    assert "](figures/full_courses.png)" in with_results(f"{begin}\n{end}", FIGURES)
-    with pytest.raises(InputError, match="to write the results to"):
-        with_results(begin, FIGURES)
+    assert tables == {path.stem for path in FIGURES.glob("*.md")}
+    assert figures | tables | not_drawn | {*UNPUBLISHED} == set(shown_in(NOTEBOOK))
 
 
 @pytest.fixture
@@ -102,9 +105,10 @@ def test_a_spoilt_record_is_reported_not_drawn(change, said, spoilt, capsys):
 
 def test_without_any_record_everything_says_so(tmp_path):
     made = Report(Study("quick", runs_dir=tmp_path))
-    for name in shown_in_the_notebook():
+    for name in shown_in(NOTEBOOK):
         thing = made.save(name)
-        assert not isinstance(thing, Table) or thing.notes or name == "left_out"
+        assert not isinstance(thing, Table) or thing.notes or name in ("left_out", "not_drawn")
+        assert isinstance(thing, Table | Picture) or name in made.study.not_drawn
     frame = made.ledger().frame
     by_published_figures = {"v100-latency", "baseline-equal", "comparison-rows"}
     assert {*frame[frame["verdict"] != "not measurable here"]["id"]} == by_published_figures
@@ -204,8 +208,6 @@ def repository(tmp_path, monkeypatch, demo_base):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "of_old.png").write_bytes(b"")
-    begin, end = publishing.RESULTS_BEGIN, publishing.RESULTS_END
-    (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     shutil.copy(NOTEBOOK.with_suffix(".ipynb"), tmp_path / "notebooks")
     return tmp_path
 
@@ -216,20 +218,18 @@ def test_no_records_is_one_line(repository):
 
 
 @pytest.mark.filterwarnings("default")
-def test_publishing_rewrites_figures_readme_and_page(repository):
+def test_publishing_rewrites_figures_results_and_page(repository):
     shutil.copytree(RESULTS, repository / "results")
     written = publishing.publish(runs_dir=repository / "runs")
     assert all(path.exists() for path in written)
     assert {path.name for path in (repository / "figures").iterdir()} == {
         path.name for path in FIGURES.iterdir()
     }
-    readme = (repository / "README.md").read_text()
-    assert readme.count("<details><summary>") == sum(len(part.folded) for part in README_PARTS)
-    for linked in re.findall(r"\]\((figures/\w+\.png)\)", readme):
-        assert (repository / linked).exists()
-    assert "old" not in readme.splitlines()
-    assert readme.startswith("before\n")
-    assert readme.endswith("after\n")
+    readme = (repository / "results" / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((\.\./figures/\w+\.png)\)", readme)
+    assert len(linked) == len(list((repository / "figures").glob("*.png")))
+    assert all((repository / "results" / path).exists() for path in linked)
+    assert "](#modification-1-a-smaller-backbone)" in readme
     page = (repository / "runs/report/report.html").read_text(encoding="utf-8")
     assert "In five minutes" in page
     assert page.count("<table>") >= len(list(FIGURES.glob("*.md")))

@@ -13,14 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssn_lib import preset
 from ssn_lib.fast.folded import fuse
 from ssn_lib.fast.interpolation import Upscaled, _Convolution, _Correlation, known_grid
-from ssn_lib.fast.training_step import _AddNoisy, _Pooled, _SegmentationTail
+from ssn_lib.fast.training_step import _AddNoisy, _Pooled, _SegmentationTail, split_form
 from ssn_lib.losses import detection_loss
 from ssn_lib.models.supersimplenet import SuperSimpleNet
 from ssn_lib.noise.sources import make_source
 from ssn_lib.presets import PRESETS
 from ssn_lib.study.costs.inference import InHalf
-from ssn_lib.training import step
-from ssn_lib.training.batches import Batch
+from ssn_lib.training.step import plain
 
 CUDA = torch.device("cuda")
 
@@ -110,9 +109,9 @@ def test_a_copy_from_the_host_and_a_value_read_back_are_noticed():
 @pytest.mark.parametrize(
     ("form", "products"),
     [  # autocast, of the plain form, needs a driver
-        (step.plain, torch.float32),
-        (step.split_form, torch.float32),
-        (step.split_form, torch.bfloat16),
+        (plain, torch.float32),
+        (split_form, torch.float32),
+        (split_form, torch.bfloat16),
     ],
 )
 @pytest.mark.parametrize("name", KINDS)
@@ -127,10 +126,9 @@ def test_a_training_step_stays_on_the_device(name, form, products):
         size = tuple(side * model.config.upscale for side in layers[0].shape[-2:])
         masks, labels = (torch.zeros(4, *shape, device=CUDA) for shape in ((1, *size), ()))
         pixels = torch.zeros(37, dtype=torch.long, device=CUDA)
-        batch = Batch(layers, pixels, masks, labels, None)
-        form(model, batch, source, None, products)  # makes what is kept
+        form(model, layers, pixels, source, None, products)  # makes what is kept
         with NothingFromTheHost():
-            logits = form(model, batch, source, None, products)
+            logits = form(model, layers, pixels, source, None, products)
             loss = detection_loss(logits.map, logits.score, masks, labels, True)
         assert on_cuda((*logits[:3], loss, logits.adapted()))
         assert logits.map.shape == (4, 1, *size)

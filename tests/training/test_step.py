@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ssn_lib import preset
+from ssn_lib.fast.training_step import split_form
 from ssn_lib.losses import detection_loss
 from ssn_lib.noise.perlin import place
 from ssn_lib.noise.sources import make_source
-from ssn_lib.training import step
-from ssn_lib.training.batches import Batch
+from ssn_lib.training.step import plain
 
 PRESETS = (
     "simplenet",
@@ -38,18 +38,16 @@ def forward(form, name, make_small_model, randomise_batchnorm, dtype=torch.float
     masks[1, :, 2:4, 2:5] = 1
     noise = replace(chosen.training.noise, perlin_threshold=0.1)
     placed = place(masks, labels, noise, generator)
-    batch = Batch(layers, placed.pixels, placed.masks.to(dtype), placed.labels.to(dtype), None)
+    masks, labels = placed.masks.to(dtype), placed.labels.to(dtype)
     source = make_source(noise, model, seed=0).to(dtype)
 
     def exact(*given):  # Gaussian noise is drawn in float32
         made = source(*given)
         return made._replace(values=made.values.to(dtype))
 
-    logits = form(model, batch, exact, torch.Generator().manual_seed(5), dtype)
+    logits = form(model, layers, placed.pixels, exact, torch.Generator().manual_seed(5), dtype)
     map_logits = None if model.seg_head is None else logits.map
-    loss = detection_loss(
-        map_logits, logits.score, batch.masks, batch.labels, chosen.training.focal
-    )
+    loss = detection_loss(map_logits, logits.score, masks, labels, chosen.training.focal)
     loss.backward()
     trained = [weight for part in model.trained_parts() for weight in part.parameters()]
     gradients = [weight.grad for weight in (*trained, *source.parameters())]
@@ -58,15 +56,14 @@ def forward(form, name, make_small_model, randomise_batchnorm, dtype=torch.float
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_both_forms_are_one_step(name, make_small_model, randomise_batchnorm):
-    (plain, loss, gradients, count), (fast, fast_loss, fast_gradients, _) = (
-        forward(form, name, make_small_model, randomise_batchnorm)
-        for form in (step.plain, step.split_form)
+    (slow, loss, gradients, count), (fast, fast_loss, fast_gradients, _) = (
+        forward(form, name, make_small_model, randomise_batchnorm) for form in (plain, split_form)
     )
     assert count > 50
     torch.testing.assert_close(fast_loss, loss, rtol=1e-9, atol=1e-11)
-    for a, b in zip(fast[:3], plain[:3], strict=True):
+    for a, b in zip(fast[:3], slow[:3], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(fast.adapted(), plain.adapted(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(fast.adapted(), slow.adapted(), rtol=1e-9, atol=1e-9)
     moved = 0
     for ours, expected in zip(fast_gradients, gradients, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-7, atol=1e-9)
@@ -76,12 +73,10 @@ def test_both_forms_are_one_step(name, make_small_model, randomise_batchnorm):
 
 @pytest.mark.parametrize("name", ["scenario_a", "scenario_b", "gap_cam"])
 def test_the_plain_form_in_low_precision_is_near(name, make_small_model, randomise_batchnorm):
-    def low(model, batch, source, generator, _):
-        return step.plain(model, batch, source, generator, torch.bfloat16)
+    def low(*given):
+        return plain(*given[:-1], torch.bfloat16)
 
-    exact, loss, *_ = forward(
-        step.plain, name, make_small_model, randomise_batchnorm, torch.float32
-    )
+    exact, loss, *_ = forward(plain, name, make_small_model, randomise_batchnorm, torch.float32)
     near, near_loss, *_ = forward(low, name, make_small_model, randomise_batchnorm, torch.float32)
     assert near.map.dtype == near.score.dtype == torch.float32
     torch.testing.assert_close(near_loss, loss, rtol=0.05, atol=0.01)

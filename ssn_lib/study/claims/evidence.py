@@ -29,8 +29,9 @@ from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, images_title
-from ssn_lib.study.tables.cells import EMPTY, describe, is_whole, late
+from ssn_lib.study.tables.cells import describe, is_whole, late
 from ssn_lib.study.tables.supervision import KSDD2, Chosen
+from ssn_lib.study.tables.table import EMPTY
 
 SCREW = "screw"
 SATURATED_LOSS = 0.01 * ignorance_loss(True)

@@ -15,8 +15,8 @@ from ssn_lib.study.systems import (
     SWEEP_PRESETS,
     beta_changes,
 )
-from ssn_lib.study.tables.cells import EMPTY
 from ssn_lib.study.tables.noise import sign_test
+from ssn_lib.study.tables.table import EMPTY
 
 NOTEBOOK = "02"
 

@@ -20,7 +20,8 @@ import pandas as pd
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Record
 from ssn_lib.study.claims.evidence import Evidence, MissingError
-from ssn_lib.study.tables.cells import EMPTY, Table, is_whole
+from ssn_lib.study.tables.cells import is_whole
+from ssn_lib.study.tables.table import EMPTY, Table
 
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
 DECIDES = "`python -m ssn_lib study --profile full --only {} --data-root …` decides it"

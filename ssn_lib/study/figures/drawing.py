@@ -38,12 +38,8 @@ class Picture:
         return self.alt
 
 
-def empty(reason: str) -> Figure:
-    """What stands for a figure that cannot be drawn: why."""
-    figure, axes = subplots(figsize=(8, 1.6))
-    axes.axis("off")
-    axes.text(0.5, 0.5, wrapped(reason, 90), ha="center", va="center", fontsize=9)
-    return figure
+class NotDrawn(str):
+    """Why a figure could not be drawn."""
 
 
 def subplots(*shape: int, figsize: tuple[float, float], **how: Any) -> tuple[Figure, Any]:

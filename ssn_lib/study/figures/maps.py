@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.figures.drawing import MARKERS, PALETTE, empty, subplots, wrapped
+from ssn_lib.study.figures.drawing import MARKERS, PALETTE, NotDrawn, subplots, wrapped
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def panels(
     return figure
 
 
-def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+def scores_by_defect(
+    scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str
+) -> Figure | NotDrawn:
     """Every test image's score, sound ones and each kind of defect in rows of their own, one panel
     a run; the dashed line is the run's own limit, which knows no test image.
 
@@ -122,7 +124,7 @@ def scores_by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: st
         scores: of each run, columns label, defect and score.
     """
     if not scores:
-        return empty("No scores: none of these runs was made, see the tables above.")
+        return NotDrawn("No scores: none of these runs was made, see the tables above.")
     figure, grid = subplots(
         1, len(scores), figsize=(5.2 * len(scores), 4.0), sharey=True, squeeze=False
     )

@@ -11,7 +11,14 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, device_name
 from ssn_lib.study.costs.records import PEERS, Efficiency
-from ssn_lib.study.figures.drawing import MARKERS, PALETTE, empty, plain_numbers, subplots, wrapped
+from ssn_lib.study.figures.drawing import (
+    MARKERS,
+    PALETTE,
+    NotDrawn,
+    plain_numbers,
+    subplots,
+    wrapped,
+)
 from ssn_lib.study.systems import REAL_TIME_MS
 from ssn_lib.study.tables.costs import FORM_TITLES
 
@@ -135,12 +142,12 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     return figure
 
 
-def roofline(costs: Sequence[Efficiency]) -> Figure:
+def roofline(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     """Measured latency against counted arithmetic, and the floor: that arithmetic at the rate of a
     large matrix product on this device."""
     costs = [cost for cost in costs if cost.peak_gflop_s]
     if not costs:
-        return empty("No costs with this device's peak rate: `make bench` measures both.")
+        return NotDrawn("No costs with this device's peak rate: `make bench` measures both.")
     figure, axes = subplots(figsize=(10, 4.6))
     peak = max(cost.peak_gflop_s for cost in costs)
     span = np.array([0.5 * min(c.gflop for c in costs), 2 * max(c.gflop for c in costs)])

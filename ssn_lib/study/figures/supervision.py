@@ -17,7 +17,7 @@ from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
     PALETTE,
-    empty,
+    NotDrawn,
     legend,
     plain_numbers,
     subplots,
@@ -57,7 +57,7 @@ MAP_PRESETS = (
 ALONE = {"gap_cam": "GAP + CAM, raw map", "cam_traced": "CAM, traced along contrast"}
 
 
-def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure | NotDrawn:
     """ROC curves on the test images: the image score and the maximum of the map, and the published
     operating point of GAP + CAM.
 
@@ -65,7 +65,7 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
         scores: of each run, columns score, map_max and label.
     """
     if not scores:
-        return empty("No scores: none of these runs was made, see the tables above.")
+        return NotDrawn("No scores: none of these runs was made, see the tables above.")
     figure, axes = subplots(figsize=(8, 5.6))
     for which, (outcome, table) in enumerate(scores):
         for style, (column, title) in zip(LINES, SCORES, strict=False):
@@ -104,10 +104,10 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
 
 def score_distributions(
     scores: Sequence[tuple[Outcome, pd.DataFrame]], chosen: Sequence[Chosen], caption: str
-) -> Figure:
+) -> Figure | NotDrawn:
     """Image scores of the first run's sound and defective test images, with the thresholds."""
     if not scores:
-        return empty("No scores: the run was not made, see the tables above.")
+        return NotDrawn("No scores: the run was not made, see the tables above.")
     table = scores[0][1]
     figure, axes = subplots(figsize=(8.5, 4.2))
     edges = np.histogram_bin_edges(table["score"], bins=40)
@@ -135,10 +135,10 @@ def score_distributions(
     return figure
 
 
-def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure:
+def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure | NotDrawn:
     """Precision against recall of the test pixels, raw and as published."""
     if not curves:
-        return empty("No curves: none of these runs was made, see the tables above.")
+        return NotDrawn("No curves: none of these runs was made, see the tables above.")
     figure, axes = subplots(figsize=(8, 5))
     for which, (outcome, table) in enumerate(curves):
         for style, (kind, part) in zip(LINES, table.groupby("map", sort=False), strict=False):

@@ -25,17 +25,19 @@ from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.samples import Sample
 from ssn_lib.errors import OutOfTime
 from ssn_lib.fast.folded import fuse
+from ssn_lib.fast.training_step import split_form
 from ssn_lib.inference import predict
 from ssn_lib.losses import detection_loss
 from ssn_lib.models.supersimplenet import SuperSimpleNet
 from ssn_lib.noise.perlin import place
+from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.source import Noise
 from ssn_lib.noise.sources import make_source
 from ssn_lib.presets import preset
 from ssn_lib.training import fit as training_loop
-from ssn_lib.training import step
-from ssn_lib.training.batches import Batch, Features
+from ssn_lib.training.batches import Features
 from ssn_lib.training.history import History
+from ssn_lib.training.step import plain
 
 FOLDED = ("scenario_a", "scenario_b", "simplenet", "gap_cam", "evolved")
 STEPPED = ("scenario_a", "scenario_b", "learned_noise_v2", "gap_cam", "weak_ssn")
@@ -104,9 +106,9 @@ def step_is_the_cpus(device: torch.device) -> str:
         (loss, expected), *others = (
             _step(name, form, on)
             for form, on in (
-                (step.plain, torch.device("cpu")),
-                (step.plain, device),
-                (step.split_form, device),
+                (plain, torch.device("cpu")),
+                (plain, device),
+                (split_form, device),
             )
         )
         for other, got in others:
@@ -236,14 +238,14 @@ def _model(name: str, device: torch.device) -> SuperSimpleNet:
     return model.to(device, memory_format=torch.channels_last)
 
 
-def _step(name: str, form: step.Form, device: torch.device) -> tuple[float, list[Tensor]]:
+def _step(name: str, form: Form, device: torch.device) -> tuple[float, list[Tensor]]:
     """Loss and gradients of one step whose masks and Gaussian noise are made on the CPU."""
     noise = preset(name).training.noise
     model = _model(name, device).train()
     layers = model.backbone(normalise(_images().images[:4]).to(device))
     size = tuple(side * model.config.upscale for side in layers[0].shape[-2:])
     placed = place(torch.zeros(4, 1, *size), torch.zeros(4), noise, _chance(3))
-    batch = Batch(layers, *(part.to(device) for part in placed), None)
+    pixels, masks, labels = (part.to(device) for part in placed)
     source = make_source(noise, model, seed=0).to(device)
     if noise.source == "gaussian":
         shape = (len(placed.pixels), sum(model.backbone.channels))
@@ -255,9 +257,9 @@ def _step(name: str, form: step.Form, device: torch.device) -> tuple[float, list
     elif noise.generator.z_channels:  # drawn on the device: left out here
         source.z_channels = 0
         source.layers[0] = _without_z(source.layers[0], sum(model.backbone.channels))
-    logits = form(model, batch, source, None, torch.float32)
+    logits = form(model, layers, pixels, source, None, torch.float32)
     map_logits = None if model.seg_head is None else logits.map
-    loss = detection_loss(map_logits, logits.score, batch.masks, batch.labels, True)
+    loss = detection_loss(map_logits, logits.score, masks, labels, True)
     loss.backward()
     weights = [weight for part in model.trained_parts() for weight in part.parameters()]
     return loss.item(), [weight.grad.double().cpu() for weight in weights]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,27 +16,9 @@ from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.published import PUBLISHED_SIZE
 from ssn_lib.study.systems import LAST_EPOCHS, images_title
+from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
 
-EMPTY = "–"
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title, what was measured how, and the reasons for its empty cells."""
-
-    title: str
-    frame: pd.DataFrame
-    notes: tuple[str, ...]
-
-    def to_markdown(self) -> str:
-        """As a Markdown document."""
-        notes = "".join(f"- {note}\n" for note in self.notes)
-        return f"**{self.title}**\n\n{to_markdown(self.frame)}\n\n{notes}"
-
-    def _repr_markdown_(self) -> str:
-        """How Jupyter shows it."""
-        return self.to_markdown()
 
 
 def describe(records: Sequence[Record]) -> str:
@@ -131,15 +112,22 @@ def measured(
         if diverged == len(records):
             return "diverged"
         return "undefined" if any(metric in r.metrics for r in records) else EMPTY
-    return of_seeds(known) + (f", {diverged} of {len(records)} diverged" if diverged else "")
+    cell = of_seeds(known)
+    if not diverged:
+        return cell
+    return Cell(
+        f"{cell}, {diverged} of {len(records)} diverged",
+        **{name or "value": part for name, part in cell.numbers.items()},
+    )
 
 
 def of_seeds(values: Sequence[float]) -> str:
     """One value, or mean ± standard deviation of several; empty where there is none."""
     if not values:
         return EMPTY
-    text = f"{np.mean(values):.1f}"
-    return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.1f} (n={len(values)})"
+    if len(values) == 1:
+        return number(values[0])
+    return deviating(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
 
 
 def values(
@@ -154,16 +142,9 @@ def values(
     return [value for value in found if value is not None]
 
 
-def percent_text(value: float | None) -> str:
+def percent(value: float | None) -> str:
     """With one decimal."""
-    return "undefined" if value is None else f"{value:.1f}"
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A frame as a Markdown table."""
-    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    lines += [[str(value).replace("|", "\\|") for value in row] for row in frame.to_numpy()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "undefined" if value is None else number(value)
 
 
 def notes(
@@ -198,9 +179,9 @@ def categories_of(outcomes: Sequence[Outcome]) -> list[str]:
     return list(dict.fromkeys(outcome.category for outcome in outcomes))
 
 
-def spread_text(spread: Spread, digits: int) -> str:
+def quartiles(spread: Spread, digits: int) -> str:
     """Median [quartiles]."""
-    return f"{spread.median:.{digits}f} [{spread.low:.{digits}f}–{spread.high:.{digits}f}]"
+    return interval(spread.median, spread.low, spread.high, f".{digits}f")
 
 
 def records_of(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import device_name
 from ssn_lib.study.costs.records import HALF, PEERS, SCENARIO_A, Bench, Efficiency
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.tables.cells import EMPTY, Table, spread_text
+from ssn_lib.study.tables.cells import quartiles
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 FORM_TITLES = {"onnx": "folded, ONNX Runtime", "peer": EMPTY}
 
@@ -31,7 +30,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
         theirs = slides[keys[cost.preset]] if known else None
 
         def said(key: str, digits: int, theirs: dict[str, float] | None = theirs) -> str:
-            return f"{theirs[key]:.{digits}f}" if theirs else EMPTY
+            return number(theirs[key], f".{digits}f") if theirs else EMPTY
 
         rows.append(
             {
@@ -39,17 +38,17 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
                 "form": cost.form,
                 "image, px": "×".join(map(str, cost.image_size)),
                 "parameters, M (slides)": said("parameters_M", 1),
-                "parameters, M": f"{cost.parameters / 1e6:.2f}",
-                "GFLOP an image": f"{cost.gflop:.1f}",
+                "parameters, M": number(cost.parameters / 1e6, ".2f"),
+                "GFLOP an image": number(cost.gflop),
                 "latency, ms (slides, P100)": said("latency_ms", 2),
-                "latency, ms": spread_text(cost.latency_ms, 1),
+                "latency, ms": quartiles(cost.latency_ms, 1),
                 "× faster than plain": (
-                    EMPTY if cost.form == "plain" else spread_text(cost.speedup, 2)
+                    EMPTY if cost.form == "plain" else quartiles(cost.speedup, 2)
                 ),
                 "images/s (slides, P100)": said("throughput_img_s", 1),
-                "images/s": spread_text(cost.throughput_img_s, 1),
+                "images/s": quartiles(cost.throughput_img_s, 1),
                 "memory, MB (slides, P100)": said("gpu_memory_mb", 1),
-                "memory, MB": spread_text(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
+                "memory, MB": quartiles(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
             }
         )
     device = device_name(*(cost.environment for cost in measurements))
@@ -74,7 +73,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
             f"{cost.preset} {cost.form} {cost.memory_allocated_mb:.0f}" for cost in measurements
         )
         notes.append(f"Peak memory allocated, MB: {allocated}.")
-    return Table("Cost of inference, published and measured here", pd.DataFrame(rows), tuple(notes))
+    return Table("Cost of inference, published and measured here", frame_of(rows), tuple(notes))
 
 
 def bench_costs(made: Bench) -> Table:
@@ -91,20 +90,20 @@ def bench_costs(made: Bench) -> Table:
                 "network": title,
                 "form": FORM_TITLES.get(cost.form, cost.form),
                 "image, px": "×".join(map(str, cost.image_size)),
-                "parameters, M": f"{cost.parameters / 1e6:.2f}",
-                "GFLOP": f"{cost.gflop:.1f}",
-                "latency, ms": spread_text(cost.latency_ms, 1),
+                "parameters, M": number(cost.parameters / 1e6, ".2f"),
+                "GFLOP": number(cost.gflop),
+                "latency, ms": quartiles(cost.latency_ms, 1),
                 "× faster than plain": EMPTY
                 if cost.form == "plain"
-                else spread_text(cost.speedup, 2),
-                "× slower than A folded": f"{cost.latency_ms.median / reference:.2f}",
-                "images/s": spread_text(cost.throughput_img_s, 1),
-                "memory, MB": spread_text(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
+                else quartiles(cost.speedup, 2),
+                "× slower than A folded": number(cost.latency_ms.median / reference, ".2f"),
+                "images/s": quartiles(cost.throughput_img_s, 1),
+                "memory, MB": quartiles(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
             }
         )
     return Table(
         "What inference costs, side by side",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             f"{_where(made.environment)}, float32: median [quartiles]; all in turns in one "
             "process. Of a peer, × faster than plain is against plain Scenario A.",
@@ -121,16 +120,16 @@ def bench_timings(made: Bench) -> Table:
         {
             "work": timing.work,
             "by": timing.how,
-            "seconds": spread_text(timing.seconds, 3),
-            "× faster": spread_text(timing.speedup, 2),
-            "memory, GB": EMPTY if timing.memory_gb is None else f"{timing.memory_gb:.1f}",
+            "seconds": quartiles(timing.seconds, 3),
+            "× faster": quartiles(timing.speedup, 2),
+            "memory, GB": EMPTY if timing.memory_gb is None else number(timing.memory_gb),
             "repetitions": str(timing.repetitions),
         }
         for timing in made.timings
     ]
     return Table(
         "What work costs",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "
             "faster than the first way of the same work (metrics: than the last). Memory: beyond "

@@ -13,16 +13,8 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study import search
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.tables.cells import (
-    EMPTY,
-    Table,
-    command_of,
-    describe,
-    measured,
-    notes,
-    of_seeds,
-    run_command,
-)
+from ssn_lib.study.tables.cells import command_of, describe, measured, notes, of_seeds, run_command
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYSTEMS = ("scenario_a", "evolved")
 CATEGORIES = ("screw", "bottle", "carpet")
@@ -42,7 +34,7 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
         said = {"slides, Scenario A": slides[category]["I-AUROC"]["scenario_a_resnet18"]}
         said |= {f"published, {name}": peers[name][category] for name in PEERS}
         rows += [
-            {"category": category, "system": title, "I-AUROC": f"{value:.1f}"}
+            {"category": category, "system": title, "I-AUROC": number(value)}
             for title, value in said.items()
         ]
         for name in SYSTEMS:
@@ -54,7 +46,7 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
             rows.append(row)
     return Table(
         "Evolved against Scenario A: percent",
-        pd.DataFrame(rows).fillna(EMPTY),
+        frame_of(rows).fillna(EMPTY),
         (
             *_notes(outcomes, categories),
             "seg-I-AUROC: the map's maximum as the score. Imitated: defects drawn into the tenth "
@@ -91,7 +83,7 @@ def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> 
     records = [outcome.record for outcome, _ in own]
     return Table(
         f"Defect by defect, {category}: percent",
-        pd.DataFrame(rows or [{"images": EMPTY}]),
+        frame_of(rows or [{"images": EMPTY}]),
         (
             f"Here: {describe(records)}." if records else f"No scores of {category}.",
             "I-AUROC: of the images with this defect and the sound ones. Over the limit: share of "
@@ -136,7 +128,7 @@ def ingredients(records: Sequence[Record]) -> Table:
         rows.append(row | {"command": f"`{command_of(made.config(SCREW))}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (_made_by(records, [made for _, made in search.INGREDIENTS]), _EMPTY_CELLS),
     )
 
@@ -144,9 +136,9 @@ def ingredients(records: Sequence[Record]) -> Table:
 def log(records: Sequence[Record]) -> Table:
     """Everything that was tried, in order, with screw's figures."""
     rows = []
-    for number, trial in enumerate(search.TRIALS, start=1):
+    for position, trial in enumerate(search.TRIALS, start=1):
         found = trial.made.records(records, SCREW) if trial.made else []
-        row = {"": str(number), "idea": trial.idea}
+        row = {"": str(position), "idea": trial.idea}
         row |= {metric: _of(found, metric) for metric in ("I-AUROC", "seg-I-AUROC", "AUPRO")}
         row["imitated I-AUROC"] = _of(found, "imitated-I-AUROC")
         row["sketch"] = trial.sketch or EMPTY
@@ -155,7 +147,7 @@ def log(records: Sequence[Record]) -> Table:
     made = [trial.made for trial in search.TRIALS if trial.made]
     return Table(
         f"The search on {SCREW}, {len(search.TRIALS)} ideas: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             _made_by(records, made),
             f"Sketch: {sketches} ideas were tried before the package could run them; their figures "

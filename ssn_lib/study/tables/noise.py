@@ -20,18 +20,17 @@ from ssn_lib.study.systems import (
     beta_changes,
 )
 from ssn_lib.study.tables.cells import (
-    EMPTY,
     METRICS,
-    Table,
     categories_of,
     describe,
     late,
     measured,
     notes,
-    percent_text,
+    percent,
+    quartiles,
     run_command,
-    spread_text,
 )
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 
 def learned_noise(
@@ -66,13 +65,13 @@ def learned_noise(
         for metric in METRICS:
             row = {"category": category, "metric": metric}
             for key, title in theirs.items():
-                row[title] = f"{slides[metric][key]:.1f}" if category == SWEEP_CATEGORY else EMPTY
+                row[title] = number(slides[metric][key]) if category == SWEEP_CATEGORY else EMPTY
             for name, title in zip(LEARNED_PRESETS, ours, strict=True):
                 row[f"here, {title}"] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
         f"Noise sources{which and f', {which}'}: percent, published and measured here",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             *notes(outcomes, LEARNED_PRESETS, categories),
             *(_moved(metric, courses) for metric in ("I-AUROC", "AP-loc") if courses),
@@ -102,13 +101,13 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
     for beta in (None, *BETAS):
         row: dict[str, str] = {"β": "Gaussian (A)" if beta is None else f"{beta:g}"}
         for metric in ("I-AUROC", "P-AUROC"):
-            row[f"slides, {metric}"] = f"{slides[beta][metric]:.1f}" if beta in slides else EMPTY
+            row[f"slides, {metric}"] = number(slides[beta][metric]) if beta in slides else EMPTY
         name = "scenario_a" if beta is None else "learned_noise_v2_published"
         changed = beta_changes(beta)
         suffix = f" beta={beta:g}" if changed else ""
         last = published_log(name + suffix, SWEEP_CATEGORY).tail(1)
         for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
-            row[f"log, {metric}"] = percent_text(last[metric].item()) if len(last) else EMPTY
+            row[f"log, {metric}"] = percent(last[metric].item()) if len(last) else EMPTY
         forms = ("scenario_a",) * 2 if beta is None else SWEEP_PRESETS
         for form, title in zip(forms, ("as published", "as stated"), strict=True):
             for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
@@ -137,7 +136,7 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
         notes.append(
             f"{EMPTY} in the other columns: no record; `{command} --set {BETA}=β` makes it."
         )
-    return Table(f"β of the learned noise, {SWEEP_CATEGORY}", pd.DataFrame(rows), tuple(notes))
+    return Table(f"β of the learned noise, {SWEEP_CATEGORY}", frame_of(rows), tuple(notes))
 
 
 def inference_free(made: Comparison) -> Table:
@@ -154,37 +153,39 @@ def inference_free(made: Comparison) -> Table:
         first, second = (getattr(part, ours) for part in (made.first, made.second))
         differences = getattr(made, ours)
         difference = Spread.of(differences) if differences else None
-        shown = [spread_text(s, digits) if s else EMPTY for s in (first, second, difference)]
+        shown = [quartiles(s, digits) if s else EMPTY for s in (first, second, difference)]
         rows.append(
             {
                 "cost": title,
-                "slides, A": f"{without[theirs]:.2f}",
-                "slides, learned noise": f"{with_it[theirs]:.2f}",
-                "slides, difference": f"{with_it[theirs] - without[theirs]:+.2f}",
+                "slides, A": number(without[theirs], ".2f"),
+                "slides, learned noise": number(with_it[theirs], ".2f"),
+                "slides, difference": number(with_it[theirs] - without[theirs], "+.2f"),
                 "here, A": shown[0],
                 "here, learned noise": shown[1],
                 "here, difference": shown[2],
-                "chance": f"{sign_test(differences):.2f}" if differences else EMPTY,
+                "chance": number(sign_test(differences), ".2f") if differences else EMPTY,
             }
         )
     rows.append(
         {
             "cost": "parameters of the inference network",
-            "slides, A": f"{published_figures()['parameter_counts_256']['scenario_a_resnet18']:,}",
-            "slides, learned noise": f"{with_it['parameters']:,}",
+            "slides, A": number(
+                published_figures()["parameter_counts_256"]["scenario_a_resnet18"], ","
+            ),
+            "slides, learned noise": number(with_it["parameters"], ","),
             "slides, difference": "+{:,}".format(
                 with_it["parameters"]
                 - published_figures()["parameter_counts_256"]["scenario_a_resnet18"]
             ),
-            "here, A": f"{made.first.parameters:,}",
-            "here, learned noise": f"{made.second.parameters:,}",
-            "here, difference": f"{made.second.parameters - made.first.parameters:+,}",
+            "here, A": number(made.first.parameters, ","),
+            "here, learned noise": number(made.second.parameters, ","),
+            "here, difference": number(made.second.parameters - made.first.parameters, "+,"),
             "chance": EMPTY,
         }
     )
     return Table(
         "What learned noise costs at inference",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             f"Measured on {device_name(made.first.environment)}, the two in turns, "
             f"{made.first.repetitions} repetitions (half for throughput and memory): median "

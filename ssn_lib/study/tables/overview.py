@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from ssn_lib.config import SupervisionConfig
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Efficiency
 from ssn_lib.study.systems import SWEEP_CATEGORY, images_title
-from ssn_lib.study.tables.cells import (
-    EMPTY,
-    Table,
-    command_of,
-    describe,
-    is_whole,
-    measured,
-    percent_text,
-    records_of,
-)
+from ssn_lib.study.tables.cells import command_of, describe, is_whole, measured, percent, records_of
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYNTHESIS = (  # row of the slides' table, what stands for it here, and their adjectives
     ("Baseline (WideResNet50)", "baseline", "slow", "high (masks)", "high"),
@@ -86,7 +76,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
     device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
         "Synthesis: the slides' adjectives and what was measured",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             "Accuracy, percent, of the longest trainings: "
             f"{describe(records) if records else 'nothing was run'}; "
@@ -129,15 +119,15 @@ def all_runs(records: Sequence[Record]) -> Table:
         images = f"rendered {images}" if data.dataset == "demo" else images
         row = {"run": f"`{command_of(config)}`", "images": images}
         row |= {
-            name: percent_text(record.metrics.get(name))
+            name: percent(record.metrics.get(name))
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
         }
         row["epochs"] = f"{record.epochs_done} of {preset(config.preset).training.epochs}"
-        row["training, min"] = f"{record.timings['training_s'] / 60:.0f}"
+        row["training, min"] = number(record.timings["training_s"] / 60, ".0f")
         row["device"] = device_name(record.environment)
         rows.append(row)
     return Table(
         "Every run: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         ("Add `--data-root`, except with `--dataset demo`.",),
     )

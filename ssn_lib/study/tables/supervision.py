@@ -17,7 +17,8 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import published_figures, published_log
 from ssn_lib.study.systems import images_title
-from ssn_lib.study.tables.cells import EMPTY, Table, measured, notes, of_seeds, values
+from ssn_lib.study.tables.cells import measured, notes, of_seeds, values
+from ssn_lib.study.tables.table import EMPTY, Table, deviating, frame_of, interval, number
 
 KSDD2 = "ksdd2"
 CAM_PRESETS = ("gap_cam", "cam_max", "cam_mixed", "cam_fine")
@@ -49,7 +50,7 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
         {"system": "GAP + CAM, slides", "map": "sigmoid", "data": "KSDD2"}
         | {metric: _said(slides.get(metric)) for metric in SHOWN},
         {"system": "SSN, weak supervision, JIMS 2025", "map": "logits", "data": "KSDD2"}
-        | {m: f"{jims[m]['mean']:.1f} ± {jims[m]['std']:.1f}" for m in SHOWN},
+        | {m: deviating(jims[m]["mean"], jims[m]["std"]) for m in SHOWN},
     ]
     data = data_name(outcomes, category)
     kinds = (("raw", ""), ("raw, mean over flips", "flips-"))
@@ -65,7 +66,7 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
             rows.append(row)
     return Table(
         "Labels alone: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             *notes(outcomes, (*LABEL_PRESETS, "full_ssn"), [category]),
             "Here: ResNet18. Slides: KSDD2, WideResNet50-2, 300 epochs, one seed. JIMS 2025: "
@@ -87,10 +88,10 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
         {
             "run": "published log (KSDD2)",
             "epochs": str(int(row["epochs_done"])),
-            "AP-loc, sigmoid": f"{row['AP-loc']:.1f}",
+            "AP-loc, sigmoid": number(row["AP-loc"]),
             "AP-loc, raw": EMPTY,
             "pixels of exactly 1, %": EMPTY,
-            "I-AUROC": f"{row['I-AUROC']:.1f}",
+            "I-AUROC": number(row["I-AUROC"]),
         }
         for _, row in some.iterrows()
     ]
@@ -109,7 +110,7 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
         )
     return Table(
         "The sigmoid of a class activation map",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             *notes(outcomes, CAM_PRESETS, [category]),
             "A float32 sigmoid is exactly 1 from about 17 on. The published AP-loc was 33 after 8 "
@@ -143,11 +144,11 @@ def by_epochs(outcomes: Sequence[Outcome], category: str) -> Table:
         blob = values(same, "gap_cam", category, "sigmoid-AP-loc")
         row["GAP + CAM as published"] = of_seeds(blob)
         best = best_map(same, name, category)
-        row["better map, × that"] = f"{best[0] / fmean(blob):.1f}" if best and blob else EMPTY
+        row["better map, × that"] = number(best[0] / fmean(blob)) if best and blob else EMPTY
         rows.append(row)
     return Table(
         "Labels alone, trained longer: percent",
-        pd.DataFrame(rows or [{"system": EMPTY}]),
+        frame_of(rows or [{"system": EMPTY}]),
         (
             *notes([o for o in made if o.preset in names], names, [category]),
             "GAP + CAM as published: AP-loc of the sigmoid of its map, after as many epochs. "
@@ -164,14 +165,14 @@ def teaching(files: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Tab
     """
     rows = [
         {"system": preset(outcome.preset).title, "masks from the teacher's maps": row["masks"]}
-        | {name: f"{row[name]:.1f}" for name in ("precision", "recall", "IoU")}
+        | {name: number(row[name]) for name in ("precision", "recall", "IoU")}
         for outcome, table in files
         for _, row in table.iterrows()
     ]
     return Table(
         "Pseudo-masks against drawn masks, which teach nothing here: percent of the pixels of the "
         "training images' defects",
-        pd.DataFrame(rows or [{"system": EMPTY}]),
+        frame_of(rows or [{"system": EMPTY}]),
         (
             f"Here: {caption}." if rows else "No record of a network taught by another's maps.",
             "Region: above half of the way from the sound images' 99.9th percentile to the map's "
@@ -198,13 +199,13 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
         row = {"method": title, "learns from": regime}
         for metric in ("AP-det", "AP-loc"):
             row[f"slides, {metric}"] = _said(slides[method][metric]) if method else EMPTY
-            known = [f"{paper[metric]['mean']:.1f}" for paper in papers.get(name, ())]
+            known = [number(paper[metric]["mean"]) for paper in papers.get(name, ())]
             row[f"papers, {metric}"] = " / ".join(known) or EMPTY
             row[f"here, {metric}"] = measured(outcomes, name, category, metric)
         rows.append(row)
     return Table(
         "Methods on strips: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             *notes(outcomes, (*UNLABELLED_PRESETS, "full_ssn", "gap_cam"), [category]),
             "Here: of raw maps. Slides and papers: KSDD2, WideResNet50-2, 300 epochs; papers: JIMS "
@@ -261,9 +262,9 @@ def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
     rows = [
         {
             "threshold chosen": "slides (KSDD2): on the test scores",
-            "threshold": f"{slides['youden_threshold']:.4f}",
-            "TPR": f"{slides['TPR']:.1f}",
-            "FPR": f"{slides['FPR']:.1f}",
+            "threshold": number(slides["youden_threshold"], ".4f"),
+            "TPR": number(slides["TPR"]),
+            "FPR": number(slides["FPR"]),
             "precision": EMPTY,
             "F1": EMPTY,
         }
@@ -272,7 +273,7 @@ def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
         rows.append(
             {
                 "threshold chosen": f"here: {one.how}",
-                "threshold": f"{one.sigmoid:.4f}",
+                "threshold": number(one.sigmoid, ".4f"),
                 "TPR": _interval(one.point.tpr),
                 "FPR": _interval(one.point.fpr),
                 "precision": _interval(one.point.precision),
@@ -284,7 +285,7 @@ def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
         missing = ("The folds were not all run: no threshold without test labels.",)
     return Table(
         "Youden's threshold of GAP + CAM: percent, on the test images",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             f"Here: {caption}.",
             "Threshold: on the sigmoid of the score. Brackets: 95 % confidence (Wilson; F1: "
@@ -301,7 +302,7 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
     rows = []
     for masks, name in PUBLISHED_MASKS.items():
         theirs = published_figures()["supersimplenet_jims2025"][KSDD2][name]
-        said = {m: f"{theirs[m]['mean']:.1f} ± {theirs[m]['std']:.1f}" for m in SHOWN}
+        said = {m: deviating(theirs[m]["mean"], theirs[m]["std"]) for m in SHOWN}
         row = {"system": "SSN, JIMS 2025", "data": "KSDD2", "masks": f"{masks} of 246"}
         rows.append(row | said)
     for name, changed, masks in masks_runs(outcomes, category, numbers):
@@ -314,7 +315,7 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
         rows.append(row)
     return Table(
         "What masks buy: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             *notes(outcomes, MIXED_PRESETS, [category]),
             "JIMS 2025: WideResNet50-2, 300 epochs, five seeds. mixed_ssn itself takes the 10 % "
@@ -381,10 +382,10 @@ def best_map(outcomes: Sequence[Outcome], name: str, category: str) -> tuple[flo
 
 
 def _said(value: float | None) -> str:
-    return EMPTY if value is None else f"{value:.1f}"
+    return EMPTY if value is None else number(value)
 
 
-def _interval(interval: Interval) -> str:
-    if math.isnan(interval.value):
+def _interval(point: Interval) -> str:
+    if math.isnan(point.value):
         return "undefined"
-    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}–{100 * interval.high:.1f}]"
+    return interval(100 * point.value, 100 * point.low, 100 * point.high, ".1f")

@@ -24,15 +24,8 @@ from ssn_lib.study.systems import (
     SWAP_PRESETS,
     ignorance_loss,
 )
-from ssn_lib.study.tables.cells import (
-    METRICS,
-    Table,
-    categories_of,
-    describe,
-    measured,
-    notes,
-    percent_text,
-)
+from ssn_lib.study.tables.cells import METRICS, categories_of, describe, measured, notes, percent
+from ssn_lib.study.tables.table import Table, frame_of, number
 
 
 def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
@@ -52,13 +45,13 @@ def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
     for category, metrics in slides.items():
         for metric, values in metrics.items():
             row = {"category": category, "metric": metric}
-            row |= {title: f"{values[key]:.1f}" for key, title in columns.items()}
+            row |= {title: number(values[key]) for key, title in columns.items()}
             for name, title in zip(SWAP_PRESETS, ("WRN50", "A", "B"), strict=True):
                 row[f"here, {title}"] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
         f"Backbone swap{which and f', {which}'}: accuracy in percent, published and measured here",
-        pd.DataFrame(rows),
+        frame_of(rows),
         notes(outcomes, SWAP_PRESETS, list(slides)),
     )
 
@@ -86,14 +79,14 @@ def published_start(records: Sequence[Record]) -> Table:
         for who, epochs, metrics in sides:
             row = {"category": config.data.category, "system": config.preset}
             row |= {"run": who, "epochs": epochs}
-            row |= {name: percent_text(metrics[name]) for name in METRICS}
+            row |= {name: percent(metrics[name]) for name in METRICS}
             rows.append(row)
     note = "Published log: the author's public notebook, seed 42, Tesla P100, float32."
     if measured_here:
         note = f"Here: {describe(measured_here)}. {note}"
     return Table(
         "The published training and runs here after as many epochs: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (note,),
     )
 
@@ -110,7 +103,7 @@ def published_leaving() -> Table:
         rows.append(row)
     return Table(
         f"Epochs until the published training loss lies below {LEARNED_LOSS:.2f}",
-        pd.DataFrame(rows),
+        frame_of(rows),
         (
             f"{LEARNED_LOSS:.2f} is 10 % below {ignorance_loss(True):.3f}, the loss of a network "
             "that answers 0 for every pixel and image. Of the evaluations that are kept here: "
@@ -139,7 +132,7 @@ def ablation(outcomes: Sequence[Outcome]) -> Table:
             rows.append(row)
     return Table(
         "From SimpleNet to SuperSimpleNet: percent, ResNet18",
-        pd.DataFrame(rows),
+        frame_of(rows),
         notes(outcomes, ABLATION_PRESETS, categories),
     )
 
@@ -163,6 +156,6 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
             rows.append(row)
     return Table(
         "The same relative noise for both adaptors: percent",
-        pd.DataFrame(rows),
+        frame_of(rows),
         notes(outcomes, NOISE_PRESETS, categories),
     )

@@ -17,8 +17,8 @@ from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
 from ssn_lib.study.systems import BETA, BETAS
-from ssn_lib.study.tables.cells import EMPTY
 from ssn_lib.study.tables.supervision import PUBLISHED_MASKS
+from ssn_lib.study.tables.table import EMPTY
 
 RULES = {claim.id: claim for claim in (*swap_claims.BACKBONE_SWAP, *noise.LEARNED_NOISE)}
 LEARNS, RISES, FLAT, DIVERGES, VANISHES = [2.0, 0.5], [2.0, 9.0], [2.0, 1.08], None, [2.0, 1e-3]

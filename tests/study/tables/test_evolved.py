@@ -9,7 +9,7 @@ from ssn_lib.metrics import Thresholds
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study import search
 from ssn_lib.study.tables import evolved as evolved_tables
-from ssn_lib.study.tables.cells import EMPTY
+from ssn_lib.study.tables.table import EMPTY
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from ssn_lib.runs.record import Outcome
 from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.published import last_epochs, published_figures, published_log, published_logs
 from ssn_lib.study.systems import ABLATION_PRESETS, SWAP_PRESETS
-from ssn_lib.study.tables.cells import EMPTY, Table, command_of, describe, measured
+from ssn_lib.study.tables.cells import command_of, describe, measured
 from ssn_lib.study.tables.costs import efficiency
 from ssn_lib.study.tables.noise import beta_sweep, learned_noise, sign_test
 from ssn_lib.study.tables.overview import SAME_NETWORK, all_runs, synthesis
 from ssn_lib.study.tables.swap import ablation, backbone_swap, published_leaving, published_start
+from ssn_lib.study.tables.table import EMPTY, Table
 
 
 def cell(table: Table, column: str, **where: str) -> str:

@@ -1,0 +1,150 @@
+"""Whether the values of a configuration make sense, each by itself and one beside another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ssn_lib.config import IMAGE_STRIDE, Bound, RunConfig, SupervisionConfig
+from ssn_lib.errors import InputError
+from ssn_lib.presets import preset
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one field asks of another.
+
+    Attributes:
+        message: said where the rule is broken; `{model.score}` stands for the score of the model.
+        holds: whether a configuration keeps it.
+    """
+
+    message: str
+    holds: Callable[[RunConfig], bool]
+
+
+RULES = (
+    Rule(
+        "training.precision=mixed is out of range: "
+        "must be float32 where the noise comes from a generator",
+        # Two objectives would each want a scale of their own for float16's gradients.
+        lambda c: (c.training.precision, c.training.noise.source) != ("mixed", "generator"),
+    ),
+    Rule(
+        "training.noise.std_unit={training.noise.std_unit} with source=generator is out of range: "
+        "a generator has no σ; leave it at absolute",
+        lambda c: c.training.noise.source != "generator" or c.training.noise.std_unit == "absolute",
+    ),
+    Rule(
+        "training.noise.generator.period={training.noise.generator.period} is out of range: "
+        "must be at least 2, or the detector never learns",
+        lambda c: (
+            c.training.noise.generator.update != "alternating"
+            or c.training.noise.generator.period >= 2
+        ),
+    ),
+    Rule(
+        "training.supervision.masks={training.supervision.masks} is out of range: "
+        "needs training.supervision.labels=true",
+        lambda c: c.training.supervision.labels or c.training.supervision.masks is None,
+    ),
+    Rule(
+        "training.supervision.teacher={training.supervision.teacher} is out of range: "
+        "needs training.supervision.labels=true",
+        lambda c: c.training.supervision.labels or c.training.supervision.teacher is None,
+    ),
+    Rule(
+        "training.supervision.fold={training.supervision.fold} is out of range: "
+        "needs training.supervision.labels=true",
+        lambda c: c.training.supervision.labels or c.training.supervision.fold is None,
+    ),
+    Rule(
+        "training.supervision.masks={training.supervision.masks} is out of range: "
+        "must be 0 where a teacher's maps stand for masks",
+        lambda c: c.training.supervision.teacher is None or c.training.supervision.masks == 0,
+    ),
+    Rule(
+        "training.focal=False with model.score={model.score} is out of range: "
+        "the score is learned by the focal loss alone; leave it at True",
+        lambda c: c.training.focal or c.model.score == "map_max",
+    ),
+    Rule(
+        "training.supervision.pseudo_masks=traced is out of range: "
+        "nothing is traced without a teacher",
+        lambda c: (
+            c.training.supervision.pseudo_masks == "region"
+            or c.training.supervision.teacher is not None
+        ),
+    ),
+    Rule(
+        "training.noise.source=ascent with model.score=cam is out of range: "
+        "an ascent needs a segmentation head",
+        lambda c: (c.training.noise.source, c.model.score) != ("ascent", "cam"),
+    ),
+    Rule(
+        "training.noise.source={training.noise.source} with model.score={model.score} "
+        "is out of range: model.score=reconstruction goes with none, and nothing else does",
+        lambda c: (c.training.noise.source == "none") == (c.model.score == "reconstruction"),
+    ),
+    Rule(
+        "training.supervision.labels=True with model.score=reconstruction is out of range: "
+        "a decoder learns from sound images alone",
+        lambda c: not (c.training.supervision.labels and c.model.score == "reconstruction"),
+    ),
+    Rule(
+        "model.upscale={model.upscale} with model.score=reconstruction is out of range: "
+        "the decoder gives the layers back as they are; set it to 1",
+        lambda c: c.model.upscale == 1 or c.model.score != "reconstruction",
+    ),
+    Rule(
+        "training.supervision.teacher={training.supervision.teacher}: "
+        "must be a preset that learns from labels alone, such as gap_cam",
+        lambda c: (
+            c.training.supervision.teacher is None
+            or preset(c.training.supervision.teacher).training.supervision
+            == SupervisionConfig(labels=True, masks=0)
+        ),
+    ),
+    Rule(
+        "training.select_epoch=validation needs training.validation_fraction above 0",
+        lambda c: c.training.select_epoch == "last" or c.training.validation_fraction != 0,
+    ),
+)
+
+
+def check(config: RunConfig) -> RunConfig:
+    """The configuration itself, when every value makes sense.
+
+    Raises:
+        InputError: naming the first value that does not.
+    """
+    height, width = config.data.image_size
+    if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:
+        raise InputError(
+            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, "
+            f"at least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
+        )
+    # Where a rule refuses a value and the field's bound does as well, the rule says more.
+    for rule in RULES:
+        if not rule.holds(config):
+            raise InputError(rule.message.format(**vars(config)))
+    for name, value, bound in bounds(config):
+        if not bound.takes(value):
+            raise InputError(f"{name}={value} is out of range: {bound}")
+    return config
+
+
+def bounds(config: Any, path: str = "") -> Iterator[tuple[str, Any, Bound]]:
+    """Dotted name, value and bound of every field that has one."""
+    for item in dataclasses.fields(config):
+        name, value = path + item.name, getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            yield from bounds(value, f"{name}.")
+        elif "bound" in item.metadata:
+            yield name, value, item.metadata["bound"]
+
+
+def _nearest_side(side: int) -> int:
+    return max(2 * IMAGE_STRIDE, round(side / IMAGE_STRIDE) * IMAGE_STRIDE)
