@@ -20,7 +20,7 @@ from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import load_run
 from ssn_lib.storage import REPOSITORY
 
-README = REPOSITORY / "README.md"
+README = REPOSITORY / "ssn_lib" / "deploy" / "README.md"
 
 
 @pytest.mark.parametrize(

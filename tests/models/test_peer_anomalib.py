@@ -1,7 +1,8 @@
 """The same weights in anomalib's SuperSimpleNet give the same map and score.
 
 anomalib is heavy: `make peer` puts it into a folder of its own, then
-`PYTHONPATH=.peer .venv/bin/python -m pytest tests/test_peer_anomalib.py`. Last run with 2.7.0.
+`PYTHONPATH=.peer .venv/bin/python -m pytest tests/models/test_peer_anomalib.py`.
+Last run with 2.7.0.
 """
 
 import pytest
