@@ -46,13 +46,13 @@ category = None
 seeds = None
 
 # %%
-from ssn_lib import tables
-from ssn_lib.study import Study
+from ssn_lib.study.runner import Study
+from ssn_lib.study.tables.swap import backbone_swap
 study = Study.of_notebook(globals())
 
 # %%
 outcomes = study.run_all(["scenario_a"], ["screw"])
-study.save("one", tables.backbone_swap(outcomes))
+study.save("one", backbone_swap(outcomes))
 
 # %%
 study.finish("01_small")
