@@ -9,14 +9,14 @@ from torch import Tensor
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.metrics import Metrics, Thresholds, image_metrics, pixel_metrics
-from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector, Prediction
 
 EVALUATION_BATCH = 16
 IMAGE_QUANTILE = 0.99
 PIXEL_QUANTILE = 0.999
 
 
-def predict(model: SuperSimpleNet | FusedNet, images: ImageSet | Tensor) -> Prediction:
+def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction:
     """Predict every image of a set, or of a (N, 3, H, W) uint8 tensor; the result is on the CPU.
 
     A model that is not folded yet (`fuse`) is folded first; for many calls, fold it once.

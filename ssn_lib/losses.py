@@ -51,7 +51,7 @@ def focal(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Ten
 
 
 def detection_loss(
-    map_logits: Tensor | None,
+    map_logits: Tensor,
     score_logits: Tensor,
     masks: Tensor,
     labels: Tensor,
@@ -61,15 +61,13 @@ def detection_loss(
     """The whole loss of a duplicated batch: truncated L1 on the map and, in SSN, focal losses.
 
     Args:
-        map_logits, masks: (2B, 1, h, w); None for a network whose map is not trained (`cam`).
+        map_logits, masks: (2B, 1, h, w).
         score_logits, labels: (2B,).
         with_focal: False is SimpleNet's loss, on the map alone.
         weights: of the map's pixels, (2B, 1, h, w), 0 where the truth is unknown.
 
     Source: Rolih et al., ICPR 2024, eq. 5.
     """
-    if map_logits is None:
-        return focal(score_logits, labels)
     loss = truncated_l1(map_logits, masks, weights)
     if with_focal:
         loss = loss + focal(map_logits, masks, weights) + focal(score_logits, labels)

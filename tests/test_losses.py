@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
@@ -130,9 +128,3 @@ def test_weights_of_one_change_nothing(maps):
         for weights in (None, torch.ones_like(logits))
     )
     torch.testing.assert_close(plain, weighted)
-
-
-def test_a_score_alone():
-    scores, labels = torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0])
-    loss = detection_loss(None, scores, torch.zeros(2, 1, 3, 3), labels, True)
-    assert loss.item() == pytest.approx(0.5**4 * math.log(2))

@@ -19,7 +19,7 @@ from ssn_lib import machine
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
-from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.run import load_run
 from ssn_lib.storage import written_whole
 
@@ -68,7 +68,7 @@ def export_run(
 
 
 def export(
-    model: SuperSimpleNet | FusedNet,
+    model: Detector | FusedNet,
     path: Path,
     image_size: tuple[int, int],
     metadata: Mapping[str, Any],

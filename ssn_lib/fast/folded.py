@@ -9,6 +9,7 @@ one set of weights that acts at the backbone's resolution, and only what comes o
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,12 +23,22 @@ from ssn_lib.fast.interpolation import Grid, channels_last, convolve, halves, pa
 from ssn_lib.models.cam import pool
 from ssn_lib.models.heads import LEAKY_SLOPE
 from ssn_lib.models.reconstruction import top_mean
-from ssn_lib.models.supersimplenet import BLUR_SIGMA, Prediction, SuperSimpleNet, blur
+from ssn_lib.models.supersimplenet import (
+    BLUR_SIGMA,
+    AdaptedDetector,
+    CamDetector,
+    Detector,
+    HeadsDetector,
+    MapDetector,
+    Prediction,
+    ReconstructionDetector,
+    blur,
+)
 
 COLUMNS = 8  # of the segmentation head's grid, computed at a time
 
 
-def fuse(model: SuperSimpleNet) -> FusedNet:
+def fuse(model: Detector) -> FusedNet:
     """A network for inference with the same outputs as `model` in eval mode.
 
     It is a copy: the model is left as it is, and training it on does not change the copy. Scenario
@@ -38,135 +49,36 @@ def fuse(model: SuperSimpleNet) -> FusedNet:
     backbone (and a decoder) computes in autocast's precision.
     """
     with machine.without_autocast(next(model.parameters()).device):
-        fused = FusedNet(model).requires_grad_(False).eval()
+        fused = FUSED[type(model)](model).requires_grad_(False).eval()
     return fused.to(memory_format=torch.channels_last)
 
 
 class FusedNet(nn.Module):
-    """See `fuse`. Normalised images (B, 3, H, W) to `Prediction`, as `SuperSimpleNet`."""
+    """See `fuse`. Normalised images (B, 3, H, W) to `Prediction`, as the detector."""
 
-    def __init__(self, model: SuperSimpleNet):
+    def __init__(self, model: Detector):
         super().__init__()
         self.config = model.config
-        channels = list(model.backbone.channels)
         self.backbone = _without_batchnorm(copy.deepcopy(model.backbone))
         self._geometries: dict[tuple, _Geometry] = {}
-        self.decoder = None
-        if model.decoder is not None:
-            self.decoder = _without_batchnorm(copy.deepcopy(model.decoder))
-            return
-
-        linear = isinstance(model.adaptor, nn.Conv2d)
-        if linear:
-            matrix, shift = model.adaptor.weight[:, :, 0, 0], model.adaptor.bias
-        self.adaptor = None
-        if not linear:
-            adaptor = fuse_conv_bn_eval(*model.adaptor[:2])
-            self.adaptor = _Upscaling(adaptor.weight, adaptor.bias, channels)
-
-        self.seg: nn.Module | None = None
-        if model.seg_head is not None:
-            first, normalise, _, last = model.seg_head
-            first = fuse_conv_bn_eval(first, normalise)
-            self.seg = first
-            if linear:
-                bias = first.bias + first.weight[:, :, 0, 0] @ shift
-                self.seg = _Upscaling(_through(first.weight, matrix), bias, channels)
-            self.seg_last = nn.Parameter(last.weight[0, :, 0, 0].detach().clone())
-
-        self.pooling = getattr(model.cls_head, "pooling", None)
-        self.score = None
-        if model.cls_head is not None:
-            conv = fuse_conv_bn_eval(*model.cls_head.conv[:2])
-            weight, beside = conv.weight[:, : sum(channels)], conv.weight[:, sum(channels) :]
-            self.with_ones = False
-            if model.config.score == "plain":
-                self.cls: nn.Module = _Upscaling(weight, conv.bias, channels)
-            elif linear:
-                self.cls = _Upscaling(_through(weight, matrix), conv.bias, channels)
-                # Where the kernel lies within the image, the adaptor's bias is a constant: it is
-                # given as a channel of ones, beside the map if there is one.
-                self.with_ones = True
-                ones = torch.einsum("kcyx,c->kyx", weight, shift)[:, None]
-                beside = torch.cat((beside, ones), dim=1)
-            else:
-                self.cls = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2:], padding="same")
-                self.cls.weight, self.cls.bias = nn.Parameter(weight.clone()), conv.bias
-            self.beside = nn.Parameter(beside.detach().clone())
-            self.score = copy.deepcopy(model.cls_head.fc)
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""
         images = images.contiguous(memory_format=torch.channels_last)
-        outputs = self.backbone(images)
-        errors = None if self.decoder is None else self.decoder(outputs)
+        outputs = self._outputs(images)
         with machine.without_autocast(images.device):
-            return self._predict(images, outputs, errors)
+            return self._predict(images, outputs)
 
-    def _predict(self, images: Tensor, outputs: list[Tensor], errors: Tensor | None) -> Prediction:
-        """What follows the backbone and, if there is one, the decoder, in the weights' dtype."""
-        dtype = next(self.parameters()).dtype
-        layers = [layer.to(dtype) for layer in channels_last(outputs)]
-        geometry = self._geometry(images, layers)
-        if errors is not None:
-            final = geometry.rows @ errors.to(dtype) @ geometry.columns.T
-            return Prediction(final, top_mean(final))
-        if images.device.type != "cpu" or torch.compiler.is_exporting():
-            return Prediction(*self._heads(layers, geometry))
-        # One image at a time: what lies between the products stays in the processor's cache.
-        parts = zip(*(layer.split(1) for layer in layers), strict=True)
-        results = [self._heads(list(part), geometry) for part in parts]
-        return Prediction(*(torch.cat(part) for part in zip(*results, strict=True)))
+    def _outputs(self, images: Tensor) -> list[Tensor]:
+        """What is computed in autocast's precision: the backbone's outputs."""
+        return self.backbone(images)
 
-    def _heads(self, layers: list[Tensor], geometry: _Geometry) -> tuple[Tensor, Tensor]:
-        """Final map (n, 1, H, W) and score (n,)."""
-        grid = geometry.grid
-        adapted = None if self.adaptor is None else self.adaptor(layers, grid).relu_()
-        if self.seg is None:
-            hidden = self._classify(layers, adapted, grid, [])
-            cam = (hidden @ self.score.weight[0]).unflatten(1, (1, *grid.size))
-            final = geometry.rows @ cam @ geometry.columns.T
-            return final, pool(cam, self.pooling) + self.score.bias
-        if adapted is None:
-            map_logits = self._segment(layers, grid)
-        else:
-            hidden = F.linear(adapted, self.seg.weight[:, :, 0, 0], self.seg.bias)
-            map_logits = F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.seg_last  # (n, h, w)
-        final = geometry.rows @ map_logits @ geometry.columns.T
-        if self.score is None:
-            return final[:, None], final.amax((1, 2))
-        hidden = self._classify(layers, adapted, grid, [map_logits[:, None]])
-        flat = map_logits.flatten(1)
-        pooled = (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True))
-        return final[:, None], self.score(torch.cat(pooled, dim=1))[:, 0]
+    def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
+        """What follows them, in the weights' dtype."""
+        raise NotImplementedError
 
-    def _classify(
-        self, layers: list[Tensor], adapted: Tensor | None, grid: Grid, seen: list[Tensor]
-    ) -> Tensor:
-        """The classification head's hidden values (n, h·w, K), with what it sees beside features,
-        (n, 1, h, w) each."""
-        if isinstance(self.cls, _Upscaling):
-            hidden = self.cls(layers, grid)
-        else:
-            hidden = self.cls(adapted.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        hidden = hidden.flatten(1, 2)
-        if self.with_ones:
-            seen = [*seen, hidden.new_ones(hidden.shape[0], 1, *grid.size)]
-        if seen:
-            padding = self.beside.shape[-1] // 2
-            beside = F.conv2d(torch.cat(seen, dim=1), self.beside, padding=padding)
-            hidden = hidden + beside.flatten(2).transpose(1, 2)
-        return hidden.relu_()
-
-    def _segment(self, layers: list[Tensor], grid: Grid) -> Tensor:
-        """Map logits (n, h, w). Some columns at a time: the hidden values stay in the cache."""
-        half = halves(layers, list(self.seg.weights), grid, self.seg.bias)
-        down = grid.shifted(1)[0]
-        parts = []
-        for part in half.split(COLUMNS, dim=2):
-            hidden = (down @ part.flatten(2)).unflatten(2, (-1, half.shape[-1]))
-            parts.append(F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.seg_last)
-        return torch.cat(parts, dim=2)
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     def _geometry(self, images: Tensor, layers: list[Tensor]) -> _Geometry:
         """The interpolations for images of that size, made once."""
@@ -182,6 +94,115 @@ class FusedNet(nn.Module):
         return self._geometries[key]
 
 
+class _FusedReconstruction(FusedNet):
+    """A decoder behind the backbone."""
+
+    def __init__(self, model: ReconstructionDetector):
+        super().__init__(model)
+        self.decoder = _without_batchnorm(copy.deepcopy(model.decoder))
+
+    def _outputs(self, images: Tensor) -> list[Tensor]:
+        outputs = self.backbone(images)
+        return [*outputs, self.decoder(outputs)]
+
+    def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
+        *layers, errors = (part.to(self._dtype()) for part in outputs)
+        final = self._geometry(images, channels_last(layers)).final(errors)
+        return Prediction(final, top_mean(final))
+
+
+class _FusedAdapted(FusedNet):
+    """An adaptor and heads. A linear adaptor is a part of their weights."""
+
+    def __init__(self, model: AdaptedDetector):
+        super().__init__(model)
+        self.adaptor = None
+        if not isinstance(model.adaptor, nn.Conv2d):
+            adaptor = fuse_conv_bn_eval(*model.adaptor[:2])
+            self.adaptor = _Upscaling(adaptor.weight, adaptor.bias, model.backbone.channels)
+
+    def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
+        layers = [layer.to(self._dtype()) for layer in channels_last(outputs)]
+        geometry = self._geometry(images, layers)
+        if images.device.type != "cpu" or torch.compiler.is_exporting():
+            return Prediction(*self._judge(layers, geometry))
+        # One image at a time: what lies between the products stays in the processor's cache.
+        parts = zip(*(layer.split(1) for layer in layers), strict=True)
+        results = [self._judge(list(part), geometry) for part in parts]
+        return Prediction(*(torch.cat(part) for part in zip(*results, strict=True)))
+
+    def _judge(self, layers: list[Tensor], geometry: _Geometry) -> tuple[Tensor, Tensor]:
+        """Final map (n, 1, H, W) and score (n,)."""
+        adapted = None if self.adaptor is None else self.adaptor(layers, geometry.grid).relu_()
+        return self._heads(layers, adapted, geometry)
+
+    def _heads(
+        self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
+    ) -> tuple[Tensor, Tensor]:
+        """As `_judge`, from the layers and, of an adaptor that is not linear, what it makes of
+        them, (n, h, w, C)."""
+        raise NotImplementedError
+
+
+class _FusedMap(_FusedAdapted):
+    """A segmentation head alone."""
+
+    def __init__(self, model: MapDetector):
+        super().__init__(model)
+        self.seg = _Segmentation(model)
+
+    def _heads(
+        self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
+    ) -> tuple[Tensor, Tensor]:
+        final = geometry.final(self.seg(layers, adapted, geometry.grid))
+        return final[:, None], final.amax((1, 2))
+
+
+class _FusedHeads(_FusedAdapted):
+    """A segmentation and a classification head."""
+
+    def __init__(self, model: HeadsDetector):
+        super().__init__(model)
+        self.seg = _Segmentation(model)
+        self.cls = _Classification(model, on_plain=model.config.score == "plain")
+        self.score = copy.deepcopy(model.cls_head.fc)
+
+    def _heads(
+        self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
+    ) -> tuple[Tensor, Tensor]:
+        map_logits = self.seg(layers, adapted, geometry.grid)
+        final = geometry.final(map_logits)
+        hidden = self.cls(layers, adapted, geometry.grid, [map_logits[:, None]])
+        flat = map_logits.flatten(1)
+        pooled = (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True))
+        return final[:, None], self.score(torch.cat(pooled, dim=1))[:, 0]
+
+
+class _FusedCam(_FusedAdapted):
+    """One head, whose map is the class activation map."""
+
+    def __init__(self, model: CamDetector):
+        super().__init__(model)
+        self.pooling = model.cls_head.pooling
+        self.cls = _Classification(model, on_plain=False)
+        self.score = copy.deepcopy(model.cls_head.fc)
+
+    def _heads(
+        self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
+    ) -> tuple[Tensor, Tensor]:
+        hidden = self.cls(layers, adapted, geometry.grid, [])
+        cam = (hidden @ self.score.weight[0]).unflatten(1, (1, *geometry.grid.size))
+        return geometry.final(cam), pool(cam, self.pooling) + self.score.bias
+
+
+FUSED: dict[type[Detector], type[FusedNet]] = {
+    HeadsDetector: _FusedHeads,
+    MapDetector: _FusedMap,
+    CamDetector: _FusedCam,
+    ReconstructionDetector: _FusedReconstruction,
+}
+
+
 class _Geometry(NamedTuple):
     """Interpolations for one image size: up to the features, and from their grid to the image."""
 
@@ -189,11 +210,15 @@ class _Geometry(NamedTuple):
     rows: Tensor
     columns: Tensor
 
+    def final(self, map_logits: Tensor) -> Tensor:
+        """Map logits (…, h, w), upscaled and blurred: (…, H, W)."""
+        return self.rows @ map_logits @ self.columns.T
+
 
 class _Upscaling(nn.Module):
     """A convolution of the upscaled features: weight (K, C, k, k), bias (K,)."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, channels: list[int]):
+    def __init__(self, weight: Tensor, bias: Tensor, channels: Sequence[int]):
         super().__init__()
         parts = pack(weight.detach(), channels)
         self.weights = nn.ParameterList([nn.Parameter(part) for part in parts])
@@ -202,6 +227,79 @@ class _Upscaling(nn.Module):
     def forward(self, layers: list[Tensor], grid: Grid) -> Tensor:
         """Layers (B, h_l, w_l, C_l) to (B, H, W, K)."""
         return convolve(layers, list(self.weights), grid, self.bias)
+
+
+class _Segmentation(nn.Module):
+    """A segmentation head, a linear adaptor before it included."""
+
+    def __init__(self, model: HeadsDetector | MapDetector):
+        super().__init__()
+        first, normalise, _, last = model.seg_head
+        self.first: nn.Module = fuse_conv_bn_eval(first, normalise)
+        if isinstance(model.adaptor, nn.Conv2d):
+            weight, matrix = self.first.weight, model.adaptor.weight[:, :, 0, 0]
+            bias = self.first.bias + weight[:, :, 0, 0] @ model.adaptor.bias
+            self.first = _Upscaling(_through(weight, matrix), bias, model.backbone.channels)
+        self.last = nn.Parameter(last.weight[0, :, 0, 0].detach().clone())
+
+    def forward(self, layers: list[Tensor], adapted: Tensor | None, grid: Grid) -> Tensor:
+        """Map logits (n, h, w). Some columns at a time: the hidden values stay in the cache."""
+        if adapted is not None:
+            hidden = F.linear(adapted, self.first.weight[:, :, 0, 0], self.first.bias)
+            return F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.last
+        half = halves(layers, list(self.first.weights), grid, self.first.bias)
+        down = grid.shifted(1)[0]
+        parts = []
+        for part in half.split(COLUMNS, dim=2):
+            hidden = (down @ part.flatten(2)).unflatten(2, (-1, half.shape[-1]))
+            parts.append(F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.last)
+        return torch.cat(parts, dim=2)
+
+
+class _Classification(nn.Module):
+    """The convolution block of a classification head, a linear adaptor before it included.
+
+    Args:
+        on_plain: whether it sees the features as they are before the adaptor.
+    """
+
+    def __init__(self, model: HeadsDetector | CamDetector, on_plain: bool):
+        super().__init__()
+        channels = model.backbone.channels
+        conv = fuse_conv_bn_eval(*model.cls_head.conv[:2])
+        weight, beside = conv.weight[:, : model.channels], conv.weight[:, model.channels :]
+        self.with_ones = False
+        if on_plain:
+            self.conv: nn.Module = _Upscaling(weight, conv.bias, channels)
+        elif isinstance(model.adaptor, nn.Conv2d):
+            matrix, shift = model.adaptor.weight[:, :, 0, 0], model.adaptor.bias
+            self.conv = _Upscaling(_through(weight, matrix), conv.bias, channels)
+            # Where the kernel lies within the image, the adaptor's bias is a constant: it is given
+            # as a channel of ones, beside the map if there is one.
+            self.with_ones = True
+            ones = torch.einsum("kcyx,c->kyx", weight, shift)[:, None]
+            beside = torch.cat((beside, ones), dim=1)
+        else:
+            self.conv = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2:], padding="same")
+            self.conv.weight, self.conv.bias = nn.Parameter(weight.clone()), conv.bias
+        self.beside = nn.Parameter(beside.detach().clone())
+
+    def forward(
+        self, layers: list[Tensor], adapted: Tensor | None, grid: Grid, seen: list[Tensor]
+    ) -> Tensor:
+        """Hidden values (n, h·w, K), with what the head sees beside features, (n, 1, h, w) each."""
+        if isinstance(self.conv, _Upscaling):
+            hidden = self.conv(layers, grid)
+        else:
+            hidden = self.conv(adapted.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        hidden = hidden.flatten(1, 2)
+        if self.with_ones:
+            seen = [*seen, hidden.new_ones(hidden.shape[0], 1, *grid.size)]
+        if seen:
+            padding = self.beside.shape[-1] // 2
+            beside = F.conv2d(torch.cat(seen, dim=1), self.beside, padding=padding)
+            hidden = hidden + beside.flatten(2).transpose(1, 2)
+        return hidden.relu_()
 
 
 def _through(weight: Tensor, matrix: Tensor) -> Tensor:

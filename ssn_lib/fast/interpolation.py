@@ -142,7 +142,7 @@ def halves(
 
 
 class Upscaled:
-    """The features that `SuperSimpleNet.upscale` would build, kept at the backbone's resolution.
+    """The features that `AdaptedDetector.upscale` would build, kept at the backbone's resolution.
 
     Args:
         layers: stage outputs (B, C_l, h_l, w_l), the finest first.

@@ -10,6 +10,7 @@ and the precision.
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssn_lib.fast.interpolation import Upscaled
-from ssn_lib.models.cam import CamHead
 from ssn_lib.models.heads import LEAKY_SLOPE, ClassificationHead, SegmentationHead
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector, CamDetector, HeadsDetector, MapDetector
 from ssn_lib.noise.perturbed import Logits
 from ssn_lib.noise.source import Source
 
@@ -122,7 +122,7 @@ def adapt(adaptor: nn.Module, features: Upscaled) -> Affine | Dense:
 
 
 def split_form(
-    model: SuperSimpleNet,
+    model: AdaptedDetector,
     layers: list[Tensor],
     pixels: Tensor,
     source: Source,
@@ -138,8 +138,9 @@ def split_form(
     return Logits(map_logits, score, noise.power, adapted.values)
 
 
+@singledispatch
 def heads(
-    model: SuperSimpleNet,
+    model: AdaptedDetector,
     features: Upscaled,
     adapted: Affine | Dense,
     pixels: Tensor,
@@ -155,18 +156,34 @@ def heads(
         (2B, 1, h, w) and (2B,), as `model.heads` on the features with the noise added; of a class
         activation map, too.
     """
-    if isinstance(model.cls_head, CamHead):
-        conv, normalise, activate = model.cls_head.conv
-        hidden = _hidden(conv, adapted, pixels, noise, features.products)
-        cam = model.cls_head.activation(activate(normalise(hidden.permute(0, 3, 1, 2))))
-        return cam, model.cls_head.score(cam)
-    map_logits = _segment(model.seg_head, adapted, pixels, noise, features.products)
-    map_logits = map_logits.view(2 * len(features), 1, *features.size)
-    if model.cls_head is None:
-        return map_logits, map_logits.amax((1, 2, 3))
-    seen = map_logits.detach() if model.config.stop_map_gradient else map_logits
-    shown = Affine(features) if model.config.score == "plain" else adapted
+    raise NotImplementedError(type(model).__name__)
+
+
+@heads.register
+def _heads(
+    model: HeadsDetector, features: Upscaled, adapted: Affine | Dense, pixels: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    map_logits = _segment(model.seg_head, adapted, pixels, noise, features)
+    shown, seen = model.shown(Affine(features), adapted, map_logits)
     return map_logits, _classify(model.cls_head, shown, pixels, noise, features.products, seen)
+
+
+@heads.register
+def _map(
+    model: MapDetector, features: Upscaled, adapted: Affine | Dense, pixels: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    map_logits = _segment(model.seg_head, adapted, pixels, noise, features)
+    return map_logits, map_logits.amax((1, 2, 3))
+
+
+@heads.register
+def _cam(
+    model: CamDetector, features: Upscaled, adapted: Affine | Dense, pixels: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    conv, normalise, activate = model.cls_head.conv
+    hidden = _hidden(conv, adapted, pixels, noise, features.products)
+    cam = model.cls_head.activation(activate(normalise(hidden.permute(0, 3, 1, 2))))
+    return cam, model.cls_head.score(cam)
 
 
 def _segment(
@@ -174,14 +191,15 @@ def _segment(
     adapted: Affine | Dense,
     noisy_pixels: Tensor,
     noise: Tensor,
-    products: torch.dtype,
+    features: Upscaled,
 ) -> Tensor:
-    """Map logits of every pixel of the duplicated batch, (2B·h·w,).
+    """Map logits of the duplicated batch, (2B, 1, h, w).
 
     The first convolution is linear, so the mean and variance of what it gives follow from those of
     its input, which has fewer channels. BatchNorm is then a part of its weights, as in inference.
     """
     first, normalise, _, last = head
+    products = features.products
     weight = first.weight[:, :, 0, 0]
     where = noisy_pixels % adapted.pixels
     if head.training:
@@ -196,7 +214,8 @@ def _segment(
     shared = adapted.conv(weight[:, :, None, None], bias).flatten(0, 2)
     added = (_low(noise, products) @ weight.T.to(products))[: len(noise)]
     clean, noisy = _SegmentationTail.apply(shared, added, where, last.weight[0, :, 0, 0])
-    return torch.cat((clean, clean)).index_copy(0, noisy_pixels, noisy)
+    map_logits = torch.cat((clean, clean)).index_copy(0, noisy_pixels, noisy)
+    return map_logits.view(2 * len(features), 1, *features.size)
 
 
 def _moments(

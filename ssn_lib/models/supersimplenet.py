@@ -4,14 +4,16 @@ Sources: Rolih et al., SuperSimpleNet, ICPR 2024 (classification on adapted feat
 2025 extension (on plain features, the default); Liu et al., SimpleNet, CVPR 2023. Scenario A and B
 replace the WideResNet50-2 by a ResNet18 and, in B, the adaptor by a non-linear one; GAP + CAM
 (`cam`) replaces both heads by one that learns from image labels; feature
-reconstruction (`reconstruction`) replaces adaptor and heads by a decoder.
+reconstruction (`reconstruction`) replaces adaptor and heads by a decoder. Each is a class here, and
+`build` makes the one that `ModelConfig.score` names.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
+from ssn_lib.losses import detection_loss, focal
 from ssn_lib.models.backbone import Backbone
 from ssn_lib.models.cam import CamHead
 from ssn_lib.models.heads import ClassificationHead, SegmentationHead, make_adaptor
@@ -26,6 +29,8 @@ from ssn_lib.models.reconstruction import Decoder, top_mean
 from ssn_lib.models.weights import load_weights
 
 BLUR_SIGMA = 4.0  # of the final map, in pixels of the image
+POOL = 3  # neighbourhood over which features are averaged
+Shown = TypeVar("Shown")
 
 
 class Prediction(NamedTuple):
@@ -40,47 +45,41 @@ class Prediction(NamedTuple):
     score: Tensor
 
 
-class SuperSimpleNet(nn.Module):
-    """The detector; `forward` is inference, training goes through its parts (`training.fit`).
+class Detector(nn.Module):
+    """A frozen backbone and what is trained on its outputs; made by `build`.
+
+    `forward` is inference: normalised images (B, 3, H, W) to their prediction. Training goes
+    through the parts (`training.fit`).
 
     Args:
         config: the architecture.
-        weights: of the backbone: "imagenet" (looked up), a file or folder, None for untrained.
+        weights: of the backbone, as for `build`.
 
     Attributes:
         weights_source: what was loaded, None for an untrained backbone.
-
-    Raises:
-        InputError: no such backbone, or no weights to be had.
     """
 
-    def __init__(self, config: ModelConfig, weights: str | Path | None = "imagenet"):
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config.backbone, config.layers)
         self.weights_source = load_weights(self.backbone, config.backbone, weights)
-        channels = sum(self.backbone.channels)
-        self.adaptor: nn.Module | None = None
-        self.seg_head: SegmentationHead | None = None
-        self.cls_head: ClassificationHead | CamHead | None = None
-        self.decoder: Decoder | None = None
-        if config.score == "reconstruction":
-            self.decoder = Decoder(self.backbone.channels, config.decoder_width)
-        else:
-            self.adaptor = make_adaptor(config.adaptor, channels)
-            if config.score != "cam":
-                self.seg_head = SegmentationHead(channels)
-            if config.score == "cam":
-                self.cls_head = CamHead(channels, config.cam_pooling)
-            elif config.score != "map_max":
-                self.cls_head = ClassificationHead(channels)
-        for part in self.trained_parts():
-            part.apply(_initialise)
 
     def trained_parts(self) -> list[nn.Module]:
         """Everything but the backbone."""
-        parts = [self.adaptor, self.seg_head, self.cls_head, self.decoder]
-        return [part for part in parts if part is not None]
+        return [part for name, part in self.named_children() if name != "backbone"]
+
+    def adaptor_weights(self) -> list[nn.Parameter]:
+        """Those that move at the adaptor's learning rate; here none."""
+        return []
+
+    def head_weights(self) -> list[nn.Parameter]:
+        """All others that are trained."""
+        return [weight for part in self.trained_parts() for weight in part.parameters()]
+
+    def standardise(self, layers: Sequence[Tensor]) -> None:
+        """Take over, before the first epoch, what is known at once from the backbone's outputs
+        (N, C_l, h_l, w_l) for all training images; here nothing."""
 
     def trained_state(self) -> dict[str, Tensor]:
         """The state dict without the backbone's part: what a run keeps."""
@@ -100,6 +99,46 @@ class SuperSimpleNet(nn.Module):
         missing = [name for name in missing if not name.startswith("backbone.")]
         if missing or unexpected:
             raise InputError(f"trained weights do not fit: {(missing + unexpected)[0]!r} differs")
+
+
+class ReconstructionDetector(Detector):
+    """A decoder gives the backbone's outputs back; its errors are the map, and the mean of the
+    final map's highest pixels is the score."""
+
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
+        super().__init__(config, weights)
+        self.decoder = Decoder(self.backbone.channels, config.decoder_width)
+
+    def standardise(self, layers: Sequence[Tensor]) -> None:
+        """See `Detector`: the channels' means and deviations."""
+        self.decoder.standardise(layers)
+
+    def loss(self, layers: Sequence[Tensor]) -> Tensor:
+        """Of the backbone's outputs for a batch of sound images, (B, C_l, h_l, w_l)."""
+        return self.decoder.loss(layers)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See `Detector`."""
+        anomaly_map = final_map(self.decoder(self.backbone(images)), images)
+        return Prediction(anomaly_map, top_mean(anomaly_map))
+
+
+class AdaptedDetector(Detector):
+    """An adaptor, and heads on what it makes of the features; which heads, a subclass says."""
+
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
+        super().__init__(config, weights)
+        self.channels = sum(self.backbone.channels)
+        self.adaptor = make_adaptor(config.adaptor, self.channels)
+
+    def adaptor_weights(self) -> list[nn.Parameter]:
+        """See `Detector`."""
+        return list(self.adaptor.parameters())
+
+    def head_weights(self) -> list[nn.Parameter]:
+        """See `Detector`."""
+        heads = [part for part in self.trained_parts() if part is not self.adaptor]
+        return [weight for head in heads for weight in head.parameters()]
 
     def upscale(self, layers: list[Tensor]) -> Tensor:
         """Stage outputs (B, C_l, h_l, w_l) to pooled features (B, C, h, w) on one grid."""
@@ -122,41 +161,130 @@ class SuperSimpleNet(nn.Module):
         return self.upscale(self.backbone(images))
 
     def heads(self, plain: Tensor, adapted: Tensor) -> tuple[Tensor, Tensor]:
-        """Plain and adapted features (B, C, h, w) to map and score logits.
+        """Plain and adapted features (B, C, h, w) to map logits (B, 1, h, w) and score logits
+        (B,)."""
+        raise NotImplementedError
 
-        Returns:
-            (B, 1, h, w) and (B,). Of a class activation map, raw activations.
-        """
-        if self.seg_head is None:
-            return self.cls_head(adapted)
-        map_logits = self.seg_head(adapted)
-        if self.cls_head is None:
-            return map_logits, map_logits.amax((1, 2, 3))
-        seen = map_logits.detach() if self.config.stop_map_gradient else map_logits
-        return map_logits, self.cls_head(plain if self.config.score == "plain" else adapted, seen)
+    def loss(
+        self,
+        map_logits: Tensor,
+        score_logits: Tensor,
+        masks: Tensor,
+        labels: Tensor,
+        with_focal: bool,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Of what the heads made of a duplicated batch: see `losses.detection_loss`."""
+        return detection_loss(map_logits, score_logits, masks, labels, with_focal, weights)
 
     def forward(self, images: Tensor) -> Prediction:
-        """Normalised images (B, 3, H, W) to their prediction.
+        """See `Detector`."""
+        plain = self.features(images)
+        map_logits, score = self.heads(plain, self.adaptor(plain))
+        return Prediction(final_map(map_logits, images), score)
 
-        Without a classification head the score is the maximum of the final, blurred map; with a
-        decoder, the mean of that map's highest pixels.
-        """
-        layers = self.backbone(images)
-        score = None
-        if self.decoder is not None:
-            map_logits = self.decoder(layers)
-        else:
-            plain = self.upscale(layers)
-            map_logits, score = self.heads(plain, self.adaptor(plain))
-        anomaly_map = F.interpolate(
-            map_logits, size=images.shape[-2:], mode="bilinear", align_corners=False
-        )
-        anomaly_map = blur(anomaly_map, BLUR_SIGMA)
-        if self.decoder is not None:
-            score = top_mean(anomaly_map)
-        elif self.cls_head is None:
-            score = anomaly_map.amax((1, 2, 3))
-        return Prediction(anomaly_map, score)
+
+class HeadsDetector(AdaptedDetector):
+    """SuperSimpleNet as published: a segmentation head, and a classification head beside it."""
+
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
+        super().__init__(config, weights)
+        self.seg_head = SegmentationHead(self.channels)
+        self.cls_head = ClassificationHead(self.channels)
+
+    def heads(self, plain: Tensor, adapted: Tensor) -> tuple[Tensor, Tensor]:
+        """See `AdaptedDetector`."""
+        map_logits = self.seg_head(adapted)
+        features, seen = self.shown(plain, adapted, map_logits)
+        return map_logits, self.cls_head(features, seen)
+
+    def shown(self, plain: Shown, adapted: Shown, map_logits: Tensor) -> tuple[Shown, Tensor]:
+        """What the classification head sees: one of the features, in whatever form they are, and
+        the map's logits (B, 1, h, w), which the score teaches or not."""
+        features = plain if self.config.score == "plain" else adapted
+        return features, map_logits.detach() if self.config.stop_map_gradient else map_logits
+
+
+class MapDetector(AdaptedDetector):
+    """A segmentation head alone; the score is the maximum of the final, blurred map, and in
+    training that of the map's logits."""
+
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
+        super().__init__(config, weights)
+        self.seg_head = SegmentationHead(self.channels)
+
+    def heads(self, plain: Tensor, adapted: Tensor) -> tuple[Tensor, Tensor]:
+        """See `AdaptedDetector`."""
+        map_logits = self.seg_head(adapted)
+        return map_logits, map_logits.amax((1, 2, 3))
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See `Detector`."""
+        anomaly_map, _ = super().forward(images)
+        return Prediction(anomaly_map, anomaly_map.amax((1, 2, 3)))
+
+
+class CamDetector(AdaptedDetector):
+    """GAP + CAM: one head, taught by the images' labels; its map is the class activation map."""
+
+    def __init__(self, config: ModelConfig, weights: str | Path | None):
+        super().__init__(config, weights)
+        self.cls_head = CamHead(self.channels, config.cam_pooling)
+
+    def heads(self, plain: Tensor, adapted: Tensor) -> tuple[Tensor, Tensor]:
+        """See `AdaptedDetector`; of the map, raw activations."""
+        return self.cls_head(adapted)
+
+    def loss(
+        self,
+        map_logits: Tensor,
+        score_logits: Tensor,
+        masks: Tensor,
+        labels: Tensor,
+        with_focal: bool,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """See `AdaptedDetector`; the map is not trained, and the focal loss is all there is."""
+        return focal(score_logits, labels)
+
+
+def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detector:
+    """The detector that a configuration asks for, initialised as published.
+
+    Args:
+        config: the architecture.
+        weights: of the backbone: "imagenet" (looked up), a file or folder, None for untrained.
+
+    Raises:
+        InputError: no such backbone, or no weights to be had.
+    """
+    model = DETECTORS[config.score](config, weights)
+    for part in model.trained_parts():
+        part.apply(_initialise)
+    return model
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+
+
+SuperSimpleNet = build  # under the method's name, for who uses the package
+DETECTORS: dict[str, type[Detector]] = {  # by `ModelConfig.score`
+    "plain": HeadsDetector,
+    "adapted": HeadsDetector,
+    "map_max": MapDetector,
+    "cam": CamDetector,
+    "reconstruction": ReconstructionDetector,
+}
+
+
+def final_map(map_logits: Tensor, images: Tensor) -> Tensor:
+    """Map logits (B, 1, h, w) upscaled to the images (B, 3, H, W) and blurred, (B, 1, H, W)."""
+    upscaled = F.interpolate(
+        map_logits, size=images.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return blur(upscaled, BLUR_SIGMA)
 
 
 def blur(maps: Tensor, sigma: float, axes: tuple[int, ...] = (2, 3)) -> Tensor:
@@ -178,11 +306,3 @@ def blur(maps: Tensor, sigma: float, axes: tuple[int, ...] = (2, 3)) -> Tensor:
             maps = F.pad(maps, (columns, columns, rows, rows), mode=mode)
         maps = F.conv2d(maps, kernel.view((1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)))
     return maps
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-
-
-POOL = 3  # neighbourhood over which features are averaged

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssn_lib.config import NoiseConfig
 from ssn_lib.models.heads import LEAKY_SLOPE, SegmentationHead
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector
 from ssn_lib.noise.source import Noise, Source, mean_square, register
 
 
@@ -29,7 +29,7 @@ class Ascent(Source):
         self._head = [head]  # in a list: it is not a part of this module
 
     @classmethod
-    def of(cls, config: NoiseConfig, model: SuperSimpleNet) -> Ascent:
+    def of(cls, config: NoiseConfig, model: AdaptedDetector) -> Ascent:
         """See `Source`."""
         return cls(config, sum(model.backbone.channels), model.seg_head)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector
 from ssn_lib.noise.source import Source
 
 
@@ -33,5 +33,5 @@ class Logits(NamedTuple):
 
 # Model, stage outputs, noisy pixels, source, its randomness, precision: see `training.step.plain`.
 Form = Callable[
-    [SuperSimpleNet, list[Tensor], Tensor, Source, torch.Generator, torch.dtype], Logits
+    [AdaptedDetector, list[Tensor], Tensor, Source, torch.Generator, torch.dtype], Logits
 ]

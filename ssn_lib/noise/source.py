@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ssn_lib.config import NoiseConfig
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector
 
 SOURCES: dict[str, type[Source]] = {}  # by name; filled by `register`
 Kind = TypeVar("Kind", bound="type[Source]")
@@ -79,7 +79,7 @@ class Source(nn.Module):
         self.config, self.channels = config, channels
 
     @classmethod
-    def of(cls, config: NoiseConfig, model: SuperSimpleNet) -> Source:
+    def of(cls, config: NoiseConfig, model: Detector) -> Source:
         """The source of a model's noise."""
         return cls(config, sum(model.backbone.channels))
 

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ssn_lib import noise
 from ssn_lib.config import NoiseConfig
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector, Detector
 from ssn_lib.noise.source import SOURCES, Source
 
 for _module in pkgutil.iter_modules(noise.__path__):  # each registers the sources that it holds
     importlib.import_module(f"{noise.__name__}.{_module.name}")
 
 
-def make_source(config: NoiseConfig, model: SuperSimpleNet, seed: int) -> Source:
+def make_source(config: NoiseConfig, model: Detector, seed: int) -> Source:
     """The source that a configuration names; what it has to learn starts from `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def make_source(config: NoiseConfig, model: SuperSimpleNet, seed: int) -> Source
 
 @torch.no_grad()
 def look(
-    source: Source, model: SuperSimpleNet, images: Tensor, generator: torch.Generator
+    source: Source, model: AdaptedDetector, images: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Noise over whole images, and the features it is added to.
 

@@ -18,7 +18,7 @@ from ssn_lib.data.images import Dataset, ImageSet, normalise
 from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import evaluate, predict
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
-from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector, Detector, Prediction
 from ssn_lib.noise.source import Source
 from ssn_lib.noise.sources import look
 from ssn_lib.storage import write_text
@@ -65,7 +65,7 @@ MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
 _NOISE_SEED = -3  # beside those of `training`
 
 
-def add_to_course(path: Path, model: SuperSimpleNet, test: ImageSet, history: History) -> None:
+def add_to_course(path: Path, model: Detector, test: ImageSet, history: History) -> None:
     """Every 20 epochs a row of test metrics: how far the last epoch's figures are one draw of many.
 
     Rows of epochs that a resumed training goes through again are replaced.
@@ -107,7 +107,7 @@ def highest_on_defect(prediction: Prediction, images: ImageSet) -> list[bool | N
     ]
 
 
-def flips_metrics(model: SuperSimpleNet, test: ImageSet) -> Metrics:
+def flips_metrics(model: Detector, test: ImageSet) -> Metrics:
     """Localisation with the mean map over mirrored images."""
     network = fuse(model)
     maps = over_flips(lambda images: predict(network, images).anomaly_map, test.images)
@@ -149,7 +149,9 @@ def read_maps(kept: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDAr
     return maps
 
 
-def noise_table(model: SuperSimpleNet, source: Source, dataset: Dataset, seed: int) -> pd.DataFrame:
+def noise_table(
+    model: AdaptedDetector, source: Source, dataset: Dataset, seed: int
+) -> pd.DataFrame:
     """Of every channel: root mean square and mean of the noise, and the spread of the feature that
     it is added to, over a few training images."""
     device = next(model.parameters()).device

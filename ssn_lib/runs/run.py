@@ -33,7 +33,7 @@ from ssn_lib.data.imitated import beside_defects
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.noise.source import Source
 from ssn_lib.noise.sources import make_source
 from ssn_lib.overrides import override
@@ -115,7 +115,7 @@ def run(
     Args:
         config: from `configure`, for this data set.
         runs_dir: the run's folder is made in it.
-        weights: of the backbone, as for `SuperSimpleNet`.
+        weights: of the backbone, as for `models.supersimplenet.build`.
         progress: show a bar, or say that a record answers and nothing is trained.
         before_epoch: as for `fit`; also called before anything costly is begun.
 
@@ -176,9 +176,7 @@ def _train_and_evaluate(
     return record
 
 
-def load_run(
-    folder: Path, weights: str | Path | None = "imagenet"
-) -> tuple[Record, SuperSimpleNet]:
+def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Record, Detector]:
     """A finished run's record and its trained model, in eval mode.
 
     Raises:
@@ -198,7 +196,7 @@ def load_run(
     return record, model.to(machine.device()).eval()
 
 
-def load_source(folder: Path, record: Record, model: SuperSimpleNet) -> Source:
+def load_source(folder: Path, record: Record, model: Detector) -> Source:
     """The noise source of a finished run, as trained.
 
     Raises:
@@ -252,10 +250,10 @@ def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
     return "the same names, other contents"
 
 
-def _build(config: RunConfig, weights: str | Path | None) -> SuperSimpleNet:
+def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
     torch.manual_seed(config.seed)
-    return SuperSimpleNet(config.model, weights if config.weights == "imagenet" else None)
+    return build(config.model, weights if config.weights == "imagenet" else None)
 
 
 def _taught(
@@ -326,7 +324,7 @@ def _taught(
 def _finish(
     config: RunConfig,
     dataset: Dataset,
-    model: SuperSimpleNet,
+    model: Detector,
     history: History,
     folder: Path,
     device: torch.device,

@@ -19,7 +19,7 @@ from ssn_lib import machine
 from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, normalise
 from ssn_lib.errors import InputError, nearest
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector
 from ssn_lib.models.weights import find_weights
 from ssn_lib.noise.sources import look
 from ssn_lib.overrides import assignment
@@ -411,7 +411,7 @@ class Study:
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
 
-    def _load(self, outcome: Outcome) -> tuple[Record, SuperSimpleNet]:
+    def _load(self, outcome: Outcome) -> tuple[Record, Detector]:
         """A finished run's record and trained network."""
         record = outcome.record
         return load_run(self._run(record), self.weights(record.config.model.backbone))

@@ -21,7 +21,7 @@ from ssn_lib.data.images import ImageSet
 from ssn_lib.data.masks import read_whole_mask
 from ssn_lib.errors import InputError
 from ssn_lib.fast import feature_cache
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector
 from ssn_lib.noise.perlin import place
 
 _SOUND = -5  # seeds the turns of the sound images, beside a run's seed
@@ -52,7 +52,7 @@ class Features:
     An image has one view, as it is; a defective one may have four, mirrored and turned.
     """
 
-    def __init__(self, model: SuperSimpleNet, images: ImageSet, supervision: SupervisionConfig):
+    def __init__(self, model: Detector, images: ImageSet, supervision: SupervisionConfig):
         labels = images.labels
         views: list[tuple[int, tuple[int, ...]]] = [(index, ()) for index in range(len(images))]
         if supervision.flips:

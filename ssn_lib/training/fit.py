@@ -25,8 +25,7 @@ from ssn_lib.config import TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
 from ssn_lib.fast.training_step import split_form
-from ssn_lib.losses import detection_loss
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector, ReconstructionDetector
 from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
@@ -42,7 +41,7 @@ TRIALS = 3  # steps of either form that a GPU is timed with
 
 
 def fit(
-    model: SuperSimpleNet,
+    model: Detector,
     train: ImageSet,
     config: TrainingConfig,
     seed: int,
@@ -82,7 +81,8 @@ def fit(
         machine.keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = divided(train, config, seed)
-    trainer = _Trainer(model, config, seed, device, train)
+    kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
+    trainer = kind(model, config, seed, device, train)
     history, best = History(source=trainer.source), None
     if checkpoint is not None and checkpoint.exists():
         history, best = trainer.restore(checkpoint)
@@ -96,8 +96,8 @@ def fit(
             at_the_end.enter_context(machine.without_autocast(device))
             data = Features(model, training_set, config.supervision)
             at_the_end.callback(data.outputs.remove)
-            if model.decoder is not None and first == 0:
-                model.decoder.standardise(data.layers)
+            if first == 0:
+                model.standardise(data.layers)
             held_out = None
             if len(validation_set):
                 as_they_are = replace(config.supervision, flips=False)
@@ -166,16 +166,14 @@ class _Trainer:
 
     def __init__(
         self,
-        model: SuperSimpleNet,
+        model: Detector,
         config: TrainingConfig,
         seed: int,
         device: torch.device,
         images: ImageSet,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
-        adaptor = [] if model.adaptor is None else list(model.adaptor.parameters())
-        parts = [part for part in model.trained_parts() if part is not model.adaptor]
-        heads = [w for part in parts for w in part.parameters()]
+        adaptor, heads = model.adaptor_weights(), model.head_weights()
         self.optimiser = torch.optim.AdamW(
             [
                 {
@@ -269,7 +267,7 @@ class _Trainer:
     def choose_form(self, data: Features) -> None:
         """On a GPU, take the form of the step that is faster there, after a few trials of both; the
         training is left as it was."""
-        if self.device.type != "cuda" or self.model.decoder is not None:
+        if self.device.type != "cuda":
             return
         state = copy.deepcopy(self.model.trained_state())
         indices = data.order(self.seed, 1)[: self.config.batch_size]
@@ -299,25 +297,13 @@ class _Trainer:
         places: torch.Generator,
         generator: torch.Generator,
     ) -> _Step:
-        """The loss of one batch, duplicated and perturbed; for a decoder, as it is."""
+        """The loss of one batch, duplicated and perturbed."""
         model, config = self.model, self.config
-        if model.decoder is not None:
-            layers = data.stages(indices, self.device)
-            with torch.autocast(
-                self.device.type, self.products, enabled=self.products != torch.float32
-            ):
-                loss = model.decoder.loss(layers)
-            return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
         batch = data.batch(indices, config.noise, places, self.device)
         form: Form = plain if self.form == "plain" else split_form
         logits = form(model, batch.layers, batch.pixels, self.source, generator, self.products)
-        loss = detection_loss(
-            None if model.seg_head is None else logits.map,
-            logits.score,
-            batch.masks,
-            batch.labels,
-            config.focal,
-            batch.weights,
+        loss = model.loss(
+            logits.map, logits.score, batch.masks, batch.labels, config.focal, batch.weights
         )
         return _Step(loss, logits.power, logits.adapted)
 
@@ -377,6 +363,27 @@ class _Trainer:
             self.rule.optimiser.load_state_dict(state["generator_optimiser"])
         epochs = [Epoch(**row) for row in state["history"]]
         return History(epochs, None, state["selected"], self.source), state["best"]
+
+
+class _Rebuilder(_Trainer):
+    """Of a detector that rebuilds features: batches as they are, in a single form of the step."""
+
+    def choose_form(self, data: Features) -> None:
+        """See `_Trainer`."""
+
+    def forward(
+        self,
+        data: Features,
+        indices: Tensor,
+        places: torch.Generator,
+        generator: torch.Generator,
+    ) -> _Step:
+        """The loss of one batch."""
+        layers = data.stages(indices, self.device)
+        low = self.products != torch.float32
+        with torch.autocast(self.device.type, self.products, enabled=low):
+            loss = self.model.loss(layers)
+        return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
 
 
 def _saves_every_epoch(device: torch.device) -> bool:

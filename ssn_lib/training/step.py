@@ -12,13 +12,13 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector
 from ssn_lib.noise.perturbed import Logits
 from ssn_lib.noise.source import Source
 
 
 def plain(
-    model: SuperSimpleNet,
+    model: AdaptedDetector,
     layers: list[Tensor],
     pixels: Tensor,
     source: Source,
@@ -28,7 +28,6 @@ def plain(
     """The published operations one by one.
 
     Args:
-        model: any with an adaptor.
         layers: the backbone's outputs for a batch, (B, C_l, h_l, w_l).
         pixels: (M,) those that get noise, positions in (2B, h, w), flattened.
         source: of the noise.

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sklearn.metrics import average_precision_score, jaccard_score, precision_sc
 from ssn_lib import preset
 from ssn_lib.config import ModelConfig
 from ssn_lib.models.cam import CamHead
+from ssn_lib.models.supersimplenet import CamDetector
 from ssn_lib.runs.artifacts import over_flips, sigmoid_metrics
 from ssn_lib.training.pseudo_masks import agreement, contrast, pseudo_masks, trace
 
@@ -47,12 +50,20 @@ def test_other_poolings_are_of_the_map(head):
 @torch.no_grad()
 def test_the_whole_network_answers_with_map_and_score(make_model):
     model = make_model(preset("gap_cam").model)
-    assert model.seg_head is None
+    assert isinstance(model, CamDetector)
     prediction = model(torch.randn(2, 3, 48, 64))
     assert prediction.anomaly_map.shape == (2, 1, 48, 64)
     plain = model.features(torch.randn(2, 3, 48, 64))
     cam, score = model.heads(plain, model.adaptor(plain))
     torch.testing.assert_close(cam.mean((1, 2, 3)) + model.cls_head.fc.bias, score)
+
+
+def test_the_score_alone_is_taught(make_model):
+    model = make_model(preset("gap_cam").model)
+    scores, labels = torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0])
+    maps = torch.full((2, 1, 3, 3), math.nan)
+    loss = model.loss(maps, scores, torch.zeros(2, 1, 3, 3), labels, False)
+    assert loss.item() == pytest.approx(0.5**4 * math.log(2))
 
 
 def test_a_sigmoid_in_float32_ties_what_is_strongest():

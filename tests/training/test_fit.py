@@ -287,7 +287,7 @@ def test_one_step_follows_the_gradient_of_the_stated_loss(name, train, make_mode
 
     (groups,) = steps
     expected = [[p.grad for p in twin.adaptor.parameters()]]
-    heads = [twin.seg_head, *([twin.cls_head] if twin.cls_head is not None else [])]
+    _, *heads = twin.trained_parts()
     expected.append([p.grad for head in heads for p in head.parameters()])
     for (_, gradients, _), theirs in zip(groups, expected, strict=True):
         for ours, stated in zip(gradients, theirs, strict=True):

@@ -7,7 +7,6 @@ import torch
 
 from ssn_lib import preset
 from ssn_lib.fast.training_step import split_form
-from ssn_lib.losses import detection_loss
 from ssn_lib.noise.perlin import place
 from ssn_lib.noise.sources import make_source
 from ssn_lib.training.step import plain
@@ -46,8 +45,7 @@ def forward(form, name, make_small_model, randomise_batchnorm, dtype=torch.float
         return made._replace(values=made.values.to(dtype))
 
     logits = form(model, layers, placed.pixels, exact, torch.Generator().manual_seed(5), dtype)
-    map_logits = None if model.seg_head is None else logits.map
-    loss = detection_loss(map_logits, logits.score, masks, labels, chosen.training.focal)
+    loss = model.loss(logits.map, logits.score, masks, labels, chosen.training.focal)
     loss.backward()
     trained = [weight for part in model.trained_parts() for weight in part.parameters()]
     gradients = [weight.grad for weight in (*trained, *source.parameters())]

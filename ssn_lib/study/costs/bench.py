@@ -24,9 +24,8 @@ from ssn_lib import machine
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.samples import Sample
 from ssn_lib.errors import InputError
-from ssn_lib.losses import detection_loss
 from ssn_lib.metrics import pixel_metrics
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import AdaptedDetector, build
 from ssn_lib.noise.perlin import perlin_masks
 from ssn_lib.presets import preset
 from ssn_lib.storage import write_text
@@ -109,7 +108,7 @@ def training_timings(repetitions: int) -> list[Timing]:
     samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(TRAINED_ON))
     train = ImageSet(samples, SIZES[0])
     vars(train)["images"] = images
-    models = [SuperSimpleNet(config.model, weights=None).to(device) for _ in range(2)]
+    models = [build(config.model, weights=None).to(device) for _ in range(2)]
     two_steps = replace(config.training, epochs=2)
     weights = [w for part in models[0].trained_parts() for w in part.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=config.training.head_lr)
@@ -132,7 +131,7 @@ def training_timings(repetitions: int) -> list[Timing]:
 
 
 def published_step(
-    model: SuperSimpleNet, images: Tensor, optimiser: torch.optim.Optimizer
+    model: AdaptedDetector, images: Tensor, optimiser: torch.optim.Optimizer
 ) -> Tensor:
     """One step as the public code does it: nothing cached, the duplicated batch through everything.
 
@@ -154,7 +153,7 @@ def published_step(
     noise = config.noise.std * torch.randn_like(adapted) * masks
     map_logits, score = model.heads(plain + noise, adapted + noise)
     labels = masks.amax((1, 2, 3))
-    loss = detection_loss(map_logits, score, masks, labels, config.focal)
+    loss = model.loss(map_logits, score, masks, labels, config.focal)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -27,8 +27,7 @@ from ssn_lib.errors import OutOfTime
 from ssn_lib.fast.folded import fuse
 from ssn_lib.fast.training_step import split_form
 from ssn_lib.inference import predict
-from ssn_lib.losses import detection_loss
-from ssn_lib.models.supersimplenet import SuperSimpleNet
+from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.noise.perlin import place
 from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.source import Noise
@@ -222,11 +221,11 @@ def _images() -> ImageSet:
     return ImageSet.of(samples, pixels, torch.zeros(IMAGES, 1, SIDE, SIDE, dtype=torch.uint8))
 
 
-def _model(name: str, device: torch.device) -> SuperSimpleNet:
+def _model(name: str, device: torch.device) -> Detector:
     """An untrained network whose BatchNorm is not the identity, the same one every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = SuperSimpleNet(preset(name).model, weights=None)
+        model = build(preset(name).model, weights=None)
     chance = _chance(1)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -258,8 +257,7 @@ def _step(name: str, form: Form, device: torch.device) -> tuple[float, list[Tens
         source.z_channels = 0
         source.layers[0] = _without_z(source.layers[0], sum(model.backbone.channels))
     logits = form(model, layers, pixels, source, None, torch.float32)
-    map_logits = None if model.seg_head is None else logits.map
-    loss = detection_loss(map_logits, logits.score, masks, labels, True)
+    loss = model.loss(logits.map, logits.score, masks, labels, True)
     loss.backward()
     weights = [weight for part in model.trained_parts() for weight in part.parameters()]
     return loss.item(), [weight.grad.double().cpu() for weight in weights]
