@@ -1,4 +1,16 @@
-"""TODO."""
+"""Class activation maps: where a classifier that saw image labels alone finds the defect.
+
+With A_k the 128 feature maps of the head and w_k the weights of its linear layer,
+
+    M(i, j) = Σ_k w_k A_k(i, j)        s = pool(M) + bias.
+
+With global average pooling (GAP) as the pool this is the published head: s = Σ_k w_k · mean(A_k) +
+bias, because the mean and the sum over k commute. The maximum, which does not commute, is taken of
+M itself, so that map and score agree there too.
+
+Sources: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 1 and
+2; the slides' Modification 3.
+"""
 
 from __future__ import annotations
 
