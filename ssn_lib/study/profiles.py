@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Record
 

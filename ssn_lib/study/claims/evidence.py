@@ -23,7 +23,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ssn_lib.data.registry import MVTEC_COUNTS
+from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.weights import find_weights, weights_files
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssn_lib.config import DataConfig, RunConfig
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
