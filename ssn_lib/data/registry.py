@@ -13,6 +13,8 @@ _MODULES = [import_module(f"{sets.__name__}.{found.name}") for found in iter_mod
 _SOURCES: dict[str, Source] = {module.SOURCE.name: module.SOURCE for module in _MODULES}
 DATASETS = tuple(sorted(_SOURCES, reverse=True))  # the public ones come first that way
 
+_TITLES = {name: title for source in _SOURCES.values() for name, title in source.titles.items()}
+
 
 def source_of(name: str) -> Source:
     """The data set of that name.
@@ -28,3 +30,8 @@ def source_of(name: str) -> Source:
 def of_strips(name: str, category: str | None) -> bool:
     """Whether a category's images are long strips."""
     return source_of(name).like(category).kind == "strips"
+
+
+def images_title(category: str) -> str:
+    """The name of a category's images, for people."""
+    return _TITLES.get(category, category)

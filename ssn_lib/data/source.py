@@ -36,24 +36,26 @@ class Source:
         title: for people.
         origin: a public set is looked for in the usual places; of the user's own images the place
             must be said; rendered ones are made in the folder that is given, or in ./data.
-        category: it must be given, or it may be, or the set has but its own.
+        category: it must be given, or it may be, or the set is a single one.
         find: the folder of a category's images, from the place that was given.
         read: that folder, for that category.
         kind: long strips, which keep their shape, or plates.
         image_size: (height, width) that images are resized to where nothing else is said.
         counts: official numbers of training and test images, by category.
+        titles: of categories, for people, where the name is none.
         alike: categories whose images are like those of another set.
     """
 
     name: str
     title: str
     origin: Literal["public", "own", "rendered"]
-    category: Literal["needed", "optional", "own"]
+    category: Literal["needed", "optional", "single"]
     find: Callable[[Path, str | None], Path]
     read: Callable[[Path, str | None], Found]
     kind: Kind = "plates"
     image_size: tuple[int, int] = (256, 256)
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
     alike: Mapping[str | None, Source] = field(default_factory=dict)
 
     def like(self, category: str | None) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssn_lib.data.registry import DATASETS, of_strips, source_of
+from ssn_lib.data.registry import DATASETS, images_title, of_strips, source_of
 from ssn_lib.errors import InputError
 
 
@@ -28,6 +28,12 @@ def test_the_set_says_what_kind_its_images_are(name, category, strips):
     assert of_strips(name, category) is strips
     size = source_of(name).like(category).image_size
     assert size == ((640, 232) if strips else (256, 256))
+
+
+def test_a_category_is_called_as_people_call_it():
+    assert images_title("kolektor_sdd1_in_ksdd2_layout") == "KolektorSDD"
+    assert images_title("ksdd2") == "KSDD2"
+    assert images_title("screw") == "screw"
 
 
 def test_a_misspelt_set_suggests_the_nearest():

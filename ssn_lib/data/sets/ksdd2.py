@@ -135,9 +135,11 @@ SOURCE = Source(
     name="ksdd2",
     title="KolektorSDD2",
     origin="public",
-    category="own",
+    category="single",
     find=find_ksdd2,
     read=_read,
     kind="strips",
     image_size=KSDD2_SIZE,
+    # The second are its predecessor's images, brought into this layout.
+    titles={"ksdd2": "KSDD2", "kolektor_sdd1_in_ksdd2_layout": "KolektorSDD"},
 )
