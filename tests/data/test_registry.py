@@ -9,7 +9,8 @@ from ssn_lib.errors import InputError
 
 
 def test_every_set_is_found_in_its_module():
-    assert DATASETS == ("mvtec_ad", "ksdd2", "folder", "demo")
+    known = ("mvtec_ad", "ksdd2", "folder", "demo")  # a new one may stand anywhere between
+    assert tuple(name for name in DATASETS if name in known) == known
     assert [source_of(name).name for name in DATASETS] == list(DATASETS)
 
 
