@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from ssn_lib.config import FORMS, Resize
-from ssn_lib.data.registry import DATASETS, of_strips
+from ssn_lib.data.registry import DATASETS, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.storage import REPOSITORY
@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> None:
     from ssn_lib.runs.run import configure, run
 
     chosen = preset(options.preset)
-    strips = of_strips(options.dataset, options.category)
+    source = source_of(options.dataset)
+    strips = source.like(options.category).kind == "strips"
     own = None if strips else chosen.image_size  # strips keep their shape
     dataset = load_dataset(
         options.dataset,
@@ -60,7 +61,7 @@ def _run(options: argparse.Namespace) -> None:
         category=options.category,
         image_size=tuple(options.image_size) if options.image_size else own,
         # As published where something is reproduced; of large images that would lose detail.
-        resize=options.resize or ("antialiased" if options.dataset == "folder" else chosen.resize),
+        resize=options.resize or ("antialiased" if source.origin == "own" else chosen.resize),
     )
     weights = None if options.untrained else options.weights_dir
     config = configure(

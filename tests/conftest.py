@@ -16,8 +16,8 @@ from torch import nn
 
 from ssn_lib import SuperSimpleNet, load_dataset, preset
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig
-from ssn_lib.data.registry import MVTEC_COUNTS
 from ssn_lib.data.rendered import demo_root
+from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
 from ssn_lib.errors import InputError
 from ssn_lib.models import resnet
 from ssn_lib.overrides import override

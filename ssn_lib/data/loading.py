@@ -6,14 +6,11 @@ import os
 from pathlib import Path
 
 from ssn_lib.config import Resize
-from ssn_lib.data.folder import read_folder
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
-from ssn_lib.data.ksdd2 import find_ksdd2, is_official, read_ksdd2, warn_of_counts
 from ssn_lib.data.listing import Unreadable, is_data
-from ssn_lib.data.mvtec import check_mvtec_counts, find_mvtec_category, read_mvtec
-from ssn_lib.data.registry import DATASETS, KSDD2_SIZE, of_strips
-from ssn_lib.data.rendered import demo_root
-from ssn_lib.errors import InputError, nearest
+from ssn_lib.data.registry import source_of
+from ssn_lib.data.source import Source
+from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
 KAGGLE_INPUT = Path(os.environ.get("SSN_KAGGLE_INPUT", "/kaggle/input"))  # or a rehearsal's
@@ -31,7 +28,7 @@ def load_dataset(
     how many images that lie there are not used, and where.
 
     Args:
-        name: one of `DATASETS`.
+        name: one of `registry.DATASETS`.
         root: where it lies. None: SSN_DATA_ROOT, then ./data, then Kaggle's mounts; for "demo", the
             folder it is made in (./data).
         category: of MVTec AD or of the demo data ("ksdd2" for its strips); a folder is its own
@@ -43,71 +40,43 @@ def load_dataset(
     Raises:
         InputError: in one line, what is wrong and what to do.
     """
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
-    strips = of_strips(name, category)
-    if image_size is None:
-        image_size = KSDD2_SIZE if strips else (256, 256)
-    root = Path(root) if root is not None else None
-    splits: dict[int, Path] = {}
-    if name == "folder":
-        folder = root or _environment_root()
-        if folder is None:
-            raise InputError("data set 'folder': give --data-root, the folder of your images")
-        train, test = read_folder(folder)
-        category = category or folder.resolve().name
-    elif strips:
-        folder = demo_root(root) / "ksdd2" if name == "demo" else _find(root, "KolektorSDD2")
-        train, test, splits = read_ksdd2(folder)
-        if name == "ksdd2":
-            if not is_official(train, test):
-                warn_of_counts(folder, train, test)
-            # Other images in this layout are another category, so that no record mistakes them.
-            category = "ksdd2" if is_official(train, test) else folder.resolve().name
-    else:
-        if category is None:
-            raise InputError(f"data set {name!r}: give a category, such as bottle")
-        if name == "demo":
-            folder = find_mvtec_category(demo_root(root) / "mvtec_ad", category)
-        else:
-            folder = _find(root, "MVTec AD", category)
-        train, test = read_mvtec(folder)
-        if name == "mvtec_ad":
-            check_mvtec_counts(folder, len(train), len(test))
-    full_scale = find_full_scale([sample.image for sample in train])
+    source = source_of(name)
+    if category is None and source.category == "needed":
+        raise InputError(f"data set {name!r}: give a category, such as bottle")
+    folder = _find(source, Path(root) if root is not None else None, category)
+    found = source.read(folder, category)
+    size = image_size or source.like(category).image_size
+    full_scale = find_full_scale([sample.image for sample in found.train])
     return Dataset(
         name,
-        shown(category),
+        shown(found.category),
         folder,
-        ImageSet(tuple(train), image_size, splits, resize, full_scale),
-        ImageSet(tuple(test), image_size, resize=resize, full_scale=full_scale),
+        ImageSet(tuple(found.train), size, found.splits, resize, full_scale),
+        ImageSet(tuple(found.test), size, resize=resize, full_scale=full_scale),
     )
 
 
-def _environment_root() -> Path | None:
-    return Path(os.environ["SSN_DATA_ROOT"]) if os.environ.get("SSN_DATA_ROOT") else None
-
-
-def _find(root: Path | None, title: str, category: str | None = None) -> Path:
-    """The folder of MVTec AD's category, or of KolektorSDD2 (None): an explicit root must hold it;
-    else the usual places are tried."""
-
-    def find(place: Path) -> Path:
-        return find_ksdd2(place) if category is None else find_mvtec_category(place, category)
-
-    explicit = root or _environment_root()
-    if explicit is not None:
-        return find(explicit)
-    places = [Path("data"), Path("data/mvtec_ad")] if category else [Path("data")]
+def _find(source: Source, root: Path | None, category: str | None) -> Path:
+    """The folder of the images: an explicit root must hold it; else the usual places are tried."""
+    if source.origin == "rendered":
+        return source.find(root or Path("data"), category)
+    explicit = root or os.environ.get("SSN_DATA_ROOT")
+    if explicit:
+        return source.find(Path(explicit), category)
+    if source.origin == "own":
+        raise InputError(f"data set {source.name!r}: give --data-root, the folder of your images")
+    places = [Path("data")]
+    if source.category == "needed":
+        places.append(Path("data") / source.name)
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
         places += sorted(path for path in KAGGLE_INPUT.glob(mount) if is_data(path.name))
     for place in places:
         try:
-            return find(place)
+            return source.find(place, category)
         except Unreadable:
             raise
         except InputError:
             continue
     tried = ", ".join(map(str, places))
-    what = title if category is None else f"{title}'s {category!r}"
+    what = f"{source.title}'s {category!r}" if source.category == "needed" else source.title
     raise InputError(f"{what} not found (tried {tried}); give --data-root or SSN_DATA_ROOT")

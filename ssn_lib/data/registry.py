@@ -1,33 +1,37 @@
-"""The data sets there are, and what is known of each without reading it."""
+"""The data sets there are. A new one is a new module in `sets`, and nothing else."""
 
 from __future__ import annotations
 
-DATASETS = ("mvtec_ad", "ksdd2", "folder", "demo")
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ssn_lib.data import sets
+from ssn_lib.data.source import Source
+from ssn_lib.errors import InputError, nearest
+
+_MODULES = [import_module(f"{sets.__name__}.{found.name}") for found in iter_modules(sets.__path__)]
+_SOURCES: dict[str, Source] = {module.SOURCE.name: module.SOURCE for module in _MODULES}
+DATASETS = tuple(sorted(_SOURCES, reverse=True))  # the public ones come first that way
+
+_TITLES = {name: title for source in _SOURCES.values() for name, title in source.titles.items()}
+
+
+def source_of(name: str) -> Source:
+    """The data set of that name.
+
+    Raises:
+        InputError: there is none; the nearest is suggested.
+    """
+    if name not in _SOURCES:
+        raise InputError(f"unknown data set {name!r}: {nearest(name, DATASETS)}")
+    return _SOURCES[name]
 
 
 def of_strips(name: str, category: str | None) -> bool:
-    """Whether the images are long strips in KolektorSDD2's layout: its own, or rendered ones."""
-    return name == "ksdd2" or (name, category) == ("demo", "ksdd2")
+    """Whether a category's images are long strips."""
+    return source_of(name).like(category).kind == "strips"
 
 
-KSDD2_SIZE = (640, 232)  # (height, width) that the published runs resize to
-
-
-# Images of MVTec AD: training, test (Bergmann et al., IJCV 129(4), 2021, table 1).
-MVTEC_COUNTS = {
-    "bottle": (209, 83),
-    "cable": (224, 150),
-    "capsule": (219, 132),
-    "carpet": (280, 117),
-    "grid": (264, 78),
-    "hazelnut": (391, 110),
-    "leather": (245, 124),
-    "metal_nut": (220, 115),
-    "pill": (267, 167),
-    "screw": (320, 160),
-    "tile": (230, 117),
-    "toothbrush": (60, 42),
-    "transistor": (213, 100),
-    "wood": (247, 79),
-    "zipper": (240, 151),
-}
+def images_title(category: str) -> str:
+    """The name of a category's images, for people."""
+    return _TITLES.get(category, category)

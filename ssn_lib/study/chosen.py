@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from ssn_lib.config import FOLDS
+from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import PRESETS
 from ssn_lib.runs.record import Outcome
@@ -85,10 +86,11 @@ class Selection:
         return longest(o for o in self.all_plates if full.made(o.record))
 
     def is_strip(self, outcome: Outcome) -> bool:
-        """Whether an outcome is on strips in KolektorSDD2's layout."""
+        """Whether an outcome is on strips."""
         if outcome.record is None:
             return outcome.category not in CATEGORIES
-        return outcome.record.config.data.image_size == self.study.profile.strip_size
+        data = outcome.record.config.data
+        return of_strips(data.dataset, data.category)
 
     @cached_property
     def rendered(self) -> list[Outcome]:
@@ -98,7 +100,7 @@ class Selection:
         found = [
             Outcome.of(record)
             for record in self.records
-            if record.config.data.dataset == "demo"
+            if source_of(record.config.data.dataset).origin == "rendered"
             and record.config.data.image_size in sizes
             and record.config.weights == "imagenet"
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.registry import of_strips
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Record
 
@@ -54,21 +55,22 @@ class Profile:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
         training = record.config.training
         _, *lengths = self.protocol(record.config.preset)
-        return self._shows(record) and [training.epochs, training.batch_size] == lengths
+        return self.shows(record) and [training.epochs, training.batch_size] == lengths
 
     def made_longer(self, record: Record) -> bool:
         """Whether a record is of this profile's data and weights, and of more epochs."""
         _, epochs, _ = self.protocol(record.config.preset)
-        return self._shows(record) and record.config.training.epochs > epochs
+        return self.shows(record) and record.config.training.epochs > epochs
 
-    def _shows(self, record: Record) -> bool:
+    def shows(self, record: Record) -> bool:
         """Whether a record is of this profile's data, at its sizes, and weights."""
         if record.config.weights == "untrained" and not self.untrained_fallback:
             return False
         data = record.config.data
+        if of_strips(data.dataset, data.category):
+            return (data.dataset, data.image_size) == (self.strips, self.strip_size)
         image_size, _, _ = self.protocol(record.config.preset)
-        kinds = ((self.dataset, image_size), (self.strips, self.strip_size))
-        return (data.dataset, data.image_size) in kinds
+        return (data.dataset, data.image_size) == (self.dataset, image_size)
 
 
 _DEMO = Profile(

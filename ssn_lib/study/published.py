@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ssn_lib.config import DataConfig, TrainingConfig
-from ssn_lib.data.registry import MVTEC_COUNTS
+from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
 from ssn_lib.presets import preset
 from ssn_lib.study.systems import SWAP_PRESETS
 

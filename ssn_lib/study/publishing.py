@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import KEPT_FILES, MAPS, read_record
 from ssn_lib.storage import REPOSITORY, write_text
@@ -111,9 +112,10 @@ def _add(runs: Path, results: Path) -> None:
             print(f"warning: {error}", file=sys.stderr)
             continue
         data = record.config.data
-        rendered = data.dataset == "demo" and data.image_size in sizes
+        origin = source_of(data.dataset).origin
+        rendered = origin == "rendered" and data.image_size in sizes
         trained = record.config.weights == "imagenet"
-        if rendered or (trained and data.dataset in ("mvtec_ad", "ksdd2")):
+        if rendered or (trained and origin == "public"):
             target = results / record.run_id
             target.mkdir(parents=True, exist_ok=True)
             for name in KEPT_FILES:

@@ -271,9 +271,8 @@ class Report(Selection):
 
     def by_epochs(self) -> Table:
         """Label-only maps of longer trainings beside those of the profile."""
-        sizes = self.study.profile.strip_size
-        strips = [r for r in self.records if r.config.data.image_size == sizes]
-        return supervision_tables.by_epochs([Outcome.of(r) for r in strips], self.strips)
+        shown = [Outcome.of(r) for r in self.records if self.study.profile.shows(r)]
+        return supervision_tables.by_epochs(shown, self.strips)
 
     def saturation(self) -> Table:
         """What the published sigmoid does."""

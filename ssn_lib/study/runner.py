@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from ssn_lib import machine
 from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, normalise
+from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.supersimplenet import Detector
 from ssn_lib.models.weights import find_weights
@@ -275,8 +276,9 @@ class Study:
         """The first defective strips under every configuration that was run, side by side."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
+        title = images_title(category)
         if not answers:
-            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
         return supervision_figures.strips(
             list(sample.images.permute(0, 2, 3, 1).numpy()),
             list(sample.masks[:, 0].numpy()),
@@ -335,14 +337,15 @@ class Study:
         """The category's first defective test image under every configuration that was run."""
         chosen = self.first_seeds(outcomes, category)
         sample, answers = self._answers(chosen)
+        title = images_title(category)
         if not answers:
-            return NotDrawn(f"{category}: no run with maps to draw, see the tables above.")
+            return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
         name = sample.samples[0]
         return maps.panels(
             sample.images[0].permute(1, 2, 0).numpy(),
             sample.masks[0, 0].numpy(),
             answers[0],
-            f"{category}: first defective test image, {name.defect}/{shown(name.image.name)}",
+            f"{title}: first defective test image, {name.defect}/{shown(name.image.name)}",
             f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
             "of the scores, on defect-free training images",
         )
@@ -358,7 +361,8 @@ class Study:
             return None, []
         # The finest of the sizes: of each run's own only its maps are made.
         data = max((o.record.config.data for o, _ in kept), key=lambda data: data.image_size)
-        category = STRIPS if data.dataset == STRIPS else data.category
+        own = source_of(data.dataset).category == "single"
+        category = STRIPS if own else data.category
         dataset = parallel.dataset(
             data.dataset, self._root(data.dataset), category, data.image_size, data.resize
         )
@@ -421,7 +425,7 @@ class Study:
 
     def _root(self, name: str) -> Path | None:
         """Where a data set lies, None for the usual places. The demo data are made in ./data."""
-        if name == "demo":
+        if source_of(name).origin == "rendered":
             return Path("data").resolve()
         return None if self.data_root is None else Path(self.data_root).resolve()
 

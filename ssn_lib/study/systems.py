@@ -8,8 +8,6 @@ from ssn_lib.config import FOCAL_GAMMA, MARGIN
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 
-IMAGE_TITLES = {"ksdd2": "KSDD2", "kolektor_sdd1_in_ksdd2_layout": "KolektorSDD"}
-
 
 def ignorance_loss(with_focal: bool) -> float:
     """`losses.detection_loss` of a network that answers 0 everywhere: 1, with focal losses 1.087.
@@ -41,11 +39,6 @@ BETAS = (0.0015, 0.015, 0.05, 0.1, 0.5)
 SWEEP_PRESETS = ("learned_noise_v2_published", "learned_noise_v2")
 SWEEP_CATEGORY = "screw"
 NOISE_CATEGORIES = ("bottle", "carpet")  # on screw Scenario A itself was published at chance
-
-
-def images_title(category: str) -> str:
-    """The name of a category's images."""
-    return IMAGE_TITLES.get(category, category)
 
 
 def beta_changes(beta: float | None) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssn_lib.data.folder import read_folder
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.data.pixel_labels import with_masks
+from ssn_lib.data.sets.folder import read_folder
 
 
 def masked(samples):

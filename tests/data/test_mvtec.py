@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.mvtec import find_mvtec_category, read_mvtec
+from ssn_lib.data.sets.mvtec import find_mvtec_category, read_mvtec
 
 
 @pytest.mark.parametrize("below", ["", "mvtec_ad", "mvtec_ad/widget"])

@@ -23,12 +23,12 @@ from typing import Literal
 
 import pandas as pd
 
-from ssn_lib.data.registry import MVTEC_COUNTS
+from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, images_title
+from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss
 from ssn_lib.study.tables.cells import describe, is_whole, late
 from ssn_lib.study.tables.supervision import KSDD2, Chosen
 from ssn_lib.study.tables.table import EMPTY
@@ -275,7 +275,9 @@ class Evidence:
         parts = []
         if records:
             data = [record.config.data for record in records]
-            categories = dict.fromkeys(d.category for d in data if d.dataset == "mvtec_ad")
+            categories = dict.fromkeys(
+                d.category for d in data if source_of(d.dataset).category != "single"
+            )
             parts = [*categories, describe(list(records))]
         costs = [cost.environment for cost in self.used if isinstance(cost, Efficiency)]
         if costs:
@@ -301,15 +303,16 @@ def margin_of(deviation: float, first: int, second: int) -> float:
 
 
 def is_evidence(outcome: Outcome) -> bool:
-    """Whether a run was made on real images, of MVTec AD on all of a category's, with trained
-    backbone weights."""
+    """Whether a run was made on real images, on all of a category where it is known how many there
+    are, with trained backbone weights."""
     record: Record | None = outcome.record
     if record is None or record.config.weights != "imagenet":
         return False
     data = record.config.data
-    if data.dataset == "mvtec_ad":  # other images in that layout are not its
-        return record.counts["train"] == MVTEC_COUNTS.get(data.category, (0, 0))[0]
-    return data.dataset != "demo"
+    source = source_of(data.dataset)
+    if source.counts:  # other images in that layout are not its
+        return record.counts["train"] == source.counts.get(data.category, (0, 0))[0]
+    return source.origin != "rendered"
 
 
 def mean(values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ssn_lib.data.registry import images_title
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.figures.drawing import MARKERS, PALETTE, NotDrawn, subplots, wrapped
@@ -148,7 +149,8 @@ def scores_by_defect(
         axes.axvline(limit, color="black", ls="--", lw=1.2)
         height, width = outcome.record.config.data.image_size
         title = (
-            f"{preset(outcome.preset).title}\n{outcome.category}, {height}×{width} px, "
+            f"{preset(outcome.preset).title}\n"
+            f"{images_title(outcome.category)}, {height}×{width} px, "
             f"{outcome.record.epochs_done} epochs; dashed: its limit, {limit:.3g}"
         )
         axes.set_title(title, fontsize=10)

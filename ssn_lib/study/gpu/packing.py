@@ -14,7 +14,8 @@ from PIL import Image
 
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.registry import of_strips
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.weights import find_weights, weights_files
 
@@ -52,7 +53,7 @@ def pack(
             SETS[category],
             data_root,
             category=category,
-            image_size=KSDD2_SIZE if category == "ksdd2" else IMAGE_SIZE,
+            image_size=KSDD2_SIZE if of_strips(SETS[category], category) else IMAGE_SIZE,
             resize="plain",
         )
         for category in categories
@@ -77,7 +78,7 @@ def _write(dataset: Dataset, folder: Path) -> None:
         for index, sample in enumerate(part.samples):
             path = folder / sample.image.relative_to(dataset.root)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if dataset.name == "ksdd2":
+            if of_strips(dataset.name, dataset.category):
                 mask = sample.image.with_name(f"{sample.image.stem}_GT.png")
                 shutil.copy(sample.image, path)
                 shutil.copy(mask, path.with_name(mask.name))

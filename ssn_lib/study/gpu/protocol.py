@@ -19,7 +19,7 @@ import torch
 
 from ssn_lib import overrides
 from ssn_lib.config import FOLDS, RunConfig
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import assignment, changes
 from ssn_lib.presets import preset

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ssn_lib.config import DataConfig, RunConfig
-from ssn_lib.data.registry import KSDD2_SIZE
+from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Spread
-from ssn_lib.study.published import PUBLISHED_SIZE
-from ssn_lib.study.systems import LAST_EPOCHS, images_title
+from ssn_lib.study.systems import LAST_EPOCHS
 from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
 
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
@@ -49,8 +48,9 @@ def describe(records: Sequence[Record]) -> str:
 
 
 def _images(data: DataConfig) -> str:
-    """The data set; of strips, whose they are."""
-    return images_title(data.category) if data.dataset == "ksdd2" else data.dataset
+    """The data set; of one that is a category by itself, whose images they are."""
+    single = source_of(data.dataset).category == "single"
+    return images_title(data.category) if single else data.dataset
 
 
 def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
@@ -74,17 +74,18 @@ def command_of(config: RunConfig) -> str:
 
 def run_command(like: RunConfig | None, name: str, category: str) -> str:
     """The command for a run of that preset and category, as long as a run that there is."""
-    dataset = "mvtec_ad" if like is None else like.data.dataset
-    command = f"python -m ssn_lib run {name} --dataset {dataset}"
-    if dataset != "ksdd2":
+    source = source_of("mvtec_ad" if like is None else like.data.dataset)
+    command = f"python -m ssn_lib run {name} --dataset {source.name}"
+    if source.category != "single":
         command += f" --category {category}"
     if like is not None:
         command += f" --epochs {like.training.epochs} --seed {like.seed}"
         command += f" --set training.batch_size={like.training.batch_size}"
         if like.training.precision != preset(like.preset).training.precision:
             command += f" --set training.precision={like.training.precision}"
-        usual = preset(like.preset).image_size or PUBLISHED_SIZE
-        if like.data.image_size not in (usual, KSDD2_SIZE):
+        images = source.like(like.data.category)
+        own = preset(like.preset).image_size if images.kind == "plates" else None  # as `run` does
+        if like.data.image_size != (own or images.image_size):
             command += " --image-size {} {}".format(*like.data.image_size)
         if like.weights == "untrained":
             command += " --untrained"
@@ -167,7 +168,7 @@ def notes(
             if not any(outcome.record for outcome in asked):
                 command = run_command(records[0].config if records else None, "PRESET", "CATEGORY")
                 reason = asked[0].reason if asked else f"no record; `{command}` makes it"
-                reasons.setdefault(reason, []).append(f"{name} {category}")
+                reasons.setdefault(reason, []).append(f"{name} {images_title(category)}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
     if not categories:
         notes.append(f"No record yet; `{run_command(None, 'PRESET', 'CATEGORY')}` makes one.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ssn_lib.config import SupervisionConfig
+from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Efficiency
-from ssn_lib.study.systems import SWEEP_CATEGORY, images_title
+from ssn_lib.study.systems import SWEEP_CATEGORY
 from ssn_lib.study.tables.cells import command_of, describe, is_whole, measured, percent, records_of
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
@@ -116,7 +117,8 @@ def all_runs(records: Sequence[Record]) -> Table:
     for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
         config, data = record.config, record.config.data
         images = images_title(data.category)
-        images = f"rendered {images}" if data.dataset == "demo" else images
+        rendered = source_of(data.dataset).origin == "rendered"
+        images = f"rendered {images}" if rendered else images
         row = {"run": f"`{command_of(config)}`", "images": images}
         row |= {
             name: percent(record.metrics.get(name))

@@ -10,13 +10,13 @@ from statistics import fmean
 import pandas as pd
 
 from ssn_lib.config import FOLDS
+from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import Interval, OperatingPoint, operating_point, youden
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import published_figures, published_log
-from ssn_lib.study.systems import images_title
 from ssn_lib.study.tables.cells import measured, notes, of_seeds, values
 from ssn_lib.study.tables.table import EMPTY, Table, deviating, frame_of, interval, number
 
@@ -353,7 +353,7 @@ def masks_runs(
 def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     """Whose strips they are: KSDD2 only where they are."""
     datasets = {o.record.config.data.dataset for o in outcomes if o.record is not None}
-    if "demo" in datasets:
+    if any(source_of(name).origin == "rendered" for name in datasets):
         return "rendered strips"
     return images_title(category)
 

@@ -51,7 +51,7 @@ def test_each_evaluation_of_a_map_has_its_own_row(run):
     assert row(table, system="GAP + CAM, slides")["AP-loc"] == "7.4"
     unrun = row(table, system="here, SSN, weak supervision (labels)", map="raw")
     assert unrun["AP-loc"] == EMPTY
-    absent = "weak_ssn ksdd2, weak_ssn_relative ksdd2, full_ssn ksdd2: no record"
+    absent = "weak_ssn KSDD2, weak_ssn_relative KSDD2, full_ssn KSDD2: no record"
     assert any(absent in note for note in table.notes)
 
 

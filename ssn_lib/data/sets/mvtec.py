@@ -16,10 +16,29 @@ from ssn_lib.data.listing import (
     subfolder,
     warn_of_unused,
 )
-from ssn_lib.data.registry import MVTEC_COUNTS
 from ssn_lib.data.samples import Sample, files_of
+from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.storage import shown
+
+# Images of MVTec AD: training, test (Bergmann et al., IJCV 129(4), 2021, table 1).
+MVTEC_COUNTS = {
+    "bottle": (209, 83),
+    "cable": (224, 150),
+    "capsule": (219, 132),
+    "carpet": (280, 117),
+    "grid": (264, 78),
+    "hazelnut": (391, 110),
+    "leather": (245, 124),
+    "metal_nut": (220, 115),
+    "pill": (267, 167),
+    "screw": (320, 160),
+    "tile": (230, 117),
+    "toothbrush": (60, 42),
+    "transistor": (213, 100),
+    "wood": (247, 79),
+    "zipper": (240, 151),
+}
 
 
 def find_mvtec_category(root: Path, category: str) -> Path:
@@ -84,15 +103,18 @@ def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:
     return train, test
 
 
-def check_mvtec_counts(folder: Path, train: int, test: int) -> None:
-    """Warn when a category of MVTec AD has not the official number of images."""
-    expected = MVTEC_COUNTS.get(folder.resolve().name, (train, test))
-    if (train, test) != expected:
+def _read(folder: Path, category: str | None) -> Found:
+    """Warns when a category has not the official number of images."""
+    train, test = read_mvtec(folder)
+    counts = (len(train), len(test))
+    expected = MVTEC_COUNTS.get(folder.resolve().name, counts)
+    if counts != expected:
         warnings.warn(
-            f"{shown(folder)}: {train} training and {test} test images; the official "
+            f"{shown(folder)}: {counts[0]} training and {counts[1]} test images; the official "
             f"{folder.resolve().name} has {expected[0]} and {expected[1]}",
             stacklevel=2,
         )
+    return Found(train, test, category)
 
 
 def _categories(home: Path) -> dict[str, Path]:
@@ -104,3 +126,14 @@ def _is_category(folder: Path) -> bool:
     return is_folder(folder) and all(
         is_folder(subfolder(folder, part)) for part in ("train", "test")
     )
+
+
+SOURCE = Source(
+    name="mvtec_ad",
+    title="MVTec AD",
+    origin="public",
+    category="needed",
+    find=find_mvtec_category,
+    read=_read,
+    counts=MVTEC_COUNTS,
+)

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from ssn_lib.data.decoding import in_threads
 from ssn_lib.data.listing import is_folder, list_folders, list_images, subfolder, warn_of_unused
-from ssn_lib.data.masks import is_black
 from ssn_lib.data.samples import Sample
+from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
 # Sound and defective images (Božič et al., Computers in Industry 129, 2021, section 4.1).
 KSDD2_COUNTS = {"train": (2085, 246), "test": (894, 110)}
+KSDD2_SIZE = (640, 232)  # (height, width) that the published runs resize to
 ORIGIN = "https://www.vicos.si/resources/kolektorsdd2/"
 _IMAGE, _MASK = re.compile(r"\d{5}\.png"), re.compile(r"\d{5}_GT\.png")
 
 
-def find_ksdd2(root: Path) -> Path:
+def find_ksdd2(root: Path, _category: str | None = None) -> Path:
     """The folder that holds train/ and test/: `root`, or else a folder in it.
 
     Raises:
@@ -74,21 +75,19 @@ def read_ksdd2(folder: Path) -> tuple[list[Sample], list[Sample], dict[int, Path
     return train, test, splits
 
 
-def is_official(train: list[Sample], test: list[Sample]) -> bool:
-    """Whether there are as many sound and defective images as in KolektorSDD2."""
-    return all(
-        _counts(part) == KSDD2_COUNTS[name] for name, part in (("train", train), ("test", test))
-    )
-
-
-def warn_of_counts(folder: Path, train: list[Sample], test: list[Sample]) -> None:
-    """Say that these are not the official images."""
+def _read(folder: Path, _category: str | None) -> Found:
+    """Other images in this layout are another category, so that no record mistakes them; one
+    warning says so."""
+    train, test, splits = read_ksdd2(folder)
+    counts = {"train": _counts(train), "test": _counts(test)}
+    if counts == KSDD2_COUNTS:
+        return Found(train, test, SOURCE.name, splits)
     said = ", ".join(
-        f"{name} {_counts(part)[0]} + {_counts(part)[1]} (official "
-        f"{KSDD2_COUNTS[name][0]} + {KSDD2_COUNTS[name][1]})"
-        for name, part in (("train", train), ("test", test))
+        f"{part} {sound} + {defective} (official {KSDD2_COUNTS[part][0]} + {KSDD2_COUNTS[part][1]})"
+        for part, (sound, defective) in counts.items()
     )
     warnings.warn(f"{shown(folder)}: not KolektorSDD2 as published: {said}", stacklevel=3)
+    return Found(train, test, folder.resolve().name, splits)
 
 
 def _is_ksdd2(folder: Path) -> bool:
@@ -99,6 +98,8 @@ def _is_ksdd2(folder: Path) -> bool:
 
 
 def _read_part(folder: Path) -> list[Sample]:
+    from ssn_lib.data.masks import is_black  # late: PyTorch, which who reads records does without
+
     names = [path.name for path in list_images(folder)]
     images = [name for name in names if _IMAGE.fullmatch(name)]
     masks = {name for name in names if _MASK.fullmatch(name)}
@@ -107,7 +108,7 @@ def _read_part(folder: Path) -> list[Sample]:
         warnings.warn(
             f"{shown(folder)}: passed over {len(strays)} files that are not named like NNNNN.png: "
             f"{', '.join(map(shown, strays[:3]))}",
-            stacklevel=4,
+            stacklevel=5,
         )
     pairs = [(folder / name, folder / f"{Path(name).stem}_GT.png") for name in images]
     for image, mask in pairs:
@@ -128,3 +129,17 @@ def _read_part(folder: Path) -> list[Sample]:
 def _counts(samples: list[Sample]) -> tuple[int, int]:
     defective = sum(sample.label for sample in samples)
     return len(samples) - defective, defective
+
+
+SOURCE = Source(
+    name="ksdd2",
+    title="KolektorSDD2",
+    origin="public",
+    category="single",
+    find=find_ksdd2,
+    read=_read,
+    kind="strips",
+    image_size=KSDD2_SIZE,
+    # The second are its predecessor's images, brought into this layout.
+    titles={"ksdd2": "KSDD2", "kolektor_sdd1_in_ksdd2_layout": "KolektorSDD"},
+)

@@ -17,6 +17,7 @@ from ssn_lib.data.listing import (
     warn_of_unused,
 )
 from ssn_lib.data.samples import Sample, files_of
+from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
@@ -101,3 +102,17 @@ def _defective_test_samples(folder: Path, kind: Path) -> list[Sample]:
     """One kind of defect; where there is a folder for its masks, every image has one."""
     masks = counterpart(kind, subfolder(folder, "ground_truth"))
     return defective_samples(kind, masks, all_masked=is_folder(masks))
+
+
+def _read(folder: Path, category: str | None) -> Found:
+    return Found(*read_folder(folder), category or folder.resolve().name)
+
+
+SOURCE = Source(
+    name="folder",
+    title="your own images",
+    origin="own",
+    category="optional",
+    find=lambda root, _category: root,
+    read=_read,
+)
