@@ -18,7 +18,6 @@ from ssn_lib.data import loading
 from ssn_lib.errors import InputError
 from ssn_lib.models import weights
 from ssn_lib.runs.record import read_record
-from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import parallel, runner
 from ssn_lib.study.kaggle import session
 from ssn_lib.study.kaggle.session import Session, take_over
@@ -162,7 +161,7 @@ def test_what_is_damaged_is_not_taken_over(kaggle, tmp_path):
 
 
 def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, capsys):
-    notebooks = notebook_runs.study
+    notebooks = session.study
 
     def fails(*args, **kwargs):
         notebooks(*args, **kwargs)
