@@ -20,6 +20,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.tidy import metrics_frame
 
 # Figures that show the data sets' images: their licences keep these out of the repository.
@@ -80,7 +81,7 @@ def publish(
     readme = results / "README.md"
     executed = out_dir / "notebooks" / f"{REPORT}.ipynb"
     write_text(readme, HEAD + document(executed, _link))
-    records = [read_record(path.parent) for path in sorted(results.glob("*/record.json"))]
+    records, _ = Study("quick", runs_dir=runs_dir, records_dir=results).records()
     table = metrics_frame(records).to_csv(index=False, float_format="%.6g")
     write_text(results / "metrics.csv", table)
     return [*written, readme, results / "metrics.csv"]

@@ -220,6 +220,8 @@ def test_no_records_is_one_line(repository):
 @pytest.mark.filterwarnings("default")
 def test_publishing_rewrites_figures_results_and_page(repository):
     shutil.copytree(RESULTS, repository / "results")
+    (repository / "results" / "spoilt").mkdir()
+    (repository / "results" / "spoilt" / "record.json").write_text("{")
     written = publishing.publish(runs_dir=repository / "runs")
     assert all(path.exists() for path in written)
     assert {path.name for path in (repository / "figures").iterdir()} == {
