@@ -6,6 +6,7 @@ the runs, and say in words what came out of them. Tables and figures of results 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from ssn_lib.data.registry import source_of
@@ -57,13 +58,14 @@ class Lessons(Selection):
 
     def seen_swap(self) -> Reading:
         """What the committed records show of Modification 1."""
-        title = "What we see: the backbone swap"
-        return read(title, SWAP, self._committed.plates_evidence, self._lead)
+        of = self._committed
+        evidence = replace(of.plates_evidence, costs=of.costs)  # of cheap hardware
+        return read("What we see: the backbone swap", SWAP, evidence, self._lead)
 
     def seen_noise(self) -> Reading:
         """Of Modification 2."""
-        title = "What we see: learned noise"
-        return read(title, NOISE, self._committed.plates_evidence, self._lead)
+        evidence = self._committed.plates_evidence
+        return read("What we see: learned noise", NOISE, evidence, self._lead)
 
     def seen_weak(self) -> Reading:
         """Of Modification 3."""
@@ -114,6 +116,6 @@ class Lessons(Selection):
         untrained = any(o.record and o.record.config.weights == "untrained" for o in self.outcomes)
         backbone = " and of an untrained backbone" if untrained else ""
         return [
-            f"{said} The tables and figures of this notebook are of rendered images{backbone}: they "
-            "show that everything runs, not how good it is."
+            f"{said} The tables and figures of this notebook are of rendered images{backbone}: "
+            "they show that everything runs, not how good it is."
         ]

@@ -2,119 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from ssn_lib.runs.record import Record
 from ssn_lib.study import search
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, margin, mean
+from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
+from ssn_lib.study.claims.supervision import SOUND
 from ssn_lib.study.claims.swap import BOTTLE
-from ssn_lib.study.published import published_figures
-from ssn_lib.study.readings.reading import Rule, against, is_above, value
-from ssn_lib.study.readings.swap import speed
+from ssn_lib.study.published import PUBLISHED_SIZE, published_figures
+from ssn_lib.study.readings.reading import Rule, pair
+from ssn_lib.study.readings.swap import costs_of, speed
 
 PEER = "PatchCore ResNet18"
 
 
-def _against_a(category: str, metric: str) -> Rule:
+def _against_a(category: str) -> Rule:
     """Both after their own whole trainings, each at its own size."""
 
     def rule(evidence: Evidence) -> str:
-        names = ("evolved", "scenario_a")
-        means = [evidence.mean(name, metric, category) for name in names]
-        step = against(*means, evidence.margin(metric, *names, category))
-        first, second = (value(evidence, name, metric, category) for name in names)
+        told = []
+        for metric in ("I-AUROC", "AUPRO"):
+            found = pair(evidence, metric, "evolved", "scenario_a", category)
+            told.append(f"{metric} {found.told[0]}, {found.step} {found.told[1]}")
         return (
-            f"On {category} `evolved` has an {metric} of {first}, {step} Scenario A with {second}; "
-            "each by its own recipe and image size."
+            f"On {category} `evolved` against Scenario A, each by its own recipe and image size: "
+            f"{'; '.join(told)}."
         )
 
     return rule
 
 
 def _peer(evidence: Evidence) -> str:
-    found = evidence.mean("evolved", "I-AUROC", SCREW)
-    published = published_figures()["peers_mvtec_ad_i_auroc"][PEER][SCREW]
-    seeds = len(evidence.values("evolved", "I-AUROC", category=SCREW))
-    step = against(found, published, margin("I-AUROC", seeds, 1))
+    published = [published_figures()["peers_mvtec_ad_i_auroc"][PEER][SCREW]]
+    found = pair(evidence, "I-AUROC", "evolved", published, SCREW)
     return (
-        f"Its {found:.1f} on screw stands {step} the published {published:.1f} of PatchCore with the "
-        "same backbone, which keeps a memory of features."
+        f"Its I-AUROC of {found.told[0]} on screw is {found.step} the published {found.told[1]} of "
+        "PatchCore with the same backbone, which keeps a memory of features."
     )
 
 
-def _size(records: list[Record], evidence: Evidence) -> str:
-    """At the size of the others, so that what its own size gives is known."""
-    made = search.Made("evolved", image_size=(256, 256))
-    small, own = made.records(records, SCREW), search.Made("evolved").records(records, SCREW)
+def _size(records: Sequence[Record], evidence: Evidence) -> str:
+    """At the others' size, so that what its own size gives is known."""
+    small = _i_auroc(evidence, search.Made("evolved", image_size=PUBLISHED_SIZE), records)
+    own = _i_auroc(evidence, search.Made("evolved"), records)
     if not small or not own:
-        raise MissingError("`evolved` on screw at 256×256")
-    evidence.used += [*small, *own]
-    first, second = (mean([record.metrics["I-AUROC"] for record in of]) for of in (small, own))
-    a = evidence.mean("scenario_a", "I-AUROC", SCREW)
-    at_own = against(second, first, margin("I-AUROC", len(own), len(small)))
-    at_small = against(first, a, margin("I-AUROC", len(small), 1))
+        raise MissingError("`evolved` on screw at the published size")
+    to_a = pair(evidence, "I-AUROC", small, "scenario_a", SCREW)
+    to_own = pair(evidence, "I-AUROC", own, small)
     return (
-        f"At 256×256, the others' size, it has {first:.1f} on screw, {at_small} Scenario A with "
-        f"{a:.1f}; at its own size it is {at_own} that."
+        f"At {'×'.join(map(str, PUBLISHED_SIZE))}, Scenario A's size, it has {to_a.told[0]} on "
+        f"screw, {to_a.step} Scenario A with {to_a.told[1]}; at its own size, {to_own.told[0]}, it "
+        f"is {to_own.step} that."
     )
 
 
-def _ingredients(records: list[Record], evidence: Evidence) -> str:
-    """Which change of the recipe costs most."""
-    (_, recipe), *changed = search.INGREDIENTS
-    own = recipe.records(records, SCREW)
-    found = {title: made.records(records, SCREW) for title, made in changed}
-    found = {title: of for title, of in found.items() if of}
+def _ingredients(records: Sequence[Record], evidence: Evidence) -> str:
+    """Which change to the decoder's recipe costs more than seeds explain."""
+    (_, recipe), *changes = search.INGREDIENTS
+    own = _i_auroc(evidence, recipe, records)
+    found = {
+        title: values
+        for title, made in changes
+        if made.preset == recipe.preset and (values := _i_auroc(evidence, made, records))
+    }
     if not own or not found:
         raise MissingError("the recipe without one ingredient at a time")
-    evidence.used += [record for of in (own, *found.values()) for record in of]
-    whole = mean([record.metrics["I-AUROC"] for record in own])
-    lost = {
-        title: whole - mean([record.metrics["I-AUROC"] for record in of])
-        for title, of in found.items()
-    }
-    worst = max(lost, key=lost.__getitem__)
-    felt = [
-        t for t, of in found.items() if is_above(lost[t], 0, margin("I-AUROC", len(own), len(of)))
-    ]
+    pairs = {title: pair(evidence, "I-AUROC", values, own) for title, values in found.items()}
+    felt = [f"{title} ({one.told[0]})" for title, one in pairs.items() if one.is_below]
     return (
-        f"Of {len(found)} changes to the recipe, one at a time, {len(felt)} cost more I-AUROC on "
-        f"screw than seeds explain; the most costs “{worst}”: {lost[worst]:.1f} points."
+        f"Of {len(pairs)} changes to its recipe, one at a time, {len(felt)} cost more I-AUROC on "
+        f"screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}."
     )
+
+
+def _i_auroc(evidence: Evidence, made: search.Made, records: Sequence[Record]) -> list[float]:
+    """Of a recipe's records of screw, seed by seed."""
+    found = made.records(records, SCREW)
+    evidence.used += found
+    return [record.metrics["I-AUROC"] for record in found]
 
 
 def _strips(evidence: Evidence) -> str:
-    """Where another system that sees sound images alone may be better."""
-    strips = evidence.category
-    means = [evidence.mean(name, "AP-det") for name in ("evolved", "simplenet")]
-    wide = evidence.margin("AP-det", "evolved", "simplenet", regime="unsupervised")
+    """Where another system that sees sound images alone may be better. Both scores are of the map's
+    highest pixels, and so is the published deviation."""
+    names = ("evolved", "simplenet")
+    if not all(evidence.ran(name) for name in names):
+        raise MissingError(f"`evolved` and SimpleNet on the strips of {evidence.title}")
+    values = [evidence.values(name, "AP-det") for name in names]
+    found = pair(evidence, "seg-AP-det", *values, regime=SOUND)
     return (
-        f"On the strips of {evidence.on(strips).title} it has an AP-det of {means[0]:.1f}, "
-        f"{against(*means, wide)} SimpleNet with {means[1]:.1f}, which also sees sound images alone."
+        f"On the strips of {evidence.title} it has an AP-det of {found.told[0]}, {found.step} "
+        f"SimpleNet with {found.told[1]}, which sees sound images alone too."
     )
 
 
 def _cost(evidence: Evidence) -> str:
-    known = {(cost.preset, cost.form): cost for cost in evidence.costs}
-    kinds = [("evolved", "folded"), ("scenario_a", "plain"), ("scenario_a", "folded")]
-    absent = [kind for kind in kinds if kind not in known]
-    if absent:
-        raise MissingError(f"the cost of {absent[0][0]} was not measured")
-    own, plain, folded = (known[kind] for kind in kinds)
-    evidence.used += [own, plain, folded]
+    own, plain, folded = costs_of(
+        evidence, ("evolved", "folded"), ("scenario_a", "plain"), ("scenario_a", "folded")
+    )
     return (
         f"It has {own.parameters / 1e6:.2f} million parameters (Scenario A "
         f"{plain.parameters / 1e6:.2f}) and takes {own.latency_ms.median:.0f} ms for an image of "
-        f"its own size: {speed(own, plain)} Scenario A as published, {speed(own, folded)} it folded."
+        f"its own size: {speed(own, plain)} Scenario A as published, {speed(own, folded)} Scenario "
+        "A folded."
     )
 
 
-def rules(records: list[Record]) -> tuple[Rule, ...]:
+def rules(records: Sequence[Record]) -> tuple[Rule, ...]:
     """The rules; some of them look at runs of other sizes and recipes, among all `records`."""
     return (
-        _against_a(SCREW, "I-AUROC"),
-        _against_a(SCREW, "AUPRO"),
-        _against_a(BOTTLE, "AUPRO"),
+        _against_a(SCREW),
+        _against_a(BOTTLE),
         _peer,
         partial(_size, records),
         partial(_ingredients, records),

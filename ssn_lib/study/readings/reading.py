@@ -2,17 +2,19 @@
 
 A rule looks at the evidence that claims are judged by (`claims.evidence`) and gives one sentence.
 What it has no records for it does not say: it raises `MissingError`, and the reading notes why.
-Words that compare are chosen by number alone (`against`), so each sentence can come out otherwise.
+Words that compare are chosen by number alone (`Pair`), so each sentence can come out otherwise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Literal
 
 from ssn_lib.runs.record import Record, device_name
-from ssn_lib.study.claims.evidence import MIN_DEVIATION, Evidence, MissingError
+from ssn_lib.study.claims.evidence import MIN_DEVIATION, Evidence, MissingError, margin, mean
 from ssn_lib.study.costs.records import Efficiency
 from ssn_lib.study.tables.cells import of_seeds
 
@@ -20,9 +22,10 @@ FAR = 10.0  # points from which on a difference is called far
 Step = Literal["far above", "above", "level with", "below", "far below"]
 Rule = Callable[[Evidence], str]
 NOTE = (
-    "Above and below: two means are further apart than twice the standard error that the published "
-    f"deviation between seeds, or {MIN_DEVIATION:g} point if that is more, gives them; far: by more "
-    f"than {FAR:g} points too; level: neither. Metrics in percent."
+    "Above and below: two means are further apart than twice their standard error, by the "
+    "deviation between seeds that was published, the one measured here, or "
+    f"{MIN_DEVIATION:g} point, whichever is largest; far: by more than {FAR:g} points too; level: "
+    "neither. Metrics in percent."
 )
 
 
@@ -83,34 +86,101 @@ def how(used: Sequence[Record | Efficiency]) -> str:
         seeds = sorted({record.config.seed for record in records})
         sizes = sorted({record.config.data.image_size for record in records})
         parts = [
-            f"{' and '.join(map(str, epochs))} epochs",
-            f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
-            " and ".join("×".join(map(str, size)) for size in sizes) + " px",
+            f"{listed([*map(str, epochs)])} epochs",
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([*map(str, seeds)])}",
+            listed(["×".join(map(str, size)) for size in sizes]) + " px",
         ]
     environments = [*(record.environment for record in records), *costs]
     return "; ".join([*parts, device_name(*environments)]) if environments else ""
 
 
-def against(first: float, second: float, margin: float) -> Step:
-    """How the first of two means stands to the second, by the margin and by `FAR`."""
-    apart = first - second
-    if abs(apart) <= margin:
-        return "level with"
-    if apart > 0:
-        return "far above" if apart > FAR else "above"
-    return "far below" if -apart > FAR else "below"
+@dataclass(frozen=True)
+class Pair:
+    """Two means of one metric.
+
+    Attributes:
+        first, second: percent.
+        margin: how far they must be apart to differ.
+        told: both as text, with the deviation and number of seeds where there are several.
+    """
+
+    first: float
+    second: float
+    margin: float
+    told: tuple[str, str]
+
+    @property
+    def step(self) -> Step:
+        """How the first stands to the second, by the margin and by `FAR`."""
+        apart = self.first - self.second
+        if abs(apart) <= self.margin:
+            return "level with"
+        if apart > 0:
+            return "far above" if apart > FAR else "above"
+        return "far below" if -apart > FAR else "below"
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the first is above the second, far or not."""
+        return self.first - self.second > self.margin
+
+    @property
+    def is_below(self) -> bool:
+        """Whether the first is below the second, far or not."""
+        return self.second - self.first > self.margin
 
 
-def is_above(first: float, second: float, margin: float) -> bool:
-    """Whether the first of two means is above the second, far or not."""
-    return first - second > margin
+def pair(
+    evidence: Evidence,
+    metric: str,
+    first: str | Sequence[float],
+    second: str | Sequence[float],
+    category: str | None = None,
+    regime: str | None = None,
+) -> Pair:
+    """Two presets' means of a metric, or those of values that are given, one of each seed.
 
-
-def value(evidence: Evidence, name: str, metric: str, category: str | None = None) -> str:
-    """A preset's metric as text: one number, or mean ± deviation and the number of seeds.
+    Args:
+        category: None for the evidence's own.
+        regime: of the published deviation on KSDD2, such as "unsupervised"; else that on screw.
 
     Raises:
-        MissingError: no such run on real images.
+        MissingError: no run of a preset on real images.
     """
-    evidence.mean(name, metric, category)  # which says so where there is none
-    return str(of_seeds(evidence.values(name, metric, category=category)))
+    both = [_values(evidence, metric, one, category) for one in (first, second)]
+    published = margin(metric, 1, math.inf, regime) / 2
+    errors = [_deviation(values, published) ** 2 / len(values) for values in both]
+    told = tuple(str(of_seeds(values)) for values in both)
+    return Pair(*map(mean, both), 2 * math.sqrt(sum(errors)), told)
+
+
+def beside(
+    evidence: Evidence, metric: str, name: str, constant: float, category: str | None = None
+) -> Pair:
+    """A preset's mean beside a figure that has no deviation, such as chance.
+
+    Raises:
+        MissingError: no run of the preset on real images.
+    """
+    known = _values(evidence, metric, name, category)
+    wide = 2 * _deviation(known, margin(metric, 1, math.inf) / 2) / math.sqrt(len(known))
+    return Pair(mean(known), constant, wide, (str(of_seeds(known)), f"{constant:.1f}"))
+
+
+def _values(
+    evidence: Evidence, metric: str, of: str | Sequence[float], category: str | None
+) -> Sequence[float]:
+    if not isinstance(of, str):
+        return of
+    evidence.mean(of, metric, category)  # which says so where there is none
+    return evidence.values(of, metric, category=category)
+
+
+def _deviation(values: Sequence[float], published: float) -> float:
+    return max(published, stdev(values)) if len(values) > 1 else published
+
+
+def listed(parts: Sequence[str]) -> str:
+    """In a sentence: `a`, `a and b`, `a, b and c`."""
+    *before, last = parts
+    return f"{', '.join(before)} and {last}" if before else last

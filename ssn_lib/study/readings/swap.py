@@ -2,128 +2,126 @@
 
 from __future__ import annotations
 
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, margin
+from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
 from ssn_lib.study.claims.swap import BOTTLE, CARPET
 from ssn_lib.study.costs.records import Efficiency
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.readings.reading import Rule, against, is_above, value
+from ssn_lib.study.readings.reading import Rule, beside, pair
 
 CHANCE_AUROC = 50.0  # of scores that say nothing
 SAME_SPEED = 1.1  # a ratio of latencies up to which neither is called faster
 
 
 def _kept(evidence: Evidence) -> str:
-    found = evidence.mean("scenario_a", "I-AUROC", BOTTLE)
     slides = published_figures()["slides"]["table_backbone_swap"][BOTTLE]
-    published = slides["I-AUROC"]["scenario_a_resnet18"]
-    seeds = len(evidence.values("scenario_a", "I-AUROC", category=BOTTLE))
-    step = against(found, published, margin("I-AUROC", seeds, 1))
+    published = [slides["I-AUROC"]["scenario_a_resnet18"]]
+    found = pair(evidence, "I-AUROC", "scenario_a", published, BOTTLE)
     return (
-        f"On bottle Scenario A, with a ResNet18, has an I-AUROC of "
-        f"{value(evidence, 'scenario_a', 'I-AUROC', BOTTLE)}: {step} the published {published:.1f}."
+        f"On bottle Scenario A, with a ResNet18, has an I-AUROC of {found.told[0]}: {found.step} "
+        f"the published {found.told[1]}."
     )
 
 
 def _blind(evidence: Evidence) -> str:
     """Its image score against chance, and against the maximum of the same network's map."""
-    score, peak = (evidence.mean("scenario_a", m, SCREW) for m in ("I-AUROC", "seg-I-AUROC"))
-    wide = evidence.margin("I-AUROC", "scenario_a", "scenario_a", SCREW)
-    sees, better = is_above(score, CHANCE_AUROC, wide), is_above(peak, score, wide)
-    told = "better than chance" if sees else "no better than chance"
-    end = "the score fails, not the backbone" if better and not sees else ""
-    end = end or ("the map tells no more than the score" if not better else "the map tells more")
+    chance = beside(evidence, "I-AUROC", "scenario_a", CHANCE_AUROC, SCREW)
+    peaks = evidence.values("scenario_a", "seg-I-AUROC", category=SCREW)
+    peak = pair(evidence, "I-AUROC", peaks, "scenario_a", SCREW)
+    if chance.is_above:
+        told = "better than chance"
+        end = "the map tells more" if peak.is_above else "the map tells no more"
+    else:
+        told = "no better than chance"
+        end = "the score fails, not the backbone" if peak.is_above else "neither sees the defects"
     return (
-        f"On screw its image score has an I-AUROC of "
-        f"{value(evidence, 'scenario_a', 'I-AUROC', SCREW)}, {told}; the maximum of the same "
-        f"network's map has {value(evidence, 'scenario_a', 'seg-I-AUROC', SCREW)}: {end}."
+        f"On screw its image score has an I-AUROC of {chance.told[0]}, {told}; the maximum of the "
+        f"same network's map has {peak.told[0]}: {end}."
     )
 
 
 def _another(evidence: Evidence) -> str:
     """The same backbone under another training."""
-    means = [evidence.mean(name, "I-AUROC", SCREW) for name in ("evolved", "scenario_a")]
-    wide = evidence.margin("I-AUROC", "evolved", "scenario_a", SCREW)
-    step = against(*means, wide)
+    found = pair(evidence, "I-AUROC", "evolved", "scenario_a", SCREW)
     return (
         "With the same frozen ResNet18 `evolved`, which trains without noise and at its own size, "
-        f"has {value(evidence, 'evolved', 'I-AUROC', SCREW)} on screw: {step} Scenario A."
+        f"has {found.told[0]} on screw: {found.step} Scenario A."
     )
 
 
 def _scenario_b(evidence: Evidence) -> str:
-    pair = evidence.alike("scenario_a", "scenario_b", category=BOTTLE)
-    a, b = (pair.mean(name, "I-AUROC", BOTTLE) for name in ("scenario_a", "scenario_b"))
-    step = against(b, a, pair.margin("I-AUROC", "scenario_b", "scenario_a", BOTTLE))
+    even = evidence.alike("scenario_a", "scenario_b", category=BOTTLE)
+    found = pair(even, "I-AUROC", "scenario_b", "scenario_a", BOTTLE)
     return (
-        f"Scenario B, with its non-linear adaptor, has {b:.1f} on bottle, {step} Scenario A with "
-        f"{a:.1f}, trained as long."
+        f"Scenario B, with its non-linear adaptor, has {found.told[0]} on bottle, {found.step} "
+        f"Scenario A with {found.told[1]}, trained as long."
     )
 
 
 def _same_noise(evidence: Evidence) -> str:
     """Both adaptors with noise as large against their own features."""
-    names = ("scenario_a_relative", "scenario_b_relative", "scenario_b")
+    names = ("scenario_b_relative", "scenario_a_relative", "scenario_b")
     even = evidence.alike(*names, category=BOTTLE)
-    a, b, before = (even.mean(name, "I-AUROC", BOTTLE) for name in names)
-    step = against(b, a, even.margin("I-AUROC", *names[:2], BOTTLE))
-    gains = is_above(b, before, even.margin("I-AUROC", "scenario_b_relative", "scenario_b", BOTTLE))
-    if gains and step in ("above", "far above", "level with"):
-        end = "what B lacked is noise that it can see, and its adaptor does no harm"
-    elif gains:
+    to_a = pair(even, "I-AUROC", *names[:2], BOTTLE)
+    gain = pair(even, "I-AUROC", names[0], names[2], BOTTLE)
+    if not gain.is_above:
+        end = "the size of the noise does not explain B"
+    elif to_a.is_below:
         end = "larger noise helps B, and something else is missing too"
     else:
-        end = "the size of the noise does not explain B"
+        end = "what B lacked is noise that it can see, and its adaptor does no harm"
     return (
-        f"With noise of one size against the features' spread, B has {b:.1f} on bottle (with the "
-        f"published noise {before:.1f}), {step} A with {a:.1f}: {end}."
+        f"With noise of one size against the features' spread, B has {gain.told[0]} on bottle "
+        f"(with the published noise {gain.told[1]}), {to_a.step} A with {to_a.told[1]}: {end}."
     )
 
 
 def _ancestor(evidence: Evidence) -> str:
-    """SimpleNet against Scenario A after the same short training."""
+    """SimpleNet against Scenario A after equally short trainings."""
     told = []
     for category in (BOTTLE, SCREW):
         even = evidence.alike("simplenet", "scenario_a", category=category)
-        first, second = (
-            even.mean(name, "I-AUROC", category) for name in ("simplenet", "scenario_a")
-        )
-        step = against(first, second, even.margin("I-AUROC", "simplenet", "scenario_a", category))
-        told.append(f"{category} {first:.1f}, {step} Scenario A with {second:.1f}")
-    return f"SimpleNet, the ancestor, after equally many epochs: {'; '.join(told)}."
+        found = pair(even, "I-AUROC", "simplenet", "scenario_a", category)
+        told.append(f"{category} {found.told[0]}, {found.step} Scenario A with {found.told[1]}")
+    return f"SimpleNet, the ancestor, after equally many epochs, I-AUROC: {'; '.join(told)}."
 
 
 def _baseline(evidence: Evidence) -> str:
-    """WideResNet50-2 against ResNet18, wherever both were trained."""
+    """ResNet18 against WideResNet50-2, wherever both were trained."""
     told = []
     for category in (BOTTLE, CARPET, SCREW):
-        if not evidence.ran("baseline", category):
-            continue
-        even = evidence.alike("baseline", "scenario_a", category=category)
-        first, second = (
-            even.mean(name, "I-AUROC", category) for name in ("baseline", "scenario_a")
-        )
-        step = against(second, first, even.margin("I-AUROC", "scenario_a", "baseline", category))
-        told.append(f"{category} {second:.1f}, {step} {first:.1f}")
+        if evidence.ran("baseline", category):
+            even = evidence.alike("baseline", "scenario_a", category=category)
+            found = pair(even, "I-AUROC", "scenario_a", "baseline", category)
+            told.append(f"{category} {found.told[0]}, {found.step} {found.told[1]}")
     if not told:
-        raise MissingError(
-            "WideResNet50-2 was not trained here, so what the swap costs is not known"
-        )
-    return f"ResNet18 against WideResNet50-2, I-AUROC: {'; '.join(told)}."
+        raise MissingError("no training of WideResNet50-2, so what the swap costs is not known")
+    return f"Scenario A against WideResNet50-2, trained as long, I-AUROC: {'; '.join(told)}."
 
 
 def _faster(evidence: Evidence) -> str:
-    known = {(cost.preset, cost.form): cost for cost in evidence.costs}
-    kinds = [("baseline", "plain"), ("scenario_a", "plain"), ("scenario_a", "folded")]
-    absent = [kind for kind in kinds if kind not in known]
-    if absent:
-        raise MissingError(f"the cost of {absent[0][0]} was not measured")
-    large, small, folded = (known[kind] for kind in kinds)
-    evidence.used += [large, small, folded]
+    large, small, folded = costs_of(
+        evidence, ("baseline", "plain"), ("scenario_a", "plain"), ("scenario_a", "folded")
+    )
     return (
         f"One image takes Scenario A {small.latency_ms.median:.0f} ms, {speed(small, large)} the "
-        f"baseline; with its linear parts folded (`fuse`) {folded.latency_ms.median:.0f} ms, "
-        f"{speed(folded, small)} before, with the same outputs."
+        f"baseline. With its linear parts folded (`fuse`) it takes {folded.latency_ms.median:.0f} "
+        f"ms, {speed(folded, small)} before."
     )
+
+
+def costs_of(evidence: Evidence, *kinds: tuple[str, str]) -> list[Efficiency]:
+    """The costs of those presets in those forms.
+
+    Raises:
+        MissingError: one of them was not measured.
+    """
+    known = {(cost.preset, cost.form): cost for cost in evidence.costs}
+    for name, form in kinds:
+        if (name, form) not in known:
+            raise MissingError(f"the cost of {name}, {form}; `make bench` measures it")
+    found = [known[kind] for kind in kinds]
+    evidence.used += found
+    return found
 
 
 def speed(cost: Efficiency, reference: Efficiency) -> str:

@@ -85,9 +85,9 @@ def settings(presets: Sequence[str], profile: Profile, strips: bool = False) -> 
     frame = frame_of(rows)
     said = [column for column in frame if any(cell != EMPTY for cell in frame[column])]
     notes = (
-        "σ: standard deviation of the Gaussian noise; in spreads: of the adapted features. β: bound "
-        "of the learned noise. γ: exponent of the focal losses on map and score. Learning rates: "
-        "adaptor, heads, and the generator where there is one.",
+        "σ: standard deviation of the Gaussian noise; in spreads: of the adapted features. β: "
+        "bound of the learned noise. γ: exponent of the focal losses on map and score. Learning "
+        "rates: adaptor, heads, and the generator where there is one.",
         f"Epochs and batch, here: of the profile `{profile.name}`; protocol: of a whole training. "
         "Whose: as published, what the author's or the paper's code does; as stated, what the "
         "slides say; own, this study's.",
@@ -104,7 +104,7 @@ def _row(name: str, profile: Profile, strips: bool) -> dict[str, str]:
         "system": chosen.title,
         "preset": f"`{name}`",
         "whose": str(ORIGINS[name]),
-        "backbone, layers": f"{model.backbone}, {', '.join(map(str, model.layers))}",
+        "backbone": f"{model.backbone}, layers {', '.join(map(str, model.layers))}",
         "adaptor": EMPTY if model.score == "reconstruction" else ADAPTORS[model.adaptor],
         "image score": POOLINGS[model.cam_pooling] if model.score == "cam" else SCORES[model.score],
         "learns from": _lessons(training),
