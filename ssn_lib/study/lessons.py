@@ -6,13 +6,24 @@ the runs, and say in words what came out of them. Tables and figures of results 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from matplotlib.figure import Figure
+
+from ssn_lib.config import DataConfig
+from ssn_lib.data.images import Dataset
 from ssn_lib.data.registry import source_of
+from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY
+from ssn_lib.study import parallel
 from ssn_lib.study.chosen import Selection
 from ssn_lib.study.claims.evidence import Evidence
+from ssn_lib.study.examples import examples
+from ssn_lib.study.figures import data as data_figures
+from ssn_lib.study.figures.drawing import NotDrawn
+from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.readings import evolved as evolved_readings
 from ssn_lib.study.readings.noise import NOISE
 from ssn_lib.study.readings.reading import Reading, read
@@ -26,11 +37,47 @@ from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
 COMMITTED = REPOSITORY / "results"
+PLATES_SHOWN, STRIPS_SHOWN = (2, 4), (3, 5)  # good and defective images
+PLATES_CAPTION = (
+    "Test images: the first good ones, and the first of each kind of defect, its drawn mask "
+    "outlined."
+)
+STRIPS_CAPTION = (
+    "Test images: the first good and the first defective ones, the drawn mask outlined; below, the "
+    "same defect enlarged."
+)
 SWAP_SETTINGS = (*SWAP_PRESETS, *NOISE_PRESETS, *ABLATION_PRESETS)
 
 
 class Lessons(Selection):
     """Data, settings, diagrams and readings, each by a method of its name."""
+
+    # --- the data -----------------------------------------------------------------------------
+
+    def data_plates(self) -> Figure | NotDrawn:
+        """Good and defective images of the profile's categories."""
+        asked = [name for name in CATEGORIES if name in self.study.categories]
+        return self._plates({name: lambda name=name: self.study.dataset(name) for name in asked})
+
+    def data_strips(self) -> Figure | NotDrawn:
+        """Good and defective strips of the profile."""
+        if STRIPS not in self.study.categories:
+            return NotDrawn(f"Strips are left out by category = {self.study.category!r}.")
+        try:
+            shown = examples(self.study.dataset(STRIPS), *STRIPS_SHOWN)
+        except InputError as error:
+            return NotDrawn(str(error))
+        return data_figures.strips(shown, STRIPS_CAPTION)
+
+    def data_rendered(self) -> Figure | NotDrawn:
+        """The project's own rendered images, which the demo runs on."""
+        size = DataConfig("demo", "").image_size
+        return self._plates(
+            {
+                name: lambda name=name: parallel.dataset("demo", None, name, size)
+                for name in CATEGORIES
+            }
+        )
 
     # --- settings -----------------------------------------------------------------------------
 
@@ -91,6 +138,19 @@ class Lessons(Selection):
         return read("What we see: evolved", rules, evidence, self._lead)
 
     # --- what these are made of ---------------------------------------------------------------
+
+    def _plates(self, asked: Mapping[str, Callable[[], Dataset]]) -> Figure | NotDrawn:
+        """Those categories, as far as their images are at hand."""
+        shown, missing = [], []
+        for name, load in asked.items():
+            try:
+                shown.append(examples(load(), *PLATES_SHOWN))
+            except InputError as error:
+                missing.append((name, str(error)))
+        if not shown:
+            return NotDrawn(missing[0][1] if missing else "No category of plates is asked for.")
+        absent = f" Not at hand: {', '.join(name for name, _ in missing)}." if missing else ""
+        return data_figures.plates(shown, PLATES_CAPTION + absent)
 
     @cached_property
     def _committed(self) -> Selection:
