@@ -44,6 +44,7 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text
 from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
+from ssn_lib.study.systems import short
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.cells import METRICS, describe
 from ssn_lib.study.tables.table import Table
@@ -305,7 +306,7 @@ class Study:
             ]
             sources.append(
                 NoiseMaps(
-                    record.config.preset,
+                    short(record.config.preset),
                     *(noise[0].numpy() for noise, _ in draws),
                     draws[0][1][0].numpy(),
                 )
