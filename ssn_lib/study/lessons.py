@@ -36,7 +36,7 @@ from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import ABLATION_PRESETS, LEARNED_PRESETS, NOISE_PRESETS, SWAP_PRESETS
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables.settings import settings
-from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS, against_masks
+from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
 COMMITTED = REPOSITORY / "results"
@@ -99,7 +99,7 @@ class Lessons(Selection):
     def full_against_weak(self) -> Figure:
         """Full supervision and GAP + CAM: what teaches them, and how good they are."""
         caption = f"Slides: KSDD2. Here: {self.study.caption(self.first('gap_cam', 'full_ssn'))}"
-        return diagrams.full_against_weak(against_masks(self.weak, self.strips), caption)
+        return diagrams.full_against_weak(self.weak, self.strips, caption)
 
     # --- settings -----------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Lessons(Selection):
         evidence = Evidence(
             of.all,
             category=of.strips_evidence.category,
-            costs=[*of.costs, *of.evolved_costs],
+            costs=of.costs,
         )
         rules = evolved_readings.rules(of.records)
         return read("What we see: evolved", rules, evidence, self._lead)

@@ -46,6 +46,7 @@ from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.saving import save
+from ssn_lib.study.systems import short
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.cells import METRICS, describe
 from ssn_lib.study.tables.table import Table
@@ -307,7 +308,7 @@ class Study:
             ]
             sources.append(
                 NoiseMaps(
-                    record.config.preset,
+                    short(record.config.preset),
                     *(noise[0].numpy() for noise, _ in draws),
                     draws[0][1][0].numpy(),
                 )

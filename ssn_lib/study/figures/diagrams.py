@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ssn_lib.config import GeneratorConfig, ModelConfig
-from ssn_lib.study.figures.drawing import PALETTE, subplots
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.figures.drawing import PALETTE, subplots, wrapped
+from ssn_lib.study.published import published_figures
+from ssn_lib.study.tables.cells import measured, values
+from ssn_lib.study.tables.supervision import MASKED, signed
 
 FIXED, TRAINED, TRAINING_ONLY = PALETTE[7], PALETTE[0], PALETTE[1]
 BLACK = "black"
 Point = tuple[float, float]
+Colour = str | tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,21 @@ class Canvas:
         figure.suptitle(title, fontsize=10)
         return cls(figure, axes)
 
-    def box(self, place: Point, size: Point, text: str, colour=BLACK, style: str = "-") -> None:
+    def box(
+        self, place: Point, size: Point, text: str, colour: Colour = BLACK, style: str = "-"
+    ) -> None:
         """A box of that size whose lower left corner lies there."""
         (x, y), (width, height) = place, size
         self.axes.add_patch(
             FancyBboxPatch(
-                place, width, height, boxstyle="round,pad=0.4", ec=colour, fc="white", lw=2, ls=style
+                place,
+                width,
+                height,
+                boxstyle="round,pad=0.4",
+                ec=colour,
+                fc="white",
+                lw=2,
+                ls=style,
             )
         )
         self.text((x + width / 2, y + height / 2), text)
@@ -68,38 +83,40 @@ def generator(config: GeneratorConfig, rules: Mapping[str, Sequence[str]], title
     Args:
         rules: the steps of an update by what they are called, such as "as stated".
     """
-    canvas = Canvas.of(112, 52, title)
     z = config.z_channels
+    flow = 33 if z else 20  # the height at which the boxes of the computation stand
+    canvas = Canvas.of(112, flow + 15, title)
     size = (17, 10)
-    canvas.box((1, 34), size, "adapted features\n$Z = a(F)$\n(B, C, h, w)", TRAINED)
+    canvas.box((1, flow), size, "adapted features\n$Z = a(F)$\n(B, C, h, w)", TRAINED)
     inside = "C"
     if z:
         random = f"random channels\n$z \\sim \\mathcal{{N}}(0, 1)$\n(B, {z}, h, w)"
-        canvas.box((1, 21), size, random, TRAINING_ONLY, "--")
-        canvas.arrow((18.5, 26), (23.5, 35.5), "--")
+        canvas.box((1, flow - 13), size, random, TRAINING_ONLY, "--")
+        canvas.arrow((18.6, flow - 8), (23.5, flow + 1.5), "--")
         inside = f"C + {z}"
     layers = (
         f"generator $G$, each pixel by itself\n1×1 conv {inside} → C/2, ReLU\n"
         "1×1 conv C/2 → C/2, ReLU\n1×1 conv C/2 → C"
     )
-    canvas.box((24, 33), (25, 12), layers, TRAINED, "--")
+    canvas.box((24, flow - 1), (25, 12), layers, TRAINED, "--")
     noise = "noise, unbounded\n$\\varepsilon = G(Z)$"
     if config.beta is not None:
-        noise = f"bounded noise, $\\beta$ = {config.beta:g}\n$\\varepsilon = \\beta\\,\\tanh G(Z, z)$"
-    canvas.box((55, 34), size, noise, TRAINING_ONLY, "--")
-    canvas.box(
-        (77, 34), size, "inside the Perlin mask\n$\\tilde Z = Z + \\varepsilon \\odot m$",
-        TRAINING_ONLY, "--",
-    )  # fmt: skip
-    canvas.box((99, 34), (12, 10), "heads\n$M$, $s$\nloss $\\mathcal{L}$", TRAINED)
-    for start, end in ((18.5, 23.4), (49.6, 54.4), (72.6, 76.4), (94.6, 98.4)):
-        canvas.arrow((start, 39), (end, 39), "--")
-    canvas.arrow((9.5, 44.6), (85.5, 44.6), "-", bend=-0.07)
-    width = 54
+        noise = (
+            f"bounded noise, $\\beta$ = {config.beta:g}\n$\\varepsilon = \\beta\\,\\tanh G(Z, z)$"
+        )
+    canvas.box((55, flow), size, noise, TRAINING_ONLY, "--")
+    inserted = "inside the Perlin mask\n$\\tilde Z = Z + \\varepsilon \\odot m$"
+    canvas.box((77, flow), size, inserted, TRAINING_ONLY, "--")
+    canvas.box((99, flow), (12, 10), "heads\n$M$, $s$\nloss $\\mathcal{L}$", TRAINED)
+    for start, end in ((18.6, 23.4), (49.6, 54.4), (72.6, 76.4), (94.6, 98.4)):
+        canvas.arrow((start, flow + 5), (end, flow + 5), "--")
+    canvas.arrow((9.5, flow + 10.6), (85.5, flow + 10.6), bend=-0.07)
     for place, (name, steps) in zip((1, 57), rules.items(), strict=True):
-        canvas.box((place, 1), (width, 15), "", BLACK)
-        canvas.text((place + 1, 14.2), name, 9.5, "left")
-        canvas.text((place + 1, 6.8), "\n".join(steps), 8.3, "left")
+        canvas.box((place, 1), (54, 15), "")
+        canvas.text((place + 1, 14), name, 9.5, "left")
+        canvas.axes.text(
+            place + 1, 11.3, "\n".join(steps), va="top", fontsize=8.3, linespacing=1.45
+        )
     return canvas.figure
 
 
@@ -131,13 +148,13 @@ def generator_v2(config: GeneratorConfig) -> Figure:
     return generator(
         config,
         {
-            f"as published, {last} batches": (
+            f"as published, of every {last} batches": (
                 f"1 to {others}: the detector steps down $\\mathcal{{L}}$",
                 f"{last}: backward pass of $\\mathcal{{L}}$, then of {own}, through everything;",
                 "nothing is cleared between them, so the heads get $g - g = 0$,",
                 f"and all that is left of the generator's objective is {penalty}: it shrinks",
             ),
-            f"as stated, {last} batches": (
+            f"as stated, of every {last} batches": (
                 f"1 to {others}: the detector steps down $\\mathcal{{L}}$",
                 f"{last}: the generator alone steps down {own}",
             ),
@@ -155,34 +172,48 @@ def evolved_decoder(model: ModelConfig, top_share: float) -> Figure:
     fine, coarse = model.layers
     width = model.decoder_width
     canvas = Canvas.of(116, 50, "evolved: what the decoder cannot give back is new")
-    canvas.box((1, 33), (17, 10), f"layer {fine}, standardised\n$\\phi_{fine}$: (B, $C_{fine}$, h, w)", FIXED)
+    canvas.box(
+        (1, 33),
+        (17, 10),
+        f"layer {fine}, standardised\n$\\phi_{fine}$: (B, $C_{fine}$, h, w)",
+        FIXED,
+    )
     canvas.box(
         (1, 8), (17, 10),
         f"layer {coarse}, standardised\n$\\phi_{coarse}$: (B, $C_{coarse}$, h/2, w/2)", FIXED,
     )  # fmt: skip
-    canvas.box((23, 20), (17, 11), f"side by side on\nlayer {coarse}'s grid\n1×1 conv → {width}", TRAINED)
+    canvas.box(
+        (23, 20), (17, 11), f"side by side on\nlayer {coarse}'s grid\n1×1 conv → {width}", TRAINED
+    )
     canvas.box((45, 20), (15, 11), f"bottleneck\n3×3 conv, stride 2\n{width}, h/4, w/4", TRAINED)
     stage = "upscale ×2\n3×3 conv → {}\nresidual block\n1×1 conv → $\\hat\\phi_{}$"
     canvas.box((65, 7), (15, 13), stage.format(width, coarse), TRAINED)
-    canvas.box((65, 31), (15, 13), stage.format(width // 2, fine), TRAINED)
+    canvas.box((65, 29), (15, 13), stage.format(width // 2, fine), TRAINED)
     error = "$e_{0} = \\|\\phi_{0} - \\hat\\phi_{0}\\|^2$\nover the layer's\nvariance"
-    canvas.box((86, 32), (13, 11), error.format(fine), BLACK)
+    canvas.box((86, 30), (13, 11), error.format(fine), BLACK)
     canvas.box((86, 8), (13, 11), error.format(coarse), BLACK)
-    canvas.box((103, 18), (12, 15), f"map\n$M = e_{fine} + e_{coarse}$\n\nscore: mean of\nits top {100 * top_share:g} %", BLACK)
+    canvas.box(
+        (103, 18),
+        (12, 15),
+        f"map\n$M = e_{fine} + e_{coarse}$\n\nscore: mean of\nits top {100 * top_share:g} %",
+        BLACK,
+    )
     canvas.arrow((18.5, 36), (24.5, 31.6))
     canvas.text((24.5, 36.6), "pooled to half", 7.5)
     canvas.arrow((18.5, 14), (24.5, 19.4))
     canvas.arrow((40.6, 25.5), (44.4, 25.5))
     canvas.arrow((60.6, 24), (67, 20.6))
-    canvas.arrow((72.5, 20.6), (72.5, 30.4))
-    canvas.text((73.3, 25.5), "hidden features", 7.5, "left")
-    canvas.arrow((80.6, 37.5), (85.4, 37.5))
+    canvas.arrow((72.5, 20.6), (72.5, 28.4))
+    canvas.text((73.3, 24.5), "hidden features", 7.5, "left")
+    canvas.arrow((80.6, 35.5), (85.4, 35.5))
     canvas.arrow((80.6, 13.5), (85.4, 13.5))
-    canvas.arrow((99.6, 36), (104, 33.6))
+    canvas.arrow((99.6, 34.5), (104, 33.6))
     canvas.arrow((99.6, 14), (104, 17.4))
-    canvas.arrow((9.5, 43.6), (92.5, 43.6), bend=-0.05)
-    canvas.arrow((9.5, 7.4), (92.5, 7.4), bend=0.06)
-    canvas.text((60, 1.5), "Grey: frozen. Blue: trained, on sound images alone, to make $M$ small.", 8)
+    canvas.arrow((9.5, 43.6), (92.5, 41.6), bend=-0.07)
+    canvas.arrow((9.5, 7.4), (92.5, 7.4), bend=0.07)
+    canvas.text(
+        (60, 1.5), "Grey: frozen. Blue: trained, on sound images alone, to make $M$ small.", 8
+    )
     return canvas.figure
 
 
@@ -195,14 +226,46 @@ class Beside:
     here: str
 
 
-def full_against_weak(numbers: Mapping[str, Sequence[Beside]], caption: str) -> Figure:
+def against_masks(outcomes: Sequence[Outcome], category: str) -> dict[str, list[Beside]]:
+    """The slides' figures of full and of weak supervision, and the difference, beside those here.
+
+    Args:
+        category: the strips that stand for KSDD2.
+    """
+    slides = {row["method"]: row for row in published_figures()["slides"]["table_ksdd2_comparison"]}
+    kinds = {"full": ("SuperSimpleNet", MASKED), "weak": ("GAP+CAM", "gap_cam")}
+    metrics = ("AP-det", "AP-loc")
+    told = {
+        kind: [
+            Beside(
+                metric, f"{slides[method][metric]:.1f}", measured(outcomes, name, category, metric)
+            )
+            for metric in metrics
+        ]
+        for kind, (method, name) in kinds.items()
+    }
+    told["difference"] = []
+    for metric in metrics:
+        published = [slides[method][metric] for method, _ in kinds.values()]
+        means = [values(outcomes, name, category, metric) for _, name in kinds.values()]
+        here = [fmean(known) if known else None for known in means]
+        told["difference"].append(
+            Beside(f"Δ{metric}", signed(*reversed(published)), signed(*reversed(here)))
+        )
+    return told
+
+
+def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) -> Figure:
     """What full and weak supervision are given, what teaches their maps, and how good they are.
 
     Args:
-        numbers: of "full" and "weak", and of the "difference" between them.
+        category: the strips that stand for KSDD2.
         caption: whose the published and the measured figures are.
     """
-    canvas = Canvas.of(122, 46, f"Without masks nothing teaches the map of GAP + CAM\n{caption}")
+    numbers = against_masks(outcomes, category)
+    canvas = Canvas.of(
+        122, 46, "Without masks nothing teaches the map of GAP + CAM\n" + wrapped(caption, 120)
+    )
     for y, kind, given, middle, learns in (
         (
             30,
@@ -215,7 +278,7 @@ def full_against_weak(numbers: Mapping[str, Sequence[Beside]], caption: str) -> 
             14,
             "weak",
             "weak supervision\nimage $x$, label $y$",
-            "5×5 conv → $H_k$\n$s = \\sum_k w_k\\,\\overline{H_k} + b$\n$M = \\sum_k w_k H_k$",
+            "5×5 conv → $H_k$\n$s = \\Sigma_k\\, w_k \\overline{H_k} + b$\n$M = \\Sigma_k\\, w_k H_k$",
             "$y$ teaches $s$\nnothing teaches $M$",
         ),
     ):
