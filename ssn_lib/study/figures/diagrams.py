@@ -278,7 +278,8 @@ def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) 
             14,
             "weak",
             "weak supervision\nimage $x$, label $y$",
-            "5×5 conv → $H_k$\n$s = \\Sigma_k\\, w_k \\overline{H_k} + b$\n$M = \\Sigma_k\\, w_k H_k$",
+            "5×5 conv → $H_k$\n$s = \\Sigma_k\\, w_k \\overline{H_k} + b$\n"
+            "$M = \\Sigma_k\\, w_k H_k$",
             "$y$ teaches $s$\nnothing teaches $M$",
         ),
     ):
