@@ -19,8 +19,8 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY, shown, write_text
 from ssn_lib.study import parallel
 from ssn_lib.study.page import not_shown, page
-from ssn_lib.study.parameters import listed
-from ssn_lib.study.runner import DEADLINE_VARIABLE, PARAMETERS, SCHEDULER_VARIABLE, Study
+from ssn_lib.study.parameters import REQUIRED, listed
+from ssn_lib.study.runner import DEADLINE_VARIABLE, SCHEDULER_VARIABLE, Study
 
 REPORT = "05_report"
 
@@ -34,6 +34,9 @@ def study(
     only: Sequence[str] = (),
     category: str | None = None,
     seeds: int | str | None = None,
+    epochs: int | None = None,
+    image_size: int | str | None = None,
+    presets: str | None = None,
     scheduler: str | None = None,
     deadline: float | None = None,
 ) -> None:
@@ -41,7 +44,8 @@ def study(
 
     Args:
         only: numbers of notebooks, such as "01"; empty for all.
-        category, seeds: as of `Study`, where a notebook has such a parameter.
+        category, seeds, epochs, image_size, presets: as of `Study`, where a notebook has such a
+            parameter.
         scheduler: the address of a Dask scheduler that spreads the runs, or "local" for one worker
             for each GPU of this machine; None makes them one after the other.
         deadline: in seconds since 1970; no epoch begins that would end after it, and the notebooks
@@ -54,7 +58,10 @@ def study(
         weights_dir = None
     # Before anything is made in these folders.
     _check_text({"data_root": data_root, "weights_dir": weights_dir, "runs_dir": runs_dir})
-    here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
+    asked = {"epochs": epochs, "image_size": image_size}
+    here = Study(
+        profile, data_root, weights_dir, runs_dir, category, seeds, None, **asked, presets=presets
+    )
     here.check()
     numbers = [path.name[:2] for path in notebooks()]
     for number in only:
@@ -69,6 +76,8 @@ def study(
         # As text: papermill has no way to write a tuple into a notebook.
         "category": _joined(listed("category", category, "bottle,screw")),
         "seeds": _joined(listed("seeds", seeds, "42,43")),
+        **asked,
+        "presets": _joined(listed("presets", presets, "scenario_a,evolved")),
     }
     saved: list[str] = []
     with parallel.cluster(scheduler) as address, _environment(address, deadline):
@@ -132,7 +141,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     import papermill
 
     known = papermill.inspect_notebook(str(path))
-    for name in PARAMETERS[:4]:
+    for name in REQUIRED[:4]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
     parameters = {name: value for name, value in parameters.items() if name in known}
