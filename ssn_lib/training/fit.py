@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ssn_lib import machine
 from ssn_lib.config import TrainingConfig, beside_defaults
@@ -29,9 +28,10 @@ from ssn_lib.models.supersimplenet import Detector, ReconstructionDetector
 from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
+from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import divided, images_per_epoch
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -66,7 +66,7 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
-        progress: title of the progress bar; None for none.
+        progress: title of the bar, or of the lines where there is no terminal; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
         after_epoch: called before the checkpoint is written, with the model as it is then. It may
@@ -86,9 +86,7 @@ def fit(
     history = History(source=trainer.source)
     if checkpoint is not None and checkpoint.exists():
         history = trainer.restore(checkpoint)
-    views = 4 if config.supervision.flips else 1
-    defective = views * int(training_set.labels.sum())
-    history.per_epoch = 2 * defective or len(training_set)
+    history.per_epoch = images_per_epoch(training_set, config)
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
         with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
@@ -125,19 +123,17 @@ def _training(
             as_they_are = replace(config.supervision, flips=False)
             held_out = Features(model, validation_set, as_they_are)
             at_the_end.callback(held_out.outputs.remove)
-        bar = tqdm(
-            total=config.epochs * steps,
-            initial=first * steps,
-            desc=progress,
-            disable=progress is None,
-            unit="step",
-            mininterval=machine.progress_interval_s(),
-            dynamic_ncols=True,
-        )
-        at_the_end.enter_context(bar)
+        bar = at_the_end.enter_context(Bar(progress, config.epochs, steps, first))
         trainer.choose_form(data)
         history.form = trainer.form
-        yield lambda number: trainer.run_epoch(number, data, held_out, bar)
+
+        def run_epoch(number: int) -> Epoch | None:
+            epoch = trainer.run_epoch(number, data, held_out, bar)
+            if epoch is not None:
+                bar.epoch(epoch)
+            return epoch
+
+        yield run_epoch
 
 
 def _run_epochs(
@@ -257,7 +253,7 @@ class _Trainer:
         )
 
     def run_epoch(
-        self, number: int, data: Features, held_out: Features | None, bar: tqdm
+        self, number: int, data: Features, held_out: Features | None, bar: Bar
     ) -> Epoch | None:
         """One pass over the data; None when a loss was not finite."""
         started = time.perf_counter()
@@ -274,7 +270,7 @@ class _Trainer:
                     spread = step.features().std()
             self.update(step, batch, batch + (number - 1) * len(batches))
             figures.append(torch.stack((step.loss.detach(), step.power.detach())))
-            bar.update()
+            bar.step()
         losses, powers = torch.stack(figures).cpu().unbind(1)  # here the device is waited for
         if not losses.isfinite().all():
             return None
@@ -285,7 +281,6 @@ class _Trainer:
         )
         loss /= len(order)
         self.schedule.step()
-        bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{loss:.3f}", refresh=False)
         validation = math.nan
         if held_out is not None:
             validation = self.validation_loss(held_out)
