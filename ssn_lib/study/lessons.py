@@ -176,9 +176,7 @@ class Lessons(Selection):
 
     @cached_property
     def _committed(self) -> Selection:
-        """The project's own records on real images, whatever this notebook's profile is."""
-        if self._shows_committed:
-            return self
+        """The project's own records on real images, whatever this notebook was asked for."""
         return Selection(Study("quick", runs_dir=self.study.runs_dir, records_dir=COMMITTED))
 
     @property
