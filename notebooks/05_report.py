@@ -296,6 +296,15 @@ report.save("masks_curve")
 # features back, and fails on what is new (notebook 06). Folding's gain is spent on resolution.
 
 # %%
+report.save("evolved_decoder")
+
+# %%
+report.save("settings_evolved")
+
+# %%
+report.save("seen_evolved")
+
+# %%
 report.save("evolved")
 
 # %%
