@@ -20,13 +20,16 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.slides import slide_by_slide
 from ssn_lib.study.tables.tidy import metrics_frame
 
 # Figures that show the data sets' images: their licences keep these out of the repository.
 PHOTOGRAPHS = (
     *("panels_bottle", "panels_screw", "noise_maps"),
     *("cam_maps", "evolved_panels"),
+    *("data_plates", "data_strips"),
 )
 UNPUBLISHED = (*PHOTOGRAPHS, "not_drawn")  # the latter tells of one machine
 HEAD = "<!-- Written by `make report`; do not edit. -->\n\n"
@@ -39,8 +42,9 @@ def publish(
     weights_dir: Path | str | None = None,
     runs_dir: Path = Path("runs"),
 ) -> list[Path]:
-    """Make the report of the records in `results/`: rewrite `figures/` and, beside the records, the
-    whole report as Markdown (`README.md`) and all metrics as one tidy table (`metrics.csv`).
+    """Make the report of the records in `results/`: rewrite `figures/`, `notebooks/slides.md` and,
+    beside the records, the whole report as Markdown (`README.md`) and all metrics as one tidy table
+    (`metrics.csv`).
 
     The report itself, `report.html`, goes to `runs_dir/report`; where images and trained networks
     are at hand it also shows maps on photographs, which are not published.
@@ -81,10 +85,12 @@ def publish(
     readme = results / "README.md"
     executed = out_dir / "notebooks" / f"{REPORT}.ipynb"
     write_text(readme, HEAD + document(executed, _link))
-    records, _ = Study("quick", runs_dir=runs_dir, records_dir=results).records()
-    table = metrics_frame(records).to_csv(index=False, float_format="%.6g")
+    report = Report(Study("quick", runs_dir=runs_dir, records_dir=results))
+    table = metrics_frame(report.records).to_csv(index=False, float_format="%.6g")
     write_text(results / "metrics.csv", table)
-    return [*written, readme, results / "metrics.csv"]
+    slides = REPOSITORY / "notebooks" / "slides.md"
+    write_text(slides, slide_by_slide(report, slides.parent, target))
+    return [*written, readme, results / "metrics.csv", slides]
 
 
 def _link(name: str) -> str | None:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
-from ssn_lib.study.chosen import Selection, category_of
-from ssn_lib.study.claims import evidence as claim_evidence
+from ssn_lib.study import drawn
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.costs.records import (
@@ -26,6 +25,7 @@ from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
+from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.selection import longest
@@ -36,6 +36,8 @@ from ssn_lib.study.systems import (
     NOISE_PRESETS,
     SWAP_PRESETS,
     SWEEP_CATEGORY,
+    TRADE_OFF_PRESETS,
+    group,
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
@@ -52,7 +54,7 @@ from ssn_lib.study.tables.swap import (
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 
-class Report(Selection):
+class Report(Lessons):
     """What the study's notebooks show, each table and figure by a method of its name.
 
     Args:
@@ -80,7 +82,7 @@ class Report(Selection):
         """The slides' closing table with figures beside its adjectives."""
         kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
         costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
-        unchanged = [outcome for outcome in longest(self.all) if not outcome.changes]
+        unchanged = [outcome for outcome in longest(self.covered(self.all)) if not outcome.changes]
         return synthesis(unchanged, costs, self.strips)
 
     def all_runs(self) -> Table:
@@ -98,19 +100,19 @@ class Report(Selection):
 
     def claims_backbone_swap(self) -> Table:
         """The ledger's part on Modification 1."""
-        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence))
+        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self.plates_evidence))
 
     def claims_learned_noise(self) -> Table:
         """Likewise, on Modification 2."""
-        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self._plates_evidence))
+        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self.plates_evidence))
 
     def claims_weak(self) -> Table:
         """Likewise, on Modification 3."""
-        return rules.ledger(rules.judge(supervision.WEAK, self._strips_evidence))
+        return rules.ledger(rules.judge(supervision.WEAK, self.strips_evidence))
 
     def claims_mixed(self) -> Table:
         """Likewise, on Modification 4."""
-        return rules.ledger(rules.judge(supervision.MIXED, self._strips_evidence))
+        return rules.ledger(rules.judge(supervision.MIXED, self.strips_evidence))
 
     # --- Modification 1 -----------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class Report(Selection):
 
     def published_start(self) -> Table:
         """Runs at the published batch size beside the author's log of the same epochs."""
-        return published_start(self.records)
+        return published_start([r for r in self.records if self.study.covers(r)])
 
     def published_leaving(self) -> Table:
         """When the published runs began to learn."""
@@ -145,7 +147,8 @@ class Report(Selection):
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
-        return efficiency(self.costs) if self.costs else _unmeasured("make bench")
+        costs = self.costs_of(SWAP_PRESETS)
+        return efficiency(costs) if costs else _unmeasured("make bench")
 
     def efficiency_gpu(self) -> Table:
         """The slides' table of costs, measured on a GPU as they were, and in float32."""
@@ -172,12 +175,12 @@ class Report(Selection):
 
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
-        names = (*SWAP_PRESETS, "evolved")
-        runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
-        costs = [*self.costs, *self.evolved_costs]
-        if not costs:
+        names = TRADE_OFF_PRESETS
+        known = longest(self.covered(self.all_plates))
+        runs = [o for o in known if o.preset in names and not o.changes]
+        if not self.costs:
             return NotDrawn("Costs not measured: `make bench`.")
-        return bubble_chart(costs, runs, self.study.caption(runs))
+        return bubble_chart(self.costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
@@ -217,7 +220,7 @@ class Report(Selection):
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._drawn(lambda: self.study.panels(self.rendered, "screw"))
+        return self._drawn(lambda: drawn.panels(self.study, self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
@@ -261,7 +264,7 @@ class Report(Selection):
     def noise_maps(self) -> Figure:
         """Example noise of every source."""
         runs = self.of(*LEARNED_PRESETS)
-        return self._drawn(lambda: self.study.noise_maps(runs, SWEEP_CATEGORY))
+        return self._drawn(lambda: drawn.noise_maps(self.study, runs, SWEEP_CATEGORY))
 
     # --- Modifications 3 and 4 ----------------------------------------------------------------
 
@@ -271,7 +274,7 @@ class Report(Selection):
 
     def by_epochs(self) -> Table:
         """Label-only maps of longer trainings beside those of the profile."""
-        shown = [Outcome.of(r) for r in self.records if self.study.profile.shows(r)]
+        shown = self.covered([Outcome.of(r) for r in self.records if self.study.profile.shows(r)])
         return supervision_tables.by_epochs(shown, self.strips)
 
     def saturation(self) -> Table:
@@ -319,11 +322,11 @@ class Report(Selection):
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
         runs = self.first(*supervision_figures.MAP_PRESETS)
-        return self._drawn(lambda: self.study.strip_maps(runs, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, runs, self.strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._drawn(lambda: self.study.strip_maps(self.rendered, STRIPS))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -337,7 +340,7 @@ class Report(Selection):
 
     def masks_maps(self) -> Figure | NotDrawn:
         """The maps of what learned from some masks."""
-        return self._drawn(lambda: self.study.strip_maps(self.mixed, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.mixed, self.strips))
 
     def masks_pixel_pr(self) -> Figure | NotDrawn:
         """Precision against recall of their pixels."""
@@ -366,12 +369,11 @@ class Report(Selection):
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
         runs = self.of(*evolved_tables.SYSTEMS)
-        return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
+        return self._drawn(lambda: drawn.panels(self.study, runs, evolved_tables.SCREW))
 
     def evolved_efficiency(self) -> Table:
         """What it costs, beside Scenario A."""
-        names = evolved_tables.SYSTEMS
-        costs = [cost for cost in [*self.costs, *self.evolved_costs] if cost.preset in names]
+        costs = self.costs_of(evolved_tables.SYSTEMS)
         return efficiency(costs) if costs else _unmeasured("make bench")
 
     def evolved_ingredients(self) -> Table:
@@ -388,33 +390,10 @@ class Report(Selection):
     def _ledger(self) -> Table:
         """Shown whole and without its evidence; judged once."""
         return rules.ledger(
-            rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence),
-            rules.judge(noise.LEARNED_NOISE, self._plates_evidence),
-            rules.judge(supervision.WEAK, self._strips_evidence),
-            rules.judge(supervision.MIXED, self._strips_evidence),
-        )
-
-    @cached_property
-    def _plates_evidence(self) -> claim_evidence.Evidence:
-        kinds = [*both_forms(SWAP_PRESETS), *half_forms(SWAP_PRESETS)]
-        return claim_evidence.Evidence(
-            self.all_plates,
-            self.files(self.all_plates, "history.csv"),
-            self.comparison,
-            kept_costs(kinds, self.study.records_folder),
-            courses=self.files(self.all_plates, COURSE),
-            scores=self.files(self.all_plates, "scores.csv"),
-        )
-
-    @cached_property
-    def _strips_evidence(self) -> claim_evidence.Evidence:
-        return claim_evidence.Evidence(
-            self.all_strips,
-            category=category_of(self.all_strips),
-            points=self.longest_points,
-            courses=self.files(self.all_strips, COURSE),
-            scores=self.files(self.all_strips, "scores.csv"),
-            curves=self.files(self.all_strips, "pixel_pr.csv"),
+            rules.judge(swap_claims.BACKBONE_SWAP, self.plates_evidence),
+            rules.judge(noise.LEARNED_NOISE, self.plates_evidence),
+            rules.judge(supervision.WEAK, self.strips_evidence),
+            rules.judge(supervision.MIXED, self.strips_evidence),
         )
 
     def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
@@ -432,8 +411,8 @@ class Report(Selection):
         return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
 
     def _panels(self, category: str) -> Figure:
-        runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
-        return self._drawn(lambda: self.study.panels(runs, category))
+        runs = [o for o in self.of(*group("plate maps")) if o.category == category]
+        return self._drawn(lambda: drawn.panels(self.study, runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""

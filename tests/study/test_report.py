@@ -16,9 +16,11 @@ from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import publishing
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.gpu import protocol
+from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.notebooks import REPORT
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.publishing import UNPUBLISHED
+from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.table import EMPTY, Table
@@ -40,7 +42,8 @@ def test_every_table_and_figure_is_shown_in_a_notebook_and_once_in_it():
     notebooks = {path: shown_in(path) for path in sorted(NOTEBOOK.parent.glob("0*.py"))}
     for path, names in notebooks.items():
         assert len(set(names)) == len(names), path
-    known = {name for name in vars(Report) if not name.startswith("_")} - {"save"}
+    own = [one for one in (Report, Lessons) for one in vars(one) if not one.startswith("_")]
+    known = {*own} - {"save"}
     assert {name for names in notebooks.values() for name in names} == known
     assert {*UNPUBLISHED} <= {*notebooks[NOTEBOOK]}
 
@@ -51,10 +54,11 @@ def test_what_is_committed_is_what_the_records_say(committed):
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
     for name in shown_in(NOTEBOOK):
         made = None if name in UNPUBLISHED else getattr(committed, name)()
-        if isinstance(made, Table):
+        if isinstance(made, Table | Reading):
             text = (FIGURES / f"{name}.md").read_text(encoding="utf-8")
             assert made.to_markdown() == text, name
-            assert made.to_csv() == (FIGURES / f"{name}.csv").read_text(encoding="utf-8"), name
+            if isinstance(made, Table):
+                assert made.to_csv() == (FIGURES / f"{name}.csv").read_text(encoding="utf-8"), name
             assert text.strip() in page, name
             tables.add(name)
         elif isinstance(made, NotDrawn):
@@ -108,7 +112,7 @@ def test_without_any_record_everything_says_so(tmp_path):
     for name in shown_in(NOTEBOOK):
         thing = made.save(name)
         assert not isinstance(thing, Table) or thing.notes or name in ("left_out", "not_drawn")
-        assert isinstance(thing, Table | Picture) or name in made.study.not_drawn
+        assert isinstance(thing, Table | Picture | Reading) or name in made.study.not_drawn
     frame = made.ledger().frame
     by_published_figures = {"v100-latency", "baseline-equal", "comparison-rows"}
     assert {*frame[frame["verdict"] != "not measurable here"]["id"]} == by_published_figures
@@ -141,12 +145,17 @@ def test_a_longer_training_takes_the_place_of_a_short_one_in_the_ledger(record, 
     assert kept(written(*short))[0] == "not measurable here"
     made = written(record(epochs=80, batch=8, **{"I-AUROC": 80.0}))  # eighty are not three hundred
     assert kept(made) == ["not measurable here", "bottle, I-AUROC 80.0, AUPRO 40.0"]
-    assert made.backbone_swap().frame["here, A"][0] == "60.0"  # the profile's own, as before
-    assert made.backbone_swap_full().frame["here, A"][0] == EMPTY
+    assert (
+        made.backbone_swap().frame["here, Scenario A"][0] == "60.0"
+    )  # the profile's own, as before
+    assert made.backbone_swap_full().frame["here, Scenario A"][0] == EMPTY
     made = written(record(epochs=300, batch=32, **{"I-AUROC": 70.0}))  # as published
     assert kept(made) == ["not reproduced", "bottle, I-AUROC 70.0, AUPRO 40.0"]
     table = made.backbone_swap_full()
-    assert [table.frame[f"here, {system}"][0] for system in ("A", "B")] == ["70.0", EMPTY]
+    assert [table.frame[f"here, {system}"][0] for system in ("Scenario A", "Scenario B")] == [
+        "70.0",
+        EMPTY,
+    ]
     assert "300 epochs in batches of 32" in table.notes[0]
 
 
