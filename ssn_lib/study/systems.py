@@ -102,7 +102,7 @@ SYSTEMS: dict[str, System] = {
         System(
             "learned_noise_v2_published",
             "v2 as published",
-            "#CDB4D0",
+            "#9A3CDD",
             ("learned noise", "protocol"),
         ),
         System(
