@@ -40,8 +40,7 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        known = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        self.outcomes = [*known, *study.not_made]
+        self.outcomes = [*study.made(), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
         kinds = both_forms(TRADE_OFF_PRESETS)
