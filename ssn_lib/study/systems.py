@@ -20,7 +20,7 @@ GROUPS = {  # what shows several systems together: name, and what that is
     "synthesis": "the slides' closing table",
     "methods": "the slides' comparison of methods on strips",
     "trade-off": "accuracy against latency",
-    "bench": "the costs that `make bench` and `make gpu` measure",
+    "bench": "the costs that `make bench` and `make gpu` measure, and the synthesis shows",
     "ROC": "ROC curves on strips; more than six cannot be told apart",
     "pixel curves": "precision and recall of pixels on strips; likewise",
     "plate maps": "the maps of one plate",
