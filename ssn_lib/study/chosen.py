@@ -42,7 +42,7 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        self._made = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        self._made = study.made()
         self.outcomes = [*self.covered(self._made), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.

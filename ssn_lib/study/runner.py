@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
@@ -22,7 +22,7 @@ from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.weights import find_weights
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import Outcome, Record, read_record
+from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.runs.run import configure
 from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study import parallel
@@ -48,7 +48,8 @@ from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.progress import Progress
 from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.saving import save
-from ssn_lib.study.tables.cells import METRICS, describe
+from ssn_lib.study.selection import read_records
+from ssn_lib.study.tables.cells import describe
 from ssn_lib.study.tables.table import Table
 from ssn_lib.training.holdout import images_per_epoch
 
@@ -242,20 +243,11 @@ class Study:
 
     def records(self) -> tuple[list[Record], list[str]]:
         """All records, whatever their profile, and why others that are there are not read."""
-        records, refused = [], []
-        for path in sorted(self.records_folder.glob("*/record.json")):
-            try:
-                record = read_record(path.parent)
-                preset(record.config.preset)
-            except InputError as error:
-                refused.append(str(error))
-                continue
-            missing = [name for name in METRICS if name not in record.metrics]
-            if record.status == "completed" and missing:
-                refused.append(f"{path}: no {missing[0]}; run it again")
-            else:
-                records.append(record)
-        return records, refused
+        return read_records(self.records_folder)
+
+    def made(self) -> list[Outcome]:
+        """The runs of this profile that have a record."""
+        return [Outcome.of(record) for record in self.records()[0] if self.profile.made(record)]
 
     def left_out(self, name: str, category: str) -> str:
         """Why a system's runs on a category are no part of this study; "" where they are.
@@ -278,7 +270,7 @@ class Study:
 
     def committed(self) -> list[Record]:
         """The project's own records, which come with the repository; none elsewhere."""
-        return replace(self, records_dir=REPOSITORY / "results").records()[0]
+        return read_records(REPOSITORY / "results")[0]
 
     @property
     def records_folder(self) -> Path:
@@ -363,11 +355,7 @@ class Study:
         """The outcomes of those presets, categories and changes, each with every seed."""
         if self.records_dir:
             wanted = set(asked)
-            known = [
-                Outcome.of(record)
-                for record in self.records()[0]
-                if self.profile.made(record) and self.covers(record)
-            ]
+            known = [outcome for outcome in self.made() if self.covers(outcome.record)]
             return [o for o in known if (o.preset, o.category, o.changes) in wanted]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]

@@ -20,7 +20,7 @@ GROUPS = {  # what shows several systems together: name, and what that is
     "synthesis": "the slides' closing table",
     "methods": "the slides' comparison of methods on strips",
     "trade-off": "accuracy against latency",
-    "bench": "the costs that `make bench` and `make gpu` measure",
+    "bench": "the costs that `make bench` and `make gpu` measure, and the synthesis shows",
     "ROC": "ROC curves on strips; more than six cannot be told apart",
     "pixel curves": "precision and recall of pixels on strips; likewise",
     "plate maps": "the maps of one plate",
@@ -102,7 +102,7 @@ SYSTEMS: dict[str, System] = {
         System(
             "learned_noise_v2_published",
             "v2 as published",
-            "#CDB4D0",
+            "#9A3CDD",
             ("learned noise", "protocol"),
         ),
         System(

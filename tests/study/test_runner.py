@@ -97,7 +97,7 @@ def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     assert history.empty
     figure = course_figures.training_curves([(runs[0], history)], "caption", log_loss=True)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "learned_noise_v1 diverged in epoch 1" in labels
+    assert "Learned noise v1, as stated diverged in epoch 1" in labels
     assert small.files(runs, "noise.csv") == []
 
 

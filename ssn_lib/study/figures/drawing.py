@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -50,13 +51,14 @@ def subplots(*shape: int, figsize: tuple[float, float], **how: Any) -> tuple[Fig
     return figure, figure.subplots(*shape, **how)
 
 
-def colours_of(presets: Sequence[str]) -> list[tuple[float, float, float]]:
-    """A colour for each of several runs: its system's, and of runs of one system tints of it."""
-    tints = {
-        name: iter(sns.light_palette(colour(name), presets.count(name) + 2)[2:])
-        for name in set(presets)
-    }
-    return [next(tints[name])[:3] for name in presets]
+def colours_of(presets: Sequence[str]) -> list[str | tuple[float, float, float]]:
+    """A colour for each of several runs: its system's; of runs of one system, its hue from light
+    to dark."""
+    shades = {}
+    for name in set(presets):
+        lightness = np.linspace(0.8, 0.25, presets.count(name))
+        shades[name] = iter([sns.set_hls_values(colour(name), l=light) for light in lightness])
+    return [next(shades[n]) if presets.count(n) > 1 else colour(n) for n in presets]
 
 
 def alt_text(figure: Figure) -> str:
