@@ -79,7 +79,13 @@ class Remarks:
         self._found: dict[str, list[tuple[str, str]]] = {}
 
     def add(self, kind: str, path: Path, detail: str = "") -> None:
-        """Note a file; safe in threads."""
+        """Note a file; safe in threads.
+
+        Args:
+            kind: what is remarkable, in words that go for all such files.
+            path: of the file.
+            detail: what goes for this one alone.
+        """
         self._found.setdefault(kind, []).append((shown(path), detail))
 
     def warn(self) -> None:

@@ -124,7 +124,13 @@ class ImageSet:
 
     @classmethod
     def of(cls, samples: Iterable[Sample], images: Tensor, masks: Tensor) -> ImageSet:
-        """A set whose pixels are given, (N, 3, H, W) and (N, 1, H, W) uint8, and not read."""
+        """A set whose pixels are given and not read.
+
+        Args:
+            samples: one for each image.
+            images: (N, 3, H, W) uint8 RGB.
+            masks: (N, 1, H, W) uint8, 0/1.
+        """
         made = cls(tuple(samples), tuple(images.shape[-2:]))
         vars(made).update(images=images, masks=masks)
         return made

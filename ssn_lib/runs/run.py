@@ -69,6 +69,14 @@ def configure(
 ) -> RunConfig:
     """The configuration of a preset on a data set, checked.
 
+    Args:
+        name: the preset.
+        dataset: what the run is trained and tested on.
+        seed: sole source of the run's randomness.
+        epochs, batch_size: instead of the preset's; None keeps them.
+        weights: of the backbone, as for `models.supersimplenet.build`; None for untrained.
+        assignments: further changes, such as "model.backbone=resnet34".
+
     Raises:
         InputError: an unknown preset or name, a value out of range.
     """
@@ -201,6 +209,10 @@ def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Rec
 
 def load_source(folder: Path, record: Record, model: Detector) -> Source:
     """The noise source of a finished run, as trained.
+
+    Args:
+        folder: of the run.
+        record, model: of the run, as `load_run` gives them.
 
     Raises:
         InputError: its weights are gone.

@@ -14,7 +14,13 @@ _SPLIT, _FOLDS = -1, -6
 
 
 def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
-    """The images outside a fold and those in it, of each class a third; None leaves out nothing."""
+    """The images outside a fold and those in it.
+
+    Args:
+        train: the images; each fold has a third of either class.
+        fold: its number; None leaves out nothing.
+        seed: of the division.
+    """
     folds = torch.zeros(len(train), dtype=torch.long)
     for label in (0, 1):
         members = (train.labels == label).nonzero()[:, 0]
@@ -38,6 +44,11 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
 
 def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
     """The images to train on and those held out for validation.
+
+    Args:
+        train: all training images.
+        config: which of them are used, and the share that is held out.
+        seed: of the choice.
 
     Raises:
         InputError: none left for one of them, or one class only where two are needed.
