@@ -157,10 +157,10 @@ def small_map_table(prediction: Prediction, test: ImageSet) -> str:
     return pd.concat(parts).to_csv(index=False, float_format="%.4g") if parts else "image\n"
 
 
-def read_maps(kept: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDArray]:
+def read_maps(table: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDArray]:
     """The maps in a run's `maps.csv`, (H, W) each, by the image's place in the test set."""
     maps = {}
-    for index, rows in kept.groupby("image"):
+    for index, rows in table.groupby("image"):
         small = torch.from_numpy(rows.drop(columns="image").to_numpy(np.float32))
         large = F.interpolate(small[None, None], image_size, mode="bilinear", align_corners=False)
         maps[int(index)] = large[0, 0].numpy()

@@ -204,8 +204,8 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
             *bench.inference_timings(STEP_REPETITIONS),
             *bench.training_timings(STEP_REPETITIONS),
         ]
-        made = Bench([], timings, [], machine.describe(machine.device()))
-        write_text(path, json.dumps(asdict(made), indent=1))
+        measurements = Bench([], timings, [], machine.describe(machine.device()))
+        write_text(path, json.dumps(asdict(measurements), indent=1))
     steps = [
         t
         for t in read_bench(runs_dir, GPU_BENCH_FILE).timings
