@@ -54,17 +54,17 @@ def _run(options: argparse.Namespace) -> None:
     from ssn_lib.data.loading import load_dataset
     from ssn_lib.runs.run import configure, run
 
-    chosen = preset(options.preset)
+    base = preset(options.preset)
     source = source_of(options.dataset)
     strips = source.like(options.category).kind == "strips"
-    own = None if strips else chosen.image_size  # strips keep their shape
+    own = None if strips else base.image_size  # strips keep their shape
     dataset = load_dataset(
         options.dataset,
         options.data_root,
         category=options.category,
         image_size=tuple(options.image_size) if options.image_size else own,
         # As published where something is reproduced; of large images that would lose detail.
-        resize=options.resize or ("antialiased" if source.origin == "own" else chosen.resize),
+        resize=options.resize or ("antialiased" if source.origin == "own" else base.resize),
     )
     weights = None if options.untrained else options.weights_dir
     config = configure(
@@ -166,9 +166,9 @@ def _bench(options: argparse.Namespace) -> None:
     from ssn_lib.study.costs.records import BENCH_FILE
     from ssn_lib.study.tables.costs import bench_costs, bench_timings
 
-    made = bench.measure(options.runs_dir)
-    print(bench_costs(made).to_markdown())
-    print(bench_timings(made).to_markdown())
+    costs = bench.measure(options.runs_dir)
+    print(bench_costs(costs).to_markdown())
+    print(bench_timings(costs).to_markdown())
     print(f"{options.runs_dir / BENCH_FILE}")
 
 

@@ -50,14 +50,14 @@ class Bound:
 
     def __str__(self) -> str:
         if self.wanted:
-            said = self.wanted
+            text = self.wanted
         elif self.at_least > 0:
-            said = f"at least {self.at_least}"
+            text = f"at least {self.at_least}"
         elif self.at_least == 0:
-            said = "0 or more, finite"
+            text = "0 or more, finite"
         else:
-            said = "finite" if self.above == -math.inf else f"above {self.above}, finite"
-        return f"must be {said}" + (f"; none {self.none}" if self.none else "")
+            text = "finite" if self.above == -math.inf else f"above {self.above}, finite"
+        return f"must be {text}" + (f"; none {self.none}" if self.none else "")
 
 
 def bounded(default: Any, **bound: Any) -> Any:
@@ -295,8 +295,8 @@ class RunConfig:
         default that changes nothing, leaves the ids of finished runs alone. Hence: a default is
         never changed.
         """
-        said = json.dumps(beside_defaults(self), sort_keys=True)
-        digest = hashlib.sha256(said.encode()).hexdigest()
+        text = json.dumps(beside_defaults(self), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
         return (
             f"{self.preset}-{self.data.dataset}-{self.data.category}-s{self.seed}-{digest[:8]}"
         ).replace("/", "_")
@@ -312,13 +312,13 @@ def beside_defaults(config: Any) -> dict[str, Any]:
 
     What identifies a run and its checkpoint: a field that is added later changes neither.
     """
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):
             part = beside_defaults(value)
             if part:
-                said[item.name] = part
+                values[item.name] = part
         elif value != item.default:
-            said[item.name] = value
-    return said
+            values[item.name] = value
+    return values

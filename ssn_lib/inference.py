@@ -17,12 +17,14 @@ PIXEL_QUANTILE = 0.999
 
 
 def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction:
-    """Predict every image of a set, or of a (N, 3, H, W) uint8 tensor; the result is on the CPU.
+    """Predict every image of a set.
 
-    A model that is not folded yet (`fuse`) is folded first; for many calls, fold it once.
+    Args:
+        model: one that is not folded yet (`fuse`) is folded first; for many calls, fold it once.
+        images: a set, or its pixels alone, (N, 3, H, W) uint8 RGB.
 
     Returns:
-        anomaly_map (N, 1, H, W) and score (N,), raw logits.
+        anomaly_map (N, 1, H, W) and score (N,), raw logits, on the CPU.
     """
     pixels = images.images if isinstance(images, ImageSet) else images
     if not len(pixels):
@@ -37,9 +39,15 @@ def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction
 
 
 def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
-    """The study's seven metrics in percent; NaN, with the reason in `.undefined`, where undefined.
+    """The study's seven metrics of a test set.
 
-    `seg-` metrics take the maximum of the map as the image's score.
+    Args:
+        prediction: of these images, as `predict` gives it.
+        images: their labels and masks are compared with it.
+
+    Returns:
+        In percent, by name; NaN, with the reason in `.undefined`, where undefined. The `seg-` ones
+        take the maximum of the map as the image's score.
     """
     labels = images.labels.numpy()
     maps = prediction.anomaly_map.numpy()
@@ -57,7 +65,12 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
 
 
 def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
-    """Thresholds from the prediction of training images; only the defect-free ones count."""
+    """Thresholds on score and map, chosen without test labels.
+
+    Args:
+        prediction: of these images, as `predict` gives it.
+        train: training images; only the defect-free ones count.
+    """
     good = (train.labels == 0).numpy()
     scores, maps = prediction.score.numpy()[good], prediction.anomaly_map.numpy()[good]
     return Thresholds(

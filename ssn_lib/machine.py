@@ -216,8 +216,8 @@ def available_memory(on: torch.device | str = "cpu") -> int:
     limits = []
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        said = next(line for line in lines if line.startswith("MemAvailable:"))
-        limits.append(1024 * int(said.split()[1]))
+        memory = next(line for line in lines if line.startswith("MemAvailable:"))
+        limits.append(1024 * int(memory.split()[1]))
     with contextlib.suppress(OSError, ValueError):  # "max" where nothing limits it
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())

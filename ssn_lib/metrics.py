@@ -66,11 +66,16 @@ class Ranking(NamedTuple):
 def image_metrics(scores: ArrayLike, labels: ArrayLike) -> Metrics:
     """Detection, in percent: {"I-AUROC", "AP-det"}.
 
-    scores (N,): one real number per image, higher = more anomalous; labels (N,): 0/1 or bool.
-    Both are NaN, with a reason, for an empty set, a NaN score or a single class. (AP without
-    normal images would be 100 whatever the scores, so it is called undefined as well.)
+    Args:
+        scores: (N,), one real number per image, higher = more anomalous.
+        labels: (N,), 0/1 or bool, 1 = defective.
 
-    Raises InputError: shapes differ or are not (N,), scores not real, labels not 0/1.
+    Returns:
+        Both are NaN, with a reason, for an empty set, a NaN score or a single class. (AP without
+        normal images would be 100 whatever the scores, so it is called undefined as well.)
+
+    Raises:
+        InputError: shapes differ or are not (N,), scores are not real, labels are not 0/1.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 1 or labels.ndim != 1:
@@ -85,11 +90,16 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> Metrics:
 def pixel_metrics(maps: ArrayLike, masks: ArrayLike) -> Metrics:
     """Localisation, in percent: {"P-AUROC", "AUPRO", "AP-loc"}, pooled over all pixels.
 
-    maps: real scores; masks: 0/1 or bool; each (N, H, W) or (N, 1, H, W).
-    All three are NaN, with a reason, for an empty set, a NaN score, no defective pixel (so no
-    region) or no normal pixel.
+    Args:
+        maps: (N, H, W) or (N, 1, H, W), real scores, higher = more anomalous.
+        masks: of the same shape, 0/1 or bool, 1 = defective.
 
-    Raises InputError: shapes differ or are none of the two, maps not real, masks not 0/1.
+    Returns:
+        All three are NaN, with a reason, for an empty set, a NaN score, no defective pixel (so no
+        region) or no normal pixel.
+
+    Raises:
+        InputError: shapes differ or are none of the two, maps are not real, masks are not 0/1.
     """
     maps, masks = np.asarray(maps), np.asarray(masks)
     if not all(a.ndim == 3 or (a.ndim == 4 and a.shape[1] == 1) for a in (maps, masks)):
@@ -167,8 +177,15 @@ def operating_point(scores: ArrayLike, labels: ArrayLike, threshold: float) -> O
     """Rates at a threshold, with Wilson's intervals; of F1 by the bootstrap (images drawn anew
     within their class, 2000 times, seeded).
 
-    scores (N,), labels (N,): as of image_metrics. Precision is NaN where nothing is called
-    defective. Raises InputError as roc_curve does.
+    Args:
+        scores, labels: (N,), as of `image_metrics`.
+        threshold: an image is called defective where its score is as high or higher.
+
+    Returns:
+        The rates as fractions; precision is NaN where nothing is called defective.
+
+    Raises:
+        InputError: as of `roc_curve`.
     """
     _curve_ranking(scores, labels)
     called, labels = np.asarray(scores) >= threshold, np.asarray(labels).astype(bool)
@@ -241,11 +258,15 @@ def aupro(ranking: Ranking, masks: NDArray[np.bool_], limit: float = 0.3) -> flo
 
     PRO(t) = mean, over the 8-connected regions of all masks, of the share of the region's pixels
     with score >= t; FPR(t) = share of all normal pixels with score >= t. Trapezoids between the
-    points of the distinct scores, from (0, 0), interpolated linearly at `limit` (0 < limit <= 1).
-    masks: (N, H, W) bool, the labels that `ranking` was made from.
+    points of the distinct scores, from (0, 0), interpolated linearly at `limit`.
 
-    PRO: Bergmann et al., "The MVTec Anomaly Detection Dataset: A Comprehensive Real-World Dataset
-    for Unsupervised Anomaly Detection", IJCV 2021.
+    Args:
+        ranking: of all pixels by their score.
+        masks: (N, H, W) bool, the labels that `ranking` was made from.
+        limit: the greatest FPR, 0 < limit <= 1.
+
+    Source: Bergmann et al., "The MVTec Anomaly Detection Dataset: A Comprehensive Real-World
+    Dataset for Unsupervised Anomaly Detection", IJCV 2021.
     """
     shares = np.cumsum(_region_shares(masks)[ranking.order])
     # The last sum is the number of regions; dividing by it as rounded makes PRO end at exactly 1.

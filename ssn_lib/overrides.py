@@ -18,8 +18,8 @@ def changes(config: RunConfig) -> tuple[str, ...]:
 
     Epochs, batch size and precision are left out: they are decided for all presets alike.
     """
-    chosen = preset(config.preset)
-    usual = to_dict(replace(config, model=chosen.model, training=chosen.training))
+    base = preset(config.preset)
+    usual = to_dict(replace(config, model=base.model, training=base.training))
     flat, usual_flat = _flat(to_dict(config)), _flat(usual)
     names = flat.keys() - {"training.epochs", "training.batch_size", "training.precision"}
     return tuple(sorted(assignment(n, flat[n]) for n in names if flat[n] != usual_flat[n]))

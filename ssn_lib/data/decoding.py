@@ -79,7 +79,13 @@ class Remarks:
         self._found: dict[str, list[tuple[str, str]]] = {}
 
     def add(self, kind: str, path: Path, detail: str = "") -> None:
-        """Note a file; safe in threads."""
+        """Note a file; safe in threads.
+
+        Args:
+            kind: what is remarkable, in words that go for all such files.
+            path: of the file.
+            detail: what goes for this one alone.
+        """
         self._found.setdefault(kind, []).append((shown(path), detail))
 
     def warn(self) -> None:
@@ -210,16 +216,16 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
     try:
         image = Image.open(file)
         unusual = image.format == "TIFF" and tiff.is_misread(image.tag_v2)
-        found = tiff.described(image.tag_v2) if unusual else None
+        kind = tiff.described(image.tag_v2) if unusual else None
     except (UnidentifiedImageError, ValueError):
-        found = tiff.found_in(file)
-        if found is None:
+        kind = tiff.found_in(file)
+        if kind is None:
             raise InputError(
                 f"{shown(path)} is not an image file, or its header is damaged"
             ) from None
-    if found is not None:
+    if kind is not None:
         raise InputError(
-            f"{shown(path)}: a TIFF of {found} is not supported; save it as grey or RGB, of 8 or "
+            f"{shown(path)}: a TIFF of {kind} is not supported; save it as grey or RGB, of 8 or "
             "16 bits"
         )
     width, height = image.size

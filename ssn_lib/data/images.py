@@ -124,10 +124,16 @@ class ImageSet:
 
     @classmethod
     def of(cls, samples: Iterable[Sample], images: Tensor, masks: Tensor) -> ImageSet:
-        """A set whose pixels are given, (N, 3, H, W) and (N, 1, H, W) uint8, and not read."""
-        made = cls(tuple(samples), tuple(images.shape[-2:]))
-        vars(made).update(images=images, masks=masks)
-        return made
+        """A set whose pixels are given and not read.
+
+        Args:
+            samples: one for each image.
+            images: (N, 3, H, W) uint8 RGB.
+            masks: (N, 1, H, W) uint8, 0/1.
+        """
+        image_set = cls(tuple(samples), tuple(images.shape[-2:]))
+        vars(image_set).update(images=images, masks=masks)
+        return image_set
 
     def sound(self) -> ImageSet:
         """The images without a defect, as a set of their own."""
@@ -227,10 +233,10 @@ def read_image(
             supported, or its values have no known range: floating point, integers outside 0 to
             65535.
     """
-    said = Remarks() if remarks is None else remarks
+    noted = Remarks() if remarks is None else remarks
     picture = decode(path)
     if picture.pages > 1:
-        said.add(SEVERAL_PAGES, path, f" ({picture.pages})")
+        noted.add(SEVERAL_PAGES, path, f" ({picture.pages})")
     if picture.image.mode == "F":
         raise InputError(
             f"image {shown(path)} holds floating-point values; save it with 8 or 16 bits"
@@ -238,9 +244,9 @@ def read_image(
     if picture.deep is None:
         image = as_rgb(picture.image)
     else:
-        image = _to_8_bits(picture, path, full_scale, said)
+        image = _to_8_bits(picture, path, full_scale, noted)
     if remarks is None:
-        said.warn()
+        noted.warn()
     height, width = image_size
     if resize == "antialiased":
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -258,8 +264,8 @@ def find_full_scale(paths: Sequence[Path]) -> int | None:
     Only the headers are read of files of 8 bits. A file that cannot be read, or whose values have
     no known range, is passed over: it is named when it is read for its pixels.
     """
-    found = [highest for highest in in_threads(_highest, paths) if highest is not None]
-    return next(scale for scale in FULL_SCALES if scale >= max(found)) if found else None
+    peaks = [highest for highest in in_threads(_highest, paths) if highest is not None]
+    return next(scale for scale in FULL_SCALES if scale >= max(peaks)) if peaks else None
 
 
 def _highest(path: Path) -> int | None:

@@ -44,15 +44,15 @@ def with_defects(images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     spoiled, masks = torch.empty_like(images), torch.zeros_like(images[:, :1])
     for index, image in enumerate(images.numpy().astype(np.float64)):
         other = images[draw.integers(len(images))].numpy().astype(np.float64)
-        found = np.zeros(image.shape[1:], bool)
-        while not found.any():
-            made = image
+        visible = np.zeros(image.shape[1:], bool)
+        while not visible.any():
+            spoilt = image
             for _ in range(draw.integers(1, MOST + 1)):
-                made = _spoil(made, other, draw)
-            difference = np.abs(made - image).max(axis=0)
-            found = ndimage.gaussian_filter(difference, 1.0) > VISIBLE
-        spoiled[index] = torch.from_numpy(made.round().astype(np.uint8))
-        masks[index, 0] = torch.from_numpy(found.astype(np.uint8))
+                spoilt = _spoil(spoilt, other, draw)
+            difference = np.abs(spoilt - image).max(axis=0)
+            visible = ndimage.gaussian_filter(difference, 1.0) > VISIBLE
+        spoiled[index] = torch.from_numpy(spoilt.round().astype(np.uint8))
+        masks[index, 0] = torch.from_numpy(visible.astype(np.uint8))
     return spoiled, masks
 
 

@@ -313,12 +313,12 @@ def _leads_to_folder(path: Path, entry: os.DirEntry[str]) -> bool:
         raise Unreadable(str(unreadable(path, error))) from None
 
 
-def _images_below(folder: Path, seen: set[str]) -> Iterator[tuple[str, Path]]:
+def _images_below(folder: Path, visited: set[str]) -> Iterator[tuple[str, Path]]:
     """All that may be images in a folder and below it, each behind its folder's real path."""
     real = os.path.realpath(folder)
-    if real in seen:
+    if real in visited:
         return
-    seen.add(real)
+    visited.add(real)
     folders = []
     try:
         for path, entry in _entries(folder):
@@ -329,4 +329,4 @@ def _images_below(folder: Path, seen: set[str]) -> Iterator[tuple[str, Path]]:
     except Unreadable as error:
         warnings.warn(str(error), stacklevel=4)
     for path in folders:
-        yield from _images_below(path, seen)
+        yield from _images_below(path, visited)

@@ -44,15 +44,15 @@ def load_dataset(
     if category is None and source.category == "needed":
         raise InputError(f"data set {name!r}: give a category, such as bottle")
     folder = _find(source, Path(root) if root is not None else None, category)
-    found = source.read(folder, category)
+    files = source.read(folder, category)
     size = image_size or source.like(category).image_size
-    full_scale = find_full_scale([sample.image for sample in found.train])
+    full_scale = find_full_scale([sample.image for sample in files.train])
     return Dataset(
         name,
-        shown(found.category),
+        shown(files.category),
         folder,
-        ImageSet(tuple(found.train), size, found.splits, resize, full_scale),
-        ImageSet(tuple(found.test), size, resize=resize, full_scale=full_scale),
+        ImageSet(tuple(files.train), size, files.splits, resize, full_scale),
+        ImageSet(tuple(files.test), size, resize=resize, full_scale=full_scale),
     )
 
 

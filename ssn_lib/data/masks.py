@@ -64,7 +64,13 @@ def shrunk(mask: NDArray[np.bool_], image_size: tuple[int, int]) -> Tensor:
 
 
 def remark_on(mask: NDArray[np.bool_], path: Path, remarks: Remarks) -> None:
-    """Note a defective image's mask that marks nothing, or everything."""
+    """Note a defective image's mask that marks nothing, or everything.
+
+    Args:
+        mask: (H, W).
+        path: of its file.
+        remarks: where it is noted.
+    """
     if not mask.any():
         remarks.add(MARKS_NOTHING, path)
     elif mask.all():

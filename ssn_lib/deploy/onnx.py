@@ -35,7 +35,9 @@ def export_run(
 
     Args:
         run: the run's folder.
-        form: "folded" (`folding.fuse`) or "plain", the published operations one by one.
+        path: of the file.
+        weights: of the backbone, as for `models.supersimplenet.build`.
+        form: "folded" (`fast.folded.fuse`) or "plain", the published operations one by one.
 
     Returns:
         As `export`.
@@ -76,8 +78,14 @@ def export(
     """Write a network as ONNX: "images" (N, 3, H, W) float32, normalised, to "anomaly_map"
     (N, 1, H, W) and "score" (N,), raw logits; any N.
 
-    Every value of the metadata is kept as JSON; image size, mean and standard deviation (of values
-    from 0 to 1) are added. What ONNX Runtime makes of the file is compared before it is written.
+    ONNX Runtime's outputs are compared with PyTorch's before the file is written.
+
+    Args:
+        model: folded or not.
+        path: of the file.
+        image_size: (H, W) in pixels, which the file then takes.
+        metadata: kept in the file, each value as JSON; image size, mean and standard deviation (of
+            values from 0 to 1) are added.
 
     Returns:
         The largest difference between ONNX Runtime's outputs and PyTorch's, on images of noise,

@@ -74,8 +74,8 @@ def outputs(
     def fill(layers: list[Tensor]) -> None:
         for start in range(0, count, BATCH):
             some = slice(start, min(start + BATCH, count))
-            for layer, made in zip(layers, through(some), strict=True):
-                layer[some] = made
+            for layer, values in zip(layers, through(some), strict=True):
+                layer[some] = values
 
     def mapped(path: Path) -> list[Tensor]:
         flat = torch.from_file(str(path), shared=True, size=sum(sizes), dtype=torch.float32)

@@ -47,6 +47,9 @@ def fuse(model: Detector) -> FusedNet:
 
     Under `torch.autocast`, too, the weights are folded as precisely as they are, and only the
     backbone (and a decoder) computes in autocast's precision.
+
+    Args:
+        model: trained, in either mode, on any device; the copy is on the same one, in eval mode.
     """
     with machine.without_autocast(next(model.parameters()).device):
         fused = FUSED[type(model)](model).requires_grad_(False).eval()

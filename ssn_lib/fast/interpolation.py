@@ -72,7 +72,12 @@ def known_grid(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Grid:
-    """As `Grid`, made once: its matrices come from the host, and a GPU would wait for them."""
+    """The `Grid` of these arguments, made once: a GPU would wait for matrices from the host.
+
+    Args:
+        sides, scale, align_corners: as of `Grid`.
+        device, dtype: of its matrices.
+    """
     return Grid(sides, scale, align_corners, torch.empty(0, device=device, dtype=dtype))
 
 
@@ -80,6 +85,10 @@ def upscaling_matrix(short: int, long: int, align_corners: bool) -> Tensor:
     """(long, short) float64: bilinear upscaling along one axis, then the 3-tap average.
 
     The average counts the zero padding, as in the public code: features fade towards the border.
+
+    Args:
+        short, long: the number of pixels before and after.
+        align_corners: as of `torch.nn.functional.interpolate`.
     """
     basis = torch.eye(short, dtype=torch.float64)[None]
     upscaled = F.interpolate(basis, size=long, mode="linear", align_corners=align_corners)
@@ -125,6 +134,9 @@ def halves(
     """`convolve` but for the interpolation along rows: (B, Σ_l dy·h_l + 1, W, K).
 
     Its product with the first of `grid.shifted` is the convolution. The last row is the bias.
+
+    Args:
+        layers, weights, grid, bias: as of `convolve`.
     """
     taps, width = len(weights[0]), grid.size[1]
     kernels = weights[0].shape[-1] // taps

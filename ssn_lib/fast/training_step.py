@@ -129,7 +129,11 @@ def split_form(
     generator: torch.Generator,
     products: torch.dtype,
 ) -> Logits:
-    """As `training.step.plain`, by exact algebra; what lies between the products is float32."""
+    """As `training.step.plain`, by exact algebra; what lies between the products is float32.
+
+    Args:
+        model, layers, pixels, source, generator, products: as of `training.step.plain`.
+    """
     config = model.config
     features = Upscaled(layers, config.upscale, config.align_corners, products)
     adapted = adapt(model.adaptor, features)

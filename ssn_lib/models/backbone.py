@@ -66,10 +66,10 @@ class Backbone(nn.Module):
         """
         own = self.state_dict()
         loaded = {}
-        wanted = {torchvision_name(name) for name in own}
-        stages = {name.split(".")[0] for name in wanted}
+        expected = {torchvision_name(name) for name in own}
+        stages = {name.split(".")[0] for name in expected}
         # ResNet34's file holds all that ResNet18 wants, and more.
-        for surplus in sorted(n for n in state.keys() - wanted if n.split(".")[0] in stages):
+        for surplus in sorted(n for n in state.keys() - expected if n.split(".")[0] in stages):
             raise InputError(f"weights {source}: no {surplus!r} here; they are of another network")
         for name, current in own.items():
             theirs = torchvision_name(name)

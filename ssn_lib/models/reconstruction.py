@@ -63,11 +63,11 @@ class Decoder(nn.Module):
 
     def errors(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """e_l of every layer, (B, 1, h_l, w_l)."""
-        wanted = [standard(layer) for standard, layer in zip(self.standards, layers, strict=True)]
+        targets = [standard(layer) for standard, layer in zip(self.standards, layers, strict=True)]
         return [
             standard.squared(rebuilt.float() - layer)
             for standard, rebuilt, layer in zip(
-                self.standards, self.rebuild(wanted), wanted, strict=True
+                self.standards, self.rebuild(targets), targets, strict=True
             )
         ]
 

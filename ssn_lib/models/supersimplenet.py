@@ -114,7 +114,11 @@ class ReconstructionDetector(Detector):
         self.decoder.standardise(layers)
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """Of the backbone's outputs for a batch of sound images, (B, C_l, h_l, w_l)."""
+        """The reconstruction error of a batch.
+
+        Args:
+            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
+        """
         return self.decoder.loss(layers)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -174,7 +178,12 @@ class AdaptedDetector(Detector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """Of what the heads made of a duplicated batch: see `losses.detection_loss`."""
+        """The loss of a duplicated batch.
+
+        Args:
+            map_logits, score_logits: of the heads, (2B, 1, h, w) and (2B,).
+            masks, labels, with_focal, weights: as of `losses.detection_loss`.
+        """
         return detection_loss(map_logits, score_logits, masks, labels, with_focal, weights)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -199,8 +208,15 @@ class HeadsDetector(AdaptedDetector):
         return map_logits, self.cls_head(features, seen)
 
     def shown(self, plain: Shown, adapted: Shown, map_logits: Tensor) -> tuple[Shown, Tensor]:
-        """What the classification head sees: one of the features, in whatever form they are, and
-        the map's logits (B, 1, h, w), which the score teaches or not."""
+        """What the classification head sees.
+
+        Args:
+            plain, adapted: features before and after the adaptor, in whatever form they are.
+            map_logits: (B, 1, h, w).
+
+        Returns:
+            One of the two, and the map's logits, through which the score's gradient flows or not.
+        """
         features = plain if self.config.score == "plain" else adapted
         return features, map_logits.detach() if self.config.stop_map_gradient else map_logits
 
@@ -244,7 +260,11 @@ class CamDetector(AdaptedDetector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """See `AdaptedDetector`; the map is not trained, and the focal loss is all there is."""
+        """The focal loss of the score alone: the map is not trained.
+
+        Args:
+            map_logits, score_logits, masks, labels, with_focal, weights: as of `AdaptedDetector`.
+        """
         return focal(score_logits, labels)
 
 

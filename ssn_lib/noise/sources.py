@@ -21,7 +21,13 @@ for _module in pkgutil.iter_modules(noise.__path__):  # each registers the sourc
 
 
 def make_source(config: NoiseConfig, model: Detector, seed: int) -> Source:
-    """The source that a configuration names; what it has to learn starts from `seed` alone."""
+    """The source that a configuration names.
+
+    Args:
+        config: names it.
+        model: whose adapted features get the noise.
+        seed: of the weights that the source starts with, if it learns.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SOURCES[config.source].of(config, model)

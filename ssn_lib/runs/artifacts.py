@@ -69,6 +69,12 @@ def add_to_course(path: Path, model: Detector, test: ImageSet, history: History)
     """Every 20 epochs a row of test metrics: how far the last epoch's figures are one draw of many.
 
     Rows of epochs that a resumed training goes through again are replaced.
+
+    Args:
+        path: of the table, `course.csv`.
+        model: as it is after the last epoch of `history`.
+        test: the test images; without any nothing is written.
+        history: the training so far.
     """
     done = history.epochs[-1].epoch
     if done % COURSE_EPOCHS or not len(test):
@@ -84,7 +90,13 @@ def add_to_course(path: Path, model: Detector, test: ImageSet, history: History)
 
 
 def score_table(prediction: Prediction, images: ImageSet, root: Path) -> pd.DataFrame:
-    """Both image scores of every image."""
+    """Both image scores of every image.
+
+    Args:
+        prediction: of these images.
+        images: their labels stand beside the scores.
+        root: the images' names are relative to it.
+    """
     return pd.DataFrame(
         {
             "image": images.names(root),
@@ -116,7 +128,13 @@ def flips_metrics(model: Detector, test: ImageSet) -> Metrics:
 
 def pixel_curve_table(config: RunConfig, prediction: Prediction, test: ImageSet) -> pd.DataFrame:
     """Precision against recall of the test pixels, some points: of the raw map, and of its sigmoid
-    as published where the map is a class activation map."""
+    as published where the map is a class activation map.
+
+    Args:
+        config: says whether it is one.
+        prediction: of the test images.
+        test: their masks are compared with it.
+    """
     maps = {"raw": prediction.anomaly_map}
     if config.model.score == "cam":
         maps["sigmoid"] = torch.sigmoid(prediction.anomaly_map)
@@ -139,10 +157,10 @@ def small_map_table(prediction: Prediction, test: ImageSet) -> str:
     return pd.concat(parts).to_csv(index=False, float_format="%.4g") if parts else "image\n"
 
 
-def read_maps(kept: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDArray]:
+def read_maps(table: pd.DataFrame, image_size: tuple[int, int]) -> dict[int, NDArray]:
     """The maps in a run's `maps.csv`, (H, W) each, by the image's place in the test set."""
     maps = {}
-    for index, rows in kept.groupby("image"):
+    for index, rows in table.groupby("image"):
         small = torch.from_numpy(rows.drop(columns="image").to_numpy(np.float32))
         large = F.interpolate(small[None, None], image_size, mode="bilinear", align_corners=False)
         maps[int(index)] = large[0, 0].numpy()
@@ -153,7 +171,13 @@ def noise_table(
     model: AdaptedDetector, source: Source, dataset: Dataset, seed: int
 ) -> pd.DataFrame:
     """Of every channel: root mean square and mean of the noise, and the spread of the feature that
-    it is added to, over a few training images."""
+    it is added to, over a few training images.
+
+    Args:
+        model, source: as trained.
+        dataset: whose training images are taken.
+        seed: of the noise.
+    """
     device = next(model.parameters()).device
     images = normalise(dataset.train.images[:NOISE_IMAGES].to(device))
     parts = look(source, model, images, machine.generator(device, seed, _NOISE_SEED))

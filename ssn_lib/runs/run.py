@@ -69,10 +69,18 @@ def configure(
 ) -> RunConfig:
     """The configuration of a preset on a data set, checked.
 
+    Args:
+        name: the preset.
+        dataset: what the run is trained and tested on.
+        seed: sole source of the run's randomness.
+        epochs, batch_size: instead of the preset's; None keeps them.
+        weights: of the backbone, as for `models.supersimplenet.build`; None for untrained.
+        assignments: further changes, such as "model.backbone=resnet34".
+
     Raises:
         InputError: an unknown preset or name, a value out of range.
     """
-    chosen = preset(name)
+    base = preset(name)
     config = RunConfig(
         name,
         DataConfig(
@@ -83,8 +91,8 @@ def configure(
             dataset.train.resize,
             dataset.train.full_scale,
         ),
-        chosen.model,
-        chosen.training,
+        base.model,
+        base.training,
         seed,
         "untrained" if weights is None else "imagenet",
     )
@@ -202,6 +210,10 @@ def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Rec
 def load_source(folder: Path, record: Record, model: Detector) -> Source:
     """The noise source of a finished run, as trained.
 
+    Args:
+        folder: of the run.
+        record, model: of the run, as `load_run` gives them.
+
     Raises:
         InputError: its weights are gone.
     """
@@ -245,8 +257,8 @@ def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
     """What is known of how a data set differs from a record's."""
     if not (folder / "scores.csv").exists():
         return "other names or contents"
-    known = pd.read_csv(folder / "scores.csv", dtype={"image": str})["image"].tolist()
-    if known != dataset.test.names(dataset.root):
+    names = pd.read_csv(folder / "scores.csv", dtype={"image": str})["image"].tolist()
+    if names != dataset.test.names(dataset.root):
         return "other names of test images"
     if len(dataset.train) != record.counts["train"]:
         return "another number of training images"
@@ -315,16 +327,16 @@ def _with_pseudo_masks(
 def _teacher(config: RunConfig) -> RunConfig:
     """The run whose maps stand for masks: as long as that of its pupil, on the same images."""
     training, supervision = config.training, config.training.supervision
-    chosen = preset(supervision.teacher)
+    base = preset(supervision.teacher)
     return replace(
         config,
         preset=supervision.teacher,
-        model=replace(chosen.model, backbone=config.model.backbone),
+        model=replace(base.model, backbone=config.model.backbone),
         training=replace(
-            chosen.training,
+            base.training,
             epochs=training.epochs,
             batch_size=training.batch_size,
-            supervision=replace(chosen.training.supervision, fold=supervision.fold),
+            supervision=replace(base.training.supervision, fold=supervision.fold),
         ),
     )
 
@@ -389,8 +401,8 @@ def _tables(
     }
     fold = config.training.supervision.fold
     if fold is not None:
-        _, left = kept_and_left(dataset.train, fold, config.seed)
-        scores = score_table(predict(model, left), left, dataset.root)
+        _, left_out = kept_and_left(dataset.train, fold, config.seed)
+        scores = score_table(predict(model, left_out), left_out, dataset.root)
         tables["held_out.csv"] = scores.to_csv(index=False)
     if config.training.noise.source != "none":
         noise = noise_table(model, history.source, dataset, config.seed)

@@ -64,7 +64,7 @@ class Features:
             return torch.stack([images.images[index].flip(axes) for index, axes in views[some]])
 
         # Before the outputs: a mask that is refused must not leave their file behind.
-        known = {
+        pixel_labels = {
             index: torch.stack(_pixel_labels(images, index, supervision))
             for index in labels.nonzero()[:, 0].tolist()
             if images.samples[index].mask is not None
@@ -78,11 +78,11 @@ class Features:
         for row, (index, axes) in enumerate(views):
             if not labels[index]:
                 continue
-            if index not in known:  # where the defect lies is unknown
+            if index not in pixel_labels:  # where the defect lies is unknown
                 self.weights[row] = 0
                 continue
             truth = F.interpolate(
-                known[index].flip(axes)[:, None],
+                pixel_labels[index].flip(axes)[:, None],
                 size=size,
                 mode="bilinear",
                 align_corners=_as_published(images, index),
@@ -102,10 +102,10 @@ class Features:
         if not self.labels.any():
             return torch.randperm(len(self), generator=generator)
         sound, defective = ((self.labels == value).nonzero()[:, 0] for value in (0, 1))
-        wanted = torch.arange((epoch - 1) * len(defective), epoch * len(defective))
+        positions = torch.arange((epoch - 1) * len(defective), epoch * len(defective))
         turns = []
-        for turn in (wanted // len(sound)).unique().tolist():
-            places = wanted[wanted // len(sound) == turn] % len(sound)
+        for turn in (positions // len(sound)).unique().tolist():
+            places = positions[positions // len(sound) == turn] % len(sound)
             shuffled = torch.randperm(
                 len(sound), generator=machine.generator("cpu", seed, _SOUND, turn)
             )

@@ -54,11 +54,11 @@ def fit(
 ) -> History:
     """Train the adaptor and the heads; the model is left on `device`, in eval mode.
 
-    Bit-reproducible on a CPU for a fixed thread count; on a GPU up to rounding, since its sums have
-    no fixed order. With `checkpoint`, the state after an epoch is written there atomically, every
-    30 s at most, and a call that finds it goes on from it and ends with the same numbers. A loss
-    that is not finite ends the training as diverged: a result, not an error. Its precision is the
-    configuration's, under `torch.autocast` too.
+    The result is the same bit by bit on a CPU with a fixed number of threads. On a GPU it is the
+    same up to rounding, since a GPU's sums have no fixed order. The checkpoint is written whole or
+    not at all, after an epoch (on a GPU, every 30 s at most); a call that finds one goes on from it
+    and ends with the same numbers. A loss that is not finite ends the training as diverged: that is
+    a result, no error. The configuration alone sets the precision, under `torch.autocast` too.
 
     Args:
         model: its trained parts as they are to start from.
@@ -66,6 +66,8 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
+        checkpoint: file of the state after an epoch; None keeps none.
+        device: to train on; None takes `machine.device()`.
         progress: title of the bar, or of the lines where there is no terminal; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.

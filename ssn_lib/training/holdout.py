@@ -14,7 +14,13 @@ _SPLIT, _FOLDS = -1, -6
 
 
 def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
-    """The images outside a fold and those in it, of each class a third; None leaves out nothing."""
+    """The images outside a fold and those in it.
+
+    Args:
+        train: the images; each fold has a third of either class.
+        fold: its number; None leaves out nothing.
+        seed: of the division.
+    """
     folds = torch.zeros(len(train), dtype=torch.long)
     for label in (0, 1):
         members = (train.labels == label).nonzero()[:, 0]
@@ -22,8 +28,8 @@ def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSe
         folds[members[torch.randperm(len(members), generator=generator)]] = (
             torch.arange(len(members)) % FOLDS
         )
-    left = folds == (-1 if fold is None else fold)
-    return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~left, left))
+    inside = folds == (-1 if fold is None else fold)
+    return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~inside, inside))
 
 
 def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
@@ -38,6 +44,11 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
 
 def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
     """The images to train on and those held out for validation.
+
+    Args:
+        train: all training images.
+        config: which of them are used, and the share that is held out.
+        seed: of the choice.
 
     Raises:
         InputError: none left for one of them, or one class only where two are needed.
@@ -62,17 +73,17 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
             f"{len(train)} training images; raise it, or set it to 0 to hold out none"
         )
     order = torch.randperm(len(train), generator=machine.generator("cpu", seed, _SPLIT)).tolist()
-    kept, left = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
-    needed = [(kept, 0, "trained on")]
+    trained_on, held_out = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
+    required = [(trained_on, 0, "trained on")]
     if held:
-        needed.append((left, 0, "held out"))  # for the thresholds
+        required.append((held_out, 0, "held out"))  # for the thresholds
     if config.supervision.labels:
-        needed.append((kept, 1, "trained on"))
-    for part, label, role in needed:
+        required.append((trained_on, 1, "trained on"))
+    for part, label, role in required:
         if not (part.labels == label).any():
             kind = "defective" if label else "sound"
             raise InputError(
                 f"training.validation_fraction={config.validation_fraction}: of {len(train)} "
                 f"training images none that is {kind} would be {role}; choose another fraction"
             )
-    return kept, left
+    return trained_on, held_out

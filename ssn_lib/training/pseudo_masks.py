@@ -34,17 +34,17 @@ def pseudo_masks(maps: Tensor, labels: Tensor) -> tuple[NDArray[np.uint8], NDArr
     return masks.astype(np.uint8), confident
 
 
-def agreement(found: NDArray, truth: NDArray) -> dict[str, float]:
+def agreement(masks: NDArray, truth: NDArray) -> dict[str, float]:
     """How well masks agree with drawn ones, all pixels together; both mark something.
 
     Args:
-        found, truth: of one shape, 0/1.
+        masks, truth: of one shape, 0/1.
 
     Returns:
         {"precision", "recall", "IoU"} in percent; IoU is intersection over union.
     """
-    both = np.logical_and(found, truth).sum()
-    parts = {"precision": found, "recall": truth, "IoU": np.logical_or(found, truth)}
+    both = np.logical_and(masks, truth).sum()
+    parts = {"precision": masks, "recall": truth, "IoU": np.logical_or(masks, truth)}
     return {name: 100 * both / np.count_nonzero(part) for name, part in parts.items()}
 
 

@@ -59,11 +59,11 @@ def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     missing += [cost.memory_missing for cost in costs if cost.memory_missing]
     timings = [*inference_timings(max(3, repetitions // 3)), *steps]
     of_metrics, failed = metrics_timings()
-    made = Bench(
+    result = Bench(
         costs, [*timings, *of_metrics], [*missing, *failed], machine.describe(machine.device())
     )
-    write_text(runs_dir / BENCH_FILE, json.dumps(asdict(made), indent=1))
-    return made
+    write_text(runs_dir / BENCH_FILE, json.dumps(asdict(result), indent=1))
+    return result
 
 
 def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:

@@ -175,16 +175,16 @@ def keep_best(runs_dir: Path, results: Path) -> None:
     comparison stands alone.
     """
     for folder, read in (("efficiency", read_cost), ("comparisons", read_comparison)):
-        there = {made.file: made for made in map(read, (results / folder).glob("*.json"))}
+        there = {cost.file: cost for cost in map(read, (results / folder).glob("*.json"))}
         better = {}
         for path in sorted((runs_dir / folder).glob("*.json")):
-            made = read(path)
-            before = better[made.file][0] if made.file in better else there.get(made.file)
-            if before is None or made.rank >= before.rank:
-                better[made.file] = made, path
-        after = there | {file: made for file, (made, _) in better.items()}
-        for kind in sorted({made.device_type for made, _ in better.values()}):
-            devices = {made.device for made in after.values() if made.device_type == kind}
+            cost = read(path)
+            before = better[cost.file][0] if cost.file in better else there.get(cost.file)
+            if before is None or cost.rank >= before.rank:
+                better[cost.file] = cost, path
+        after = there | {file: cost for file, (cost, _) in better.items()}
+        for kind in sorted({cost.device_type for cost, _ in better.values()}):
+            devices = {cost.device for cost in after.values() if cost.device_type == kind}
             if folder == "efficiency" and len(devices) > 1:
                 warnings.warn(
                     f"{runs_dir / folder} left out: with {results / folder} it would be of "
@@ -192,8 +192,8 @@ def keep_best(runs_dir: Path, results: Path) -> None:
                     stacklevel=2,
                 )
                 continue
-            for file, (made, path) in better.items():
-                if made.device_type == kind:
+            for file, (cost, path) in better.items():
+                if cost.device_type == kind:
                     write_text(results / folder / file, path.read_text(encoding="utf-8"))
 
 
@@ -224,9 +224,9 @@ def kept_costs(
 
 def kept_comparison(first: str, second: str, folder: Path) -> Comparison | None:
     """As `kept`, a comparison; None without one."""
-    made = map(read_comparison, sorted((folder / "comparisons").glob("*.json")))
-    made = [one for one in made if one.name == f"{first}-{second}"]
-    return max(made, key=lambda one: (one.device_type == "cuda", one.rank), default=None)
+    comparisons = map(read_comparison, sorted((folder / "comparisons").glob("*.json")))
+    comparisons = [one for one in comparisons if one.name == f"{first}-{second}"]
+    return max(comparisons, key=lambda one: (one.device_type == "cuda", one.rank), default=None)
 
 
 @dataclass(frozen=True)

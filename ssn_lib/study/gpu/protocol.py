@@ -163,15 +163,15 @@ def tasks(
     """
     for name in only:
         preset(name)
-    made, missing = [], {}
+    planned, missing = [], {}
     for seed in seeds:
         for asked in PROTOCOL:
             if only and asked.preset not in only:
                 continue
             strips = asked.category == STRIPS
-            chosen = preset(asked.preset)
+            base = preset(asked.preset)
             changes = list(asked.changes)
-            if precision != "float32" and chosen.training.noise.source != "generator":
+            if precision != "float32" and base.training.noise.source != "generator":
                 changes.append(f"training.precision={precision}")
             try:
                 dataset = parallel.dataset(
@@ -179,7 +179,7 @@ def tasks(
                     data_root,
                     asked.category,
                     KSDD2_SIZE if strips else IMAGE_SIZE,
-                    chosen.resize,
+                    base.resize,
                 )
                 config = configure(
                     asked.preset,
@@ -194,11 +194,11 @@ def tasks(
                 continue
             # Learning from labels: every defective image in four views, and as many sound ones.
             defective = int(dataset.train.labels.sum())
-            images = 8 * defective if chosen.training.supervision.labels else len(dataset.train)
-            made.append(
+            images = 8 * defective if base.training.supervision.labels else len(dataset.train)
+            planned.append(
                 parallel.Task(config, asked.category, data_root, weights, runs_dir, images=images)
             )
-    return made, list(missing)
+    return planned, list(missing)
 
 
 def without_recorded(waiting: Sequence[parallel.Task], results: Path) -> list[parallel.Task]:
@@ -207,11 +207,13 @@ def without_recorded(waiting: Sequence[parallel.Task], results: Path) -> list[pa
     The files may be others, packed for another machine say, and so may the precision: it is the
     same configuration, on all images of the category, for as many epochs in batches as large.
     """
-    made = set()
+    recorded = set()
     for path in results.glob("*/record.json"):
         record = read_record(path.parent)
-        made.add((*_asked(record.config), record.counts["train"]))
-    return [task for task in waiting if (*_asked(task.config), _training_images(task)) not in made]
+        recorded.add((*_asked(record.config), record.counts["train"]))
+    return [
+        task for task in waiting if (*_asked(task.config), _training_images(task)) not in recorded
+    ]
 
 
 def _asked(config: RunConfig) -> tuple:

@@ -74,15 +74,10 @@ def use(
     Raises:
         InputError: there are no weights or no images, or a check failed.
     """
-    began = time.time()
-    deadline = None if minutes is None else began + 60 * minutes - protocol.RESERVE_S
-    device = machine.device()
-
-    def tell(text: str) -> None:
-        print(f"[{time.time() - began:4.0f} s] {text}", flush=True)
-
+    deadline = None if minutes is None else time.time() + 60 * minutes - protocol.RESERVE_S
+    device, tell = machine.device(), _teller()
     weights = find_weights("resnet18", weights_dir).resolve()
-    runs_dir = runs_dir.resolve()
+    runs_dir, archive = runs_dir.resolve(), out / ARCHIVE
     tasks, missing = protocol.tasks(
         data_root=None if data_root is None else data_root.resolve(),
         weights=weights,
@@ -97,21 +92,31 @@ def use(
         tell(f"{name}: {fact}")
     if not tasks:
         raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
-    waiting = [task for task in tasks if not task.finished]
-    if results is not None and epochs is None:
-        waiting = protocol.without_recorded(waiting, results)
+    waiting = _unmade(tasks, results if epochs is None else None)
     queue = protocol.Queue(list(waiting), deadline)
-    on_gpu = device.type == "cuda"
-    crew = workers or (protocol.GPU_WORKERS if on_gpu else 1)
-    if on_gpu:
-        missing += _check(device, facts, runs_dir, out / ARCHIVE, tell)
+    crew = workers or (protocol.GPU_WORKERS if device.type == "cuda" else 1)
+    if device.type == "cuda":
+        missing += _check(device, facts, runs_dir, archive, tell)
         _estimate(queue, crew, costs(runs_dir, tell))
-        protocol.archive(runs_dir, out / ARCHIVE)
-    tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
-    missing += _make(queue, crew, runs_dir, out / ARCHIVE, tell)
-    finished = len(tasks) - len(waiting) + sum(task.finished for task in waiting)
-    tell(f"{finished} of {len(tasks)} runs are finished; the new records are in {out / ARCHIVE}")
+        protocol.archive(runs_dir, archive)
+    before = len(tasks) - len(waiting)
+    tell(f"{before} of {len(tasks)} runs are finished; {crew} at once")
+    missing += _make(queue, crew, runs_dir, archive, tell)
+    finished = before + sum(task.finished for task in waiting)
+    tell(f"{finished} of {len(tasks)} runs are finished; the new records are in {archive}")
     return [*missing, *queue.left]
+
+
+def _teller() -> Callable[[str], None]:
+    """What prints a line with the seconds since now."""
+    began = time.time()
+    return lambda text: print(f"[{time.time() - began:4.0f} s] {text}", flush=True)
+
+
+def _unmade(tasks: list[parallel.Task], results: Path | None) -> list[parallel.Task]:
+    """Those that have no record, neither among the runs nor in a folder of results."""
+    waiting = [task for task in tasks if not task.finished]
+    return waiting if results is None else protocol.without_recorded(waiting, results)
 
 
 def _check(
@@ -199,8 +204,8 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
             *bench.inference_timings(STEP_REPETITIONS),
             *bench.training_timings(STEP_REPETITIONS),
         ]
-        made = Bench([], timings, [], machine.describe(machine.device()))
-        write_text(path, json.dumps(asdict(made), indent=1))
+        measurements = Bench([], timings, [], machine.describe(machine.device()))
+        write_text(path, json.dumps(asdict(measurements), indent=1))
     steps = [
         t
         for t in read_bench(runs_dir, GPU_BENCH_FILE).timings
