@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import pandas as pd
@@ -45,7 +44,8 @@ class Selection:
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
         self._made = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        self.outcomes = [*map(self._or_left_out, self._made), *study.not_made]
+        covered = self.covered(self._made)
+        self.outcomes = [*covered, *self._left_out(covered), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
         names = (*SWAP_PRESETS, "evolved")
@@ -63,13 +63,15 @@ class Selection:
         chosen = [o for o in self.plates if o.preset in presets and not o.changes]
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
-    def _or_left_out(self, outcome: Outcome) -> Outcome:
-        """An outcome, without its record where that is not asked for."""
-        if self.study.covers(outcome.record):
-            return outcome
-        category = STRIPS if self.is_strip(outcome) else outcome.category
-        reason = self.study.left_out(outcome.preset, category)
-        return replace(outcome, record=None, reason=reason or "left out by seeds")
+    def _left_out(self, covered: Sequence[Outcome]) -> list[Outcome]:
+        """For every system and category that the notebook was not asked for, the reason."""
+        strips = category_of([outcome for outcome in covered if self.is_strip(outcome)])
+        return [
+            Outcome(name, strips if category == STRIPS else category, 0, None, reason)
+            for name in PRESETS
+            for category in (*CATEGORIES, STRIPS)
+            if (reason := self.study.left_out(name, category))
+        ]
 
     def covered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Those of the categories, systems and seeds that the notebook was asked for."""

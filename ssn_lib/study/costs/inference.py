@@ -70,6 +70,8 @@ def measure_all(
     folder = runs_dir / "efficiency"
     paths = [_path(f"{name}-{form}", (name,), repetitions, folder) for name, form in kinds]
     if again or not all(path.exists() for path in paths):
+        names = ", ".join(dict.fromkeys(name for name, _ in kinds))
+        print(f"measuring what inference costs: {names}", flush=True)
         for path, cost in zip(paths, measure(kinds, repetitions), strict=True):
             write_text(path, json.dumps(asdict(cost), indent=1))
     return [read_cost(path) for path in paths]
