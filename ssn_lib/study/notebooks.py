@@ -193,7 +193,7 @@ class _Terminal:
         if self._said or not self._figures.is_dir():
             return
         for path in sorted(self._figures.glob("*.png")):
-            if path.stat().st_mtime >= self._started:
+            if path.stat().st_mtime > self._started - 1:  # its clock is a coarse one
                 self._said = True
                 after = duration(time.time() - self._started)
                 self.write(f"first figure after {after}: {shown(path)}\n")
