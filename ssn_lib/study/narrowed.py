@@ -19,13 +19,14 @@ from ssn_lib.study.tables.table import EMPTY, Cell, Table
 # Of what is about one category: which one.
 ABOUT = {
     "panels_bottle": "bottle",
-    "panels_screw": "screw",
+    **dict.fromkeys(("panels_screw", "panels_rendered"), "screw"),
     **dict.fromkeys(("beta_sweep", "noise_courses", "noise_maps"), SWEEP_CATEGORY),
     **dict.fromkeys(("evolved_defects", "evolved_scores", "evolved_panels"), SCREW),
     **dict.fromkeys(
         (
             *("weak_supervision", "by_epochs", "saturation", "teaching", "methods"),
-            *("operating_points", "roc", "score_distributions", "pixel_pr", "cam_maps"),
+            *("operating_points", "roc", "score_distributions", "pixel_pr"),
+            *("cam_maps", "cam_maps_rendered"),
             *("masks", "masks_curve", "masks_maps", "masks_pixel_pr"),
         ),
         STRIPS,
