@@ -225,7 +225,8 @@ def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
     monkeypatch.setattr(
         notebook_runs, "study", lambda profile, **given: asked.update(given, of=profile)
     )
-    words = "study --only 01 --category screw --seeds 1,2 --hours 2 --scheduler local"
+    words = "study --only 01 --category screw --seeds 1,2 --hours 2 --scheduler local --epochs 3 "
+    words += "--image-size 640x232 --presets evolved"
     before = time.time()
     assert main([*words.split(), "--runs-dir", str(tmp_path)]) == 0
     assert before + 7200 <= asked.pop("deadline") <= time.time() + 7200
@@ -237,6 +238,9 @@ def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
         "only": ("01",),
         "category": "screw",
         "seeds": "1,2",
+        "epochs": "3",
+        "image_size": "640x232",
+        "presets": "evolved",
         "scheduler": "local",
     }
 

@@ -17,6 +17,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.models.backbone import Backbone
 from ssn_lib.models.resnet import RESNETS
 
+OFFLINE_VARIABLE = "SSN_OFFLINE"  # set: no download is tried
 DOWNLOAD_TIMEOUT_S = 8  # an unreachable hub must be known within 10 s
 
 
@@ -70,6 +71,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     except InputError:
         pass
     try:
+        if os.environ.get(OFFLINE_VARIABLE):
+            raise URLError(f"{OFFLINE_VARIABLE} is set")
         url = _url(name)
         _ask_whether_reachable(url)
         hub.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,8 @@ class Selection:
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
         self._made = study.made()
-        self.outcomes = [*self.covered(self._made), *study.not_made]
+        covered = self.covered(self._made)
+        self.outcomes = [*covered, *self._left_out(covered), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
         kinds = both_forms(TRADE_OFF_PRESETS)
@@ -60,6 +61,16 @@ class Selection:
     def costs_of(self, presets: Sequence[str]) -> list[Efficiency]:
         """What the inference of those presets costs, where it was measured."""
         return [cost for cost in self.costs if cost.preset in presets]
+
+    def _left_out(self, covered: Sequence[Outcome]) -> list[Outcome]:
+        """For every system and category that the notebook was not asked for, the reason."""
+        strips = category_of([outcome for outcome in covered if self.is_strip(outcome)])
+        return [
+            Outcome(name, strips if category == STRIPS else category, 0, None, reason)
+            for name in PRESETS
+            for category in (*CATEGORIES, STRIPS)
+            if (reason := self.study.left_out(name, category))
+        ]
 
     def covered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Those of the categories, systems and seeds that the notebook was asked for."""

@@ -18,8 +18,9 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 
 from ssn_lib.errors import InputError
+from ssn_lib.models.weights import OFFLINE_VARIABLE
 from ssn_lib.storage import REPOSITORY, shown, write_text
-from ssn_lib.study import parallel
+from ssn_lib.study import parallel, real
 from ssn_lib.study.page import not_shown, page
 from ssn_lib.study.parameters import REQUIRED
 from ssn_lib.study.plan import Plan
@@ -89,16 +90,21 @@ def study(
         name: _as_parameter(name, value) for name, value in choices.items()
     }
     saved: list[str] = []
+    opening = real.opening(here)
+    if opening:
+        print(f"{opening}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder, parallel.cluster(scheduler) as address:
         plan = Path(folder) / "plan.json"
         _say_plan(chosen, plan, Plan(profile, **choices))
-        with _environment(address, deadline, plan):
+        # What this process could not download, the notebooks do not wait for.
+        offline = "1" if here.weights("resnet18") is None else None
+        with _environment(address, deadline, plan, offline):
             for position, path in enumerate(chosen, start=1):
                 print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
                 started = time.monotonic()
-                saved += execute(path, parameters, here.out_dir)
+                saved += execute(path, parameters, here.out_dir, opening)
                 print(f"    done in {duration(time.monotonic() - started)}", flush=True)
-    _summary(profile, saved, here.out_dir)
+    _summary(here, saved)
 
 
 def notebooks() -> list[Path]:
@@ -128,9 +134,16 @@ def _as_parameter(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _environment(scheduler: str | None, deadline: float | None, plan: Path) -> Iterator[None]:
+def _environment(
+    scheduler: str | None, deadline: float | None, plan: Path, offline: str | None
+) -> Iterator[None]:
     """What a study's notebooks see of how they are run."""
-    said = {SCHEDULER_VARIABLE: scheduler, DEADLINE_VARIABLE: deadline, PLAN_VARIABLE: plan}
+    said = {
+        SCHEDULER_VARIABLE: scheduler,
+        DEADLINE_VARIABLE: deadline,
+        PLAN_VARIABLE: plan,
+        OFFLINE_VARIABLE: offline or os.environ.get(OFFLINE_VARIABLE),
+    }
     before = {name: os.environ.get(name) for name in said}
     try:
         _set_environment(said)
@@ -180,7 +193,7 @@ class _Terminal:
         if self._said or not self._figures.is_dir():
             return
         for path in sorted(self._figures.glob("*.png")):
-            if path.stat().st_mtime >= self._started:
+            if path.stat().st_mtime > self._started - 1:  # its clock is a coarse one
                 self._said = True
                 after = duration(time.time() - self._started)
                 self.write(f"first figure after {after}: {shown(path)}\n")
@@ -197,8 +210,11 @@ class _Terminal:
         self._file.flush()
 
 
-def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
+def execute(path: Path, parameters: dict[str, Any], out_dir: Path, opening: str = "") -> list[str]:
     """Execute one notebook of the study; of the report, write `report.html` too.
+
+    Args:
+        opening: Markdown with which `report.html` begins, after its title.
 
     Returns:
         What it saved, by its completion record.
@@ -213,7 +229,10 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     for name in REQUIRED[:4]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
-    parameters = {name: value for name, value in parameters.items() if name in known}
+    # What it has no cell for it is given all the same where something was asked for.
+    parameters = {
+        name: value for name, value in parameters.items() if name in known or value is not None
+    }
     _check_text({"notebook": str(path), **parameters})
     name = path.stem
     done = out_dir / f"{name}.done.json"
@@ -251,7 +270,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     _without_progress(unfinished)
     unfinished.replace(executed)
     if name == REPORT:
-        report = page(executed)
+        report = page(executed, opening)
         _check_shown("report.html", report, saved)
         write_text(out_dir / "report.html", report)
     return saved
@@ -292,11 +311,16 @@ def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
         )
 
 
-def _summary(profile: str, saved: list[str], out_dir: Path) -> None:
+def _summary(here: Study, saved: list[str]) -> None:
+    out_dir = here.out_dir
     saved = list(dict.fromkeys(saved))  # the report makes some again
     figures = [Path(path).stem for path in saved if path.endswith(".png")]
     tables = [Path(path).stem for path in saved if path.endswith(".md")]
-    print(f"\nStudy, profile {profile}: {len(tables)} tables and {len(figures)} figures")
+    print(f"\nStudy, profile {here.profile_name}: {len(tables)} tables and {len(figures)} figures")
     print(f"  tables    {out_dir / 'tables'}: {', '.join(tables)}")
     print(f"  figures   {out_dir / 'figures'}: {', '.join(figures)}")
     print(f"  notebooks {out_dir / 'notebooks'} (executed)")
+    if (out_dir / "report.html").exists():
+        print(f"  all of it {out_dir / 'report.html'}")
+    if said := real.worth(here):
+        print(f"{said} Measured on real images: {real.REPORT}")

@@ -43,11 +43,14 @@ pre { background: #f2f2f2; padding: .6rem; overflow-x: auto; }
 """
 
 
-def page(notebook: Path) -> str:
+def page(notebook: Path, opening: str = "") -> str:
     """The page of an executed notebook: Markdown cells, and what code cells show; no code.
 
     Nothing is loaded from elsewhere: figures are inside, with what they say as their alternative
     text and caption. Headings are anchors, and a list of them stands behind the title.
+
+    Args:
+        opening: Markdown that stands before everything but the first cell.
     """
     book = nbformat.read(notebook, as_version=4)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -57,6 +60,9 @@ def page(notebook: Path) -> str:
             if cell.source.startswith("# "):
                 title = cell.source.splitlines()[0].removeprefix("# ")
             parts.append(markdown.render(cell.source))
+            if opening:
+                parts.append(markdown.render(opening))
+                opening = ""
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "text/markdown" in data:

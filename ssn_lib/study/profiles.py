@@ -20,6 +20,7 @@ class Profile:
 
     Attributes:
         dataset, image_size: for Modifications 1 and 2.
+        categories: of that data set.
         strips, strip_size: data set and size for Modifications 3 and 4, in KolektorSDD2's layout.
         epochs: None is the published number.
         batch_size: smaller than published where epochs are few; None is the published one.
@@ -43,6 +44,7 @@ class Profile:
     repetitions: int
     asked_epochs: int | None = None
     asked_size: tuple[int, int] | None = None
+    categories: tuple[str, ...] = CATEGORIES
 
     def asked(self, epochs: int | None, size: int | tuple[int, int] | None) -> Profile:
         """The profile with other epochs or images, where these are asked for.
@@ -102,15 +104,16 @@ class Profile:
 _DEMO = Profile(
     name="demo",
     dataset="demo",
-    image_size=(128, 128),
+    image_size=(96, 96),
     strips="demo",
-    strip_size=(160, 56),
+    strip_size=(128, 48),
     epochs=2,
-    batch_size=4,
+    batch_size=8,
     own_sizes=False,
     seeds=(42,),
     untrained_fallback=True,
-    repetitions=6,
+    repetitions=3,
+    categories=("bottle", "screw"),
 )
 _QUICK = Profile(
     name="quick",

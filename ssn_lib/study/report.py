@@ -26,6 +26,7 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
 from ssn_lib.study.lessons import Lessons
+from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.selection import longest
@@ -61,9 +62,15 @@ class Report(Lessons):
         study: where the records are, and of which profile they must be.
     """
 
-    def save(self, name: str) -> Table | Picture:
-        """Make the table or figure of that name, save it, and give back what is shown of it."""
-        return self.study.save(name, getattr(self, name)())
+    def save(self, name: str) -> Table | Picture | LeftOut | None:
+        """Make the table or figure of that name, save it, and give back what is shown of it.
+
+        What is about categories or systems that were not asked for is left out, in one line.
+        """
+        made = left_out(name, self.study) or getattr(self, name)()
+        if isinstance(made, Table):
+            made = narrowed(name, made, self.study, self.strips)
+        return made if isinstance(made, LeftOut) else self.study.save(name, made)
 
     # --- the whole ----------------------------------------------------------------------------
 

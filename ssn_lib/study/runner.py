@@ -114,7 +114,8 @@ class Study:
             size("image_size", self.image_size),
         )
         known = (*CATEGORIES, STRIPS)
-        self.categories = listed("category", self.category, "bottle,screw") or known
+        usual = (*self.profile.categories, STRIPS)
+        self.categories = listed("category", self.category, "bottle,screw") or usual
         for name in self.categories:
             if name not in known:
                 raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
@@ -249,14 +250,28 @@ class Study:
         """The runs of this profile that have a record."""
         return [Outcome.of(record) for record in self.records()[0] if self.profile.made(record)]
 
+    def without(self, category: str) -> str:
+        """Why the study goes without a category; "" where it does not.
+
+        Args:
+            category: "ksdd2" for all strips.
+        """
+        if self.category is not None:
+            reason = f"left out by category = {self.category!r}"
+        elif category in CATEGORIES:
+            reason = f"left out by the profile {self.profile_name}"
+        else:
+            return ""  # a data set of the user's own
+        return "" if category in self.categories else reason
+
     def left_out(self, name: str, category: str) -> str:
         """Why a system's runs on a category are no part of this study; "" where they are.
 
         Args:
             category: "ksdd2" for all strips.
         """
-        if self.category is not None and category not in self.categories:
-            return f"left out by category = {self.category!r}"
+        if reason := self.without(category):
+            return reason
         if self._presets is not None and name not in self._presets:
             return f"left out by presets = {self.presets!r}"
         return ""

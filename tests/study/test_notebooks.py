@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import io
 import json
 import sys
 from pathlib import Path
@@ -218,6 +219,37 @@ class TestExecution:
             notebook_runs.study("demo", runs_dir=tmp_path / "runs", only=("07",))
 
 
+def test_the_terminal_names_notebook_and_cell_and_the_first_figure(tmp_path):
+    file = io.StringIO()
+    terminal = notebook_runs._Terminal("01_small", tmp_path / "figures", file)
+    terminal.cell_begins(cell=None)
+    terminal.write("run 1 of 2: beg")
+    terminal.write("un\nhalf a line")
+    terminal.cell_ended(cell=None)
+    terminal.cell_begins(cell=None)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "curve.png").touch()
+    terminal.cell_ended(cell=None)
+    terminal.cell_ended(cell=None)
+    assert file.getvalue().splitlines() == [
+        "01_small[1] run 1 of 2: begun",
+        "01_small[1] half a line",
+        f"01_small[2] first figure after 1 s: {tmp_path / 'figures' / 'curve.png'}",
+    ]
+
+
+def test_an_executed_notebook_keeps_no_lines_of_progress(tmp_path):
+    outputs = [
+        nbformat.v4.new_output("stream", text="run 1 of 2: begun\nkept\nrun 1 of 2: done in 3 s\n"),
+        nbformat.v4.new_output("stream", text="run 2 of 2: begun\n"),
+    ]
+    cells = [nbformat.v4.new_code_cell("study.run_all()", outputs=outputs)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_small.ipynb")
+    notebook_runs._without_progress(tmp_path / "01_small.ipynb")
+    (cell,) = nbformat.read(tmp_path / "01_small.ipynb", as_version=4).cells
+    assert [output.text for output in cell.outputs] == ["kept\n"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -261,8 +293,8 @@ def test_seeds_are_one_or_several(seeds):
 @pytest.mark.parametrize(
     ("asked", "plates", "strips"),
     [
-        (320, (320, 320), (320, 112)),
-        ("320", (320, 320), (320, 112)),
+        (320, (320, 320), (320, 120)),
+        ("320", (320, 320), (320, 120)),
         ("640x232", (640, 232), (640, 232)),
         ((96, 48), (96, 48), (96, 48)),
     ],

@@ -64,12 +64,14 @@ def measure_all(
 
     Args:
         repetitions: timed passes for the latency; a third of them for the throughput, a fifth (in
-            processes of their own) for the memory on a CPU.
+            processes of their own) for the memory on a CPU, which fewer than five leave out.
         again: measure although it is known.
     """
     folder = runs_dir / "efficiency"
     paths = [_path(f"{name}-{form}", (name,), repetitions, folder) for name, form in kinds]
     if again or not all(path.exists() for path in paths):
+        names = ", ".join(dict.fromkeys(name for name, _ in kinds))
+        print(f"measuring what inference costs: {names}", flush=True)
         for path, cost in zip(paths, measure(kinds, repetitions), strict=True):
             write_text(path, json.dumps(asdict(cost), indent=1))
     return [read_cost(path) for path in paths]
@@ -81,7 +83,7 @@ def measure(kinds: Sequence[Kind], repetitions: int) -> list[Efficiency]:
     Raises:
         InputError: a peer, or what ONNX takes, is not installed.
     """
-    samples = _sample(kinds, repetitions, max(2, repetitions // 3), max(1, repetitions // 5))
+    samples = _sample(kinds, repetitions, max(1, repetitions // 3), repetitions // 5)
     plain = {name: s for (name, form), s in zip(kinds, samples, strict=True) if form == "plain"}
     return [
         _summary(name, form, sample, plain.get(name) or plain[SCENARIO_A])
@@ -93,13 +95,15 @@ def compare(first: str, second: str, runs_dir: Path, *, repetitions: int = 15) -
     """Compare two presets on this machine, once; the result is kept in `runs_dir/comparisons`.
 
     Args:
-        repetitions: timed passes for the latency; half of them for throughput and memory.
+        repetitions: timed passes for the latency; half of them for throughput and memory, which
+            fewer than five leave out.
     """
     folder = runs_dir / "comparisons"
     path = _path(f"{first}-{second}", (first, second), repetitions, folder)
     if not path.exists():
         half = max(1, repetitions // 2)
-        one, two = _sample([(first, "plain"), (second, "plain")], repetitions, half, half)
+        memories = half if repetitions >= 5 else 0
+        one, two = _sample([(first, "plain"), (second, "plain")], repetitions, half, memories)
         pairs = [
             (getattr(one, name), getattr(two, name))
             for name in ("latency_ms", "throughput_img_s", "memory_mb")
@@ -257,19 +261,21 @@ def infer(model: nn.Module, images: Tensor, device: torch.device) -> None:
 
 
 def in_turns(works: Sequence[Callable[[], float | None]], repetitions: int) -> list[list[float]]:
-    """Seconds of every repetition of each work, taken in turns after a warm-up.
+    """Seconds of every repetition of each work, taken in turns.
 
-    Every other turn goes backwards, so that no work always follows the same one. A work of which
-    only a part is meant gives back that part's seconds.
+    They come after a warm-up, but a single one has none. Every other turn goes backwards, so that
+    no work always follows the same one. A work of which only a part is meant gives back that part's
+    seconds.
     """
     seconds: list[list[float]] = [[] for _ in works]
-    for repetition in range(WARM_UP + repetitions):
+    warm_up = WARM_UP if repetitions > 1 else 0
+    for repetition in range(warm_up + repetitions):
         turn = list(zip(works, seconds, strict=True))
         for work, taken in reversed(turn) if repetition % 2 else turn:
             started = time.perf_counter()
             own = work()
             whole = time.perf_counter() - started
-            if repetition >= WARM_UP:
+            if repetition >= warm_up:
                 taken.append(whole if own is None else own)
     return seconds
 

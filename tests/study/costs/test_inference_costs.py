@@ -151,25 +151,25 @@ def test_a_form_in_float16_gives_float32_near_the_others(make_model):
 
 
 def test_a_measurement_with_memory_is_not_given_up_for_one_without(small, tmp_path, monkeypatch):
-    inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path / "with", repetitions=1)
+    inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path / "with", repetitions=5)
     keep_best(tmp_path / "with", tmp_path / "results")
     monkeypatch.setattr(inference_costs, "PEAK_RESET", "/nowhere")
-    inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path / "without", repetitions=2)
+    inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path / "without", repetitions=6)
     keep_best(tmp_path / "without", tmp_path / "results")
     assert all(c.memory_mb for c in kept_costs(both_forms(["scenario_a"]), tmp_path / "results"))
 
 
 def test_a_comparison_pairs_the_repetitions_and_is_kept(small, tmp_path, monkeypatch):
-    made = inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=3)
+    made = inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=5)
     assert (made.first.preset, made.second.preset) == ("scenario_a", "scenario_b")
     assert made.second.parameters - made.first.parameters == 5_740_995 - 4_560_579
-    assert len(made.latency_ms) == 3
-    assert made.memory_mb == [0.0]
+    assert len(made.latency_ms) == 5
+    assert made.memory_mb == [0.0] * 2
     assert kept_comparison("scenario_a", "scenario_b", tmp_path / "results") is None
     keep_best(tmp_path, tmp_path / "results")
     assert kept_comparison("scenario_a", "scenario_b", tmp_path / "results") == made
     monkeypatch.setattr(inference_costs, "_sample", lambda *_: pytest.fail("measured again"))
-    assert inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=3) == made
+    assert inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=5) == made
 
 
 @pytest.fixture
@@ -186,14 +186,22 @@ def failing_memory(small, monkeypatch):
 
 
 def test_memory_that_cannot_be_measured_is_none_with_the_reason(failing_memory, tmp_path):
-    plain, folded = inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path, repetitions=1)
+    plain, folded = inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path, repetitions=5)
     assert plain.memory_mb is None
     assert plain.memory_missing == "memory not measured: killed"
     assert folded.memory_mb == Spread.of([7.0])
     assert folded.memory_missing is None
-    compared = inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=2)
+    compared = inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=5)
     assert compared.memory_mb == []
     assert compared.second.memory_mb == Spread.of([7.0])
+
+
+def test_few_repetitions_leave_the_memory_out(small, tmp_path):
+    (cost, _) = inference_costs.measure_all(both_forms(["scenario_a"]), tmp_path, repetitions=3)
+    assert (cost.memory_mb, cost.memory_missing) == (None, None)
+    assert (
+        inference_costs.compare("scenario_a", "scenario_b", tmp_path, repetitions=3).memory_mb == []
+    )
 
 
 @pytest.fixture
