@@ -74,8 +74,7 @@ def training_curves(histories: Sequence[Run], caption: str) -> Figure:
             published = [p[2:] for p in logs if p[:2] == (length, category)]
             for name, log in published:
                 style = looks[name] | {"mfc": "none", "lw": 0.8, "ms": 4.5}
-                told = f"{title(name)}: the author's run"
-                axes.plot(log["images"], log["loss"], ls=":", label=told, **style)
+                axes.plot(log["images"], log["loss"], ls=":", label=title(name), **style)
             shown = [*(outcome.preset for outcome, _ in runs), *(name for name, _ in published)]
             _knowing_nothing(axes, shown)
             axes.set_visible(bool(shown))
@@ -85,9 +84,11 @@ def training_curves(histories: Sequence[Run], caption: str) -> Figure:
                 plain_numbers(axis)
     for row in grid:
         next((axes for axes in row if axes.get_visible()), row[0]).set_ylabel("training loss")
-    by_seed = [key(f"seed {seed}", ls=dashes[seed]) for seed in seeds]
-    legend(figure, grid.flat, by_seed if len(seeds) > 1 else ())
-    told = f"{caption}; hollow: the author's runs, one seed, batches of 32" if logs else caption
+    keys = [key(f"seed {s}", ls=dashes[s]) for s in seeds] if len(seeds) > 1 else []
+    if logs:
+        keys.append(key("the author's run", ls=":", lw=0.8, marker="o", mfc="none", ms=4.5))
+    legend(figure, grid.flat, keys)
+    told = f"{caption}; the author's: one seed, batches of 32, Tesla P100" if logs else caption
     return headed(figure, _leaving(histories), told)
 
 
@@ -310,7 +311,7 @@ def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> st
         log = published_log(outcome.preset, outcome.category)
         if len(log) and len(course) and not outcome.changes:
             last = course["I-AUROC"].iloc[-1] - log["I-AUROC"].iloc[-1]
-            apart.append((abs(last), f"{short(outcome.preset)} on {outcome.category}"))
+            apart.append((abs(last), f"{short(outcome.preset)}, {outcome.category}"))
     if not apart:
         return "The published protocol, run here"
     (least, near), (most, far) = min(apart), max(apart)

@@ -39,7 +39,7 @@ PALETTE = sns.color_palette("colorblind")
 LINES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "0.35"
-DISTANCES = (7, 14, 24, 36, 50, 66)  # points, of a text from what it names
+DISTANCES = (4, 10, 20, 32, 46, 62)  # points, of a text from the mark that it names
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -219,21 +219,32 @@ def place(axes: Axes, labels: Sequence[tuple[float, float, str]]) -> None:
     figure, canvas = axes.figure, FigureCanvasAgg(axes.figure)
     figure.draw_without_rendering()  # the layout decides where points are
     renderer = canvas.get_renderer()
-    taken = [box for artist in (*axes.lines, *axes.collections) for box in _marks(axes, artist)]
+    marks = [box for artist in (*axes.lines, *axes.collections) for box in _marks(axes, artist)]
+    taken = list(marks)
     for x, y, text in sorted(labels):
+        point = axes.transData.transform((x, y))
+        radius = max((b.height / 2 for b in marks if b.contains(*point)), default=0)
+        radius *= 72 / figure.dpi
         written = axes.annotate(
             text,
             (x, y),
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=SMALL,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY, "shrinkA": 0, "shrinkB": 4},
+            arrowprops={
+                "arrowstyle": "-",
+                "lw": 0.5,
+                "color": GREY,
+                "shrinkA": 0,
+                "shrinkB": radius,
+            },
+            bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.75},
         )
         written.set_in_layout(False)
         tried = []
         for distance in DISTANCES:
             for right, up in DIRECTIONS:
-                spot = {"position": (right * distance, up * distance)}
+                spot = {"position": (right * (radius + distance), up * (radius + distance))}
                 spot |= {"ha": ("center", "left", "right")[right]}
                 spot |= {"va": ("center", "bottom", "top")[up]}
                 written.set(**spot)

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import LogLocator
 
 from ssn_lib.runs.record import Outcome, device_name
-from ssn_lib.study.costs.records import PEERS, Efficiency
+from ssn_lib.study.costs.records import IMAGE_SIZE, PEERS, Efficiency
 from ssn_lib.study.figures.drawing import (
     GREY,
     PALETTE,
@@ -47,7 +48,7 @@ FORM_NAMES = {"onnx": "folded, ONNX Runtime", "peer": "another library's"}
 def architecture() -> Figure:
     """SuperSimpleNet as a diagram: what is frozen, trained, and present in training only."""
     figure, axes = subplots(height=3.7)
-    axes.set(xlim=(-1, 101), ylim=(0, 42))
+    axes.set(xlim=(-1, 102), ylim=(4, 41))
     axes.axis("off")
     frozen, trained_too, training_only = PALETTE[7], PALETTE[0], PALETTE[1]
     for x, y, width, text, edge, style in (
@@ -160,11 +161,16 @@ def bubble_chart(
     for axes, (category, made) in zip(grid[:, 0], panels.items(), strict=True):
         for bubble in made:
             axes.scatter(bubble.latency, bubble.auroc, zorder=3, **_look(bubble, largest))
+        for name in {bubble.preset for bubble in _here(made)}:
+            own = [bubble for bubble in _here(made) if bubble.preset == name]
+            axes.plot([b.latency for b in own], [b.auroc for b in own], color=colour(name), lw=1)
         axes.axvline(REAL_TIME_MS, color=GREY, ls="--", lw=1, zorder=0)
         axes.axhline(USEFUL_AUROC, color=GREY, ls=":", lw=1, zorder=0)
         axes.set(xscale="log", ylabel=f"{category}: I-AUROC, %")
         axes.set_xlim(min(latencies) / 1.6, max(latencies) * 2)
-        axes.set_ylim(percent_limits([USEFUL_AUROC, *(b.auroc for b in every)]))
+        low, high = percent_limits([USEFUL_AUROC, *(b.auroc for b in every)])
+        axes.set_ylim(low, high + 5)  # for a bubble at 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         plain_numbers(axes.xaxis)
     axes.set_xlabel("latency of one image, ms")
     legend(figure, [], _keys(every))
@@ -308,14 +314,25 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     )
     axes.set(xlabel="arithmetic of one image, GFLOP", ylabel="latency of one image, ms")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         plain_numbers(axis)
     forms = {cost.form: FORM_NAMES.get(cost.form, cost.form) for cost in costs}
     keys = [key(forms[f], marker=FORMS.get(f, "v"), ls="none", mec="black") for f in forms]
     legend(figure, [], [*keys, key("equally many GFLOP/s", ls=":", lw=0.8)])
     device = device_name(*(cost.environment for cost in costs))
-    headed(figure, _folding(costs), f"{device}, float32; one image, median and quartiles")
-    named = [cost for cost in costs if cost.form in ("plain", "peer")]
-    texts = [(c.gflop, c.latency_ms.median, PEERS.get(c.preset) or short(c.preset)) for c in named]
+    usual = "×".join(map(str, IMAGE_SIZE))
+    headed(
+        figure,
+        _folding(costs),
+        f"{device}, float32; one image, median and quartiles; {usual} px unless it is said",
+    )
+    texts = []
+    for cost in costs:
+        if cost.form in ("plain", "peer"):
+            text = PEERS.get(cost.preset) or short(cost.preset)
+            if tuple(cost.image_size) != IMAGE_SIZE:
+                text += ", {}×{} px".format(*cost.image_size)
+            texts.append((cost.gflop, cost.latency_ms.median, text))
     place(axes, [*texts, *_rates(axes, costs)])
     return figure
 
@@ -364,8 +381,7 @@ def _folding(costs: Sequence[Efficiency]) -> str:
     )
     if not gains:
         return "Latency against arithmetic"
-    told = [
-        f"{speed:.1f} × ({name}: {saved:.1f} × less arithmetic)" for speed, saved, name in gains
-    ]
-    ends = told[:1] if len(told) == 1 else (told[0], told[-1])
-    return f"Folding makes a network {' to '.join(ends)} faster"
+    (least, _, slow), *_ = gains
+    most, saved, fast = gains[-1]
+    told = f"Folding makes {fast} {most:.1f} × faster, with {saved:.1f} × less arithmetic"
+    return told if len(gains) == 1 else f"{told}; it helps {slow} least, {least:.1f} ×"
