@@ -181,6 +181,20 @@ def key(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=label, **({"color": GREY, "lw": 1.4} | style))
 
 
+def swarm(axes: Axes, points: Sequence[float], row: float, **style: Any) -> None:
+    """A point for each value in a row of the axes; those of nearly the same value above and below
+    each other, so that none hides another. The axes' limits must be set."""
+    low, high = axes.get_xlim()
+    cells = np.floor(90 * (np.asarray(points, float) - low) / (high - low)).astype(int)
+    before: dict[int, int] = {}
+    steps = []
+    for cell in cells.tolist():
+        count = before[cell] = before.get(cell, -1) + 1
+        steps.append((count + 1) // 2 * (-1) ** count)  # 0, -1, 1, -2, 2, ...
+    step = min(0.09, 0.42 / max(map(abs, steps), default=1) if any(steps) else 1)
+    axes.scatter(points, row + step * np.array(steps, float), **({"s": 13, "lw": 0.8} | style))
+
+
 def trained(record: Record) -> str:
     """How long a network was trained, and at what size of image."""
     height, width = record.config.data.image_size
