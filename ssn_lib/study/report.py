@@ -430,7 +430,8 @@ class Report(Selection):
         return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
 
     def _panels(self, category: str) -> Figure:
-        runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
+        names = ("simplenet", *SWAP_PRESETS, "evolved")
+        runs = [o for o in self.of(*names) if o.category == category]
         return self._drawn(lambda: self.study.panels(runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
