@@ -185,7 +185,8 @@ def swarm(axes: Axes, points: Sequence[float], row: float, **style: Any) -> None
     """A point for each value in a row of the axes; those of nearly the same value above and below
     each other, so that none hides another. The axes' limits must be set."""
     low, high = axes.get_xlim()
-    cells = np.floor(90 * (np.asarray(points, float) - low) / (high - low)).astype(int)
+    many = 100 * axes.get_position().width  # cells, as wide as a point
+    cells = np.floor(many * (np.asarray(points, float) - low) / (high - low)).astype(int)
     before: dict[int, int] = {}
     steps = []
     for cell in cells.tolist():
@@ -203,12 +204,13 @@ def trained(record: Record) -> str:
 
 def told_apart(outcomes: Sequence[Outcome]) -> list[str]:
     """A name for each run that is shown beside the others: with the training where these differ."""
-    known = [trained(outcome.record) for outcome in outcomes]
-    differ = len(set(known)) > 1
-    return [
-        f"{named(outcome)}, {how}" if differ else named(outcome)
-        for outcome, how in zip(outcomes, known, strict=True)
+    records = [outcome.record for outcome in outcomes]
+    facts = [
+        [f"{record.epochs_done} epochs" for record in records],
+        ["{}×{} px".format(*record.config.data.image_size) for record in records],
     ]
+    differing = [fact for fact in facts if len(set(fact)) > 1]
+    return [", ".join(parts) for parts in zip(map(named, outcomes), *differing, strict=True)]
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -33,9 +33,9 @@ from ssn_lib.study.figures.drawing import (
     wrapped,
 )
 
-EDGE = [withStroke(linewidth=2.6, foreground="black")]  # so that a line is seen on any ground
-TRUTH = {"color": "cyan", "ls": (0, (3, 1.5)), "lw": 1.2}
-FOUND = {"color": "white", "ls": "-", "lw": 1.2}
+EDGE = [withStroke(linewidth=2.0, foreground="black")]  # so that a line is seen on any ground
+TRUTH = {"color": "cyan", "ls": (0, (3, 1.5)), "lw": 1.0}
+FOUND = {"color": "white", "ls": "-", "lw": 1.0}
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ def maps_over_images(
     columns = group * min(groups, len(images))
     bands = -(-len(images) // groups)
     side = min(WIDTH / columns, 2.4)
-    lines = 4 + max(len(_told(panel, side).splitlines()) for panel in answers[0])
+    lines = 1 + max(len(_told(panel, side).splitlines()) for panel in answers[0])
     figure, grid = subplots(
         2 * bands,
         columns,
-        height=bands * (side * (tall + 1) + 0.13 * lines) + 0.5,
+        height=bands * (side * (tall + 1) + 0.14 * lines) + 0.55,
         squeeze=False,
         height_ratios=[tall, 1] * bands,
     )
@@ -157,7 +157,9 @@ def maps_over_images(
     keys = [
         key("the true defect", path_effects=EDGE, **TRUTH),
         key("above the map's threshold", path_effects=EDGE, **FOUND),
-        key("colour: the map, each with its own range", ls="none"),
+        key(
+            "colour: the map, each with its own range; above: image score and its limit", ls="none"
+        ),
     ]
     legend(figure, [], keys)
     return headed(figure, _best_outline(masks, answers), caption)
@@ -192,10 +194,13 @@ def _show(
     box: tuple[int, int, int],
     panel: Panel | None,
 ) -> None:
-    """The whole image with a map over it, and from near without; outlines in both."""
+    """The whole image with a map over it, and from near without; outlines in both. Without a panel
+    nothing is drawn over what is near."""
     left, top, side = box
     for axes in pair:
         axes.imshow(image)
+        if panel is None and axes is pair[1]:
+            continue
         axes.contour(mask, [0.5], colors=TRUTH["color"], linestyles=[TRUTH["ls"]],
                      linewidths=TRUTH["lw"]).set_path_effects(EDGE)  # fmt: skip
         if panel is not None:
@@ -271,6 +276,6 @@ def _found(scores: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
         bad = table["label"] == 1
         parts.append(
             f"{short(outcome.preset)} finds {(called & bad).sum()} of {bad.sum()} defective images "
-            f"with {(called & ~bad).sum()} of {(~bad).sum()} false alarms"
+            f"({(called & ~bad).sum()} of {(~bad).sum()} false alarms)"
         )
     return f"At its own limit {listed(parts)}"

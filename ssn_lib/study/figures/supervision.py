@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import image_metrics, roc_curve
@@ -19,6 +20,7 @@ from ssn_lib.study.figures.drawing import (
     colour,
     headed,
     legend,
+    listed,
     percent_limits,
     short,
     subplots,
@@ -128,7 +130,7 @@ def score_distributions(
         called = table["score"] >= limit
         message = (
             f"At the threshold {one.how} {name} finds {(called & bad).sum()} of {bad.sum()} "
-            f"defective images, with {(called & ~bad).sum()} false alarms among {(~bad).sum()}"
+            f"defective images; false alarms: {(called & ~bad).sum()} of {(~bad).sum()}"
         )
     axes.set_yticks([0, 1], ["sound", "defective"])
     axes.set_xlabel("image score (logit); one point an image")
@@ -168,9 +170,9 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
     known = [line for line in lines if line[0] is not None]
     message = "Precision and recall of the defective pixels"
     if known:
-        (low, worst), (high, best) = min(known), max(known)
+        (low, _), (high, best) = min(known), max(known)
         message = f"{best} finds the defective pixels best: AP-loc {high:.1f} %"
-        message += f"; {worst} worst: {low:.1f} %" if best != worst else ""
+        message += f", the least of {len(known)} curves {low:.1f} %" if len(known) > 1 else ""
     return headed(figure, message, f"Before each name: AP-loc, %. {caption}")
 
 
@@ -234,9 +236,11 @@ def masks_curve(
                 label=f"here: {data_name(outcomes, category)}",
             )  # fmt: skip
         if len(points) > 1 and metric == "AP-loc":
-            told = [f"{value:.1f} % with {share:.0f} %" for share, value in points]
-            ends = [told[0], told[-1]] if len(told) == 2 else [told[0], told[1], told[-1]]
-            bought = f"AP-loc here is {', '.join(ends)} of the masks"
+            ends = dict([*points[:2], points[-1]])  # the fewest masks, the next more, the most
+            bought = (
+                f"With {listed([f'{share:.0f}' for share in ends])} % of the masks AP-loc here is "
+                f"{listed([f'{value:.1f}' for value in ends.values()])} %"
+            )
         alone = []
         for (name, title), marker in zip(ALONE.items(), ("x", "*"), strict=True):
             known = values(outcomes, name, category, metric)
@@ -246,6 +250,7 @@ def masks_curve(
                           mfc="none", ls="none", clip_on=False, label=f"here: {title}")  # fmt: skip
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
         axes.set_ylim(percent_limits([*theirs, *ours, *alone]))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     legend(figure, panels)
     return headed(figure, bought, caption)
 
