@@ -15,6 +15,7 @@ from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.costs.records import (
     GPU_BENCH_FILE,
+    Efficiency,
     both_forms,
     kept_comparison,
     kept_costs,
@@ -23,11 +24,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.selection import alike, longest
-from ssn_lib.study.systems import (
-    LEARNED_PRESETS,
-    SWAP_PRESETS,
-    SWEEP_PRESETS,
-)
+from ssn_lib.study.systems import LEARNED_PRESETS, SWEEP_PRESETS, TRADE_OFF_PRESETS
 from ssn_lib.study.tables import supervision as supervision_tables
 
 
@@ -43,16 +40,11 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        known = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        self.outcomes = [*known, *study.not_made]
+        self.outcomes = [*study.made(), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
-        names = (*SWAP_PRESETS, "evolved")
-        costs = kept_costs(both_forms(names), folder, "cpu") or kept_costs(
-            both_forms(names), folder
-        )
-        self.costs = [cost for cost in costs if cost.preset != "evolved"]
-        self.evolved_costs = [cost for cost in costs if cost.preset == "evolved"]
+        kinds = both_forms(TRADE_OFF_PRESETS)
+        self.costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
         self.bench = read_bench(folder)
         self.gpu_bench = read_bench(folder, GPU_BENCH_FILE)
@@ -61,6 +53,10 @@ class Selection:
         """The outcomes of those presets on the categories, in their order, nothing changed."""
         chosen = [o for o in self.plates if o.preset in presets and not o.changes]
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
+
+    def costs_of(self, presets: Sequence[str]) -> list[Efficiency]:
+        """What the inference of those presets costs, where it was measured."""
+        return [cost for cost in self.costs if cost.preset in presets]
 
     @cached_property
     def all(self) -> list[Outcome]:

@@ -36,6 +36,8 @@ from ssn_lib.study.systems import (
     NOISE_PRESETS,
     SWAP_PRESETS,
     SWEEP_CATEGORY,
+    TRADE_OFF_PRESETS,
+    group,
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
@@ -145,7 +147,8 @@ class Report(Selection):
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
-        return efficiency(self.costs) if self.costs else _unmeasured("make bench")
+        costs = self.costs_of(SWAP_PRESETS)
+        return efficiency(costs) if costs else _unmeasured("make bench")
 
     def efficiency_gpu(self) -> Table:
         """The slides' table of costs, measured on a GPU as they were, and in float32."""
@@ -172,12 +175,11 @@ class Report(Selection):
 
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
-        names = (*SWAP_PRESETS, "evolved")
+        names = TRADE_OFF_PRESETS
         runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
-        costs = [*self.costs, *self.evolved_costs]
-        if not costs:
+        if not self.costs:
             return NotDrawn("Costs not measured: `make bench`.")
-        return bubble_chart(costs, runs, self.study.caption(runs))
+        return bubble_chart(self.costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
@@ -370,8 +372,7 @@ class Report(Selection):
 
     def evolved_efficiency(self) -> Table:
         """What it costs, beside Scenario A."""
-        names = evolved_tables.SYSTEMS
-        costs = [cost for cost in [*self.costs, *self.evolved_costs] if cost.preset in names]
+        costs = self.costs_of(evolved_tables.SYSTEMS)
         return efficiency(costs) if costs else _unmeasured("make bench")
 
     def evolved_ingredients(self) -> Table:
@@ -430,8 +431,7 @@ class Report(Selection):
         return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
 
     def _panels(self, category: str) -> Figure:
-        names = ("simplenet", *SWAP_PRESETS, "evolved")
-        runs = [o for o in self.of(*names) if o.category == category]
+        runs = [o for o in self.of(*group("plate maps")) if o.category == category]
         return self._drawn(lambda: self.study.panels(runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:

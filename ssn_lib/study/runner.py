@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
@@ -26,7 +26,7 @@ from ssn_lib.noise.sources import look
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.artifacts import read_maps
-from ssn_lib.runs.record import MAPS, Outcome, Record, read_record
+from ssn_lib.runs.record import MAPS, Outcome, Record
 from ssn_lib.runs.run import configure, load_run, load_source
 from ssn_lib.storage import REPOSITORY, shown, write_text, written_whole
 from ssn_lib.study import parallel
@@ -42,8 +42,10 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text, told_apar
 from ssn_lib.study.figures.maps import NoiseMaps, Panel, maps_over_images, noise_maps
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
+from ssn_lib.study.selection import read_records
+from ssn_lib.study.systems import short
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.cells import METRICS, describe
+from ssn_lib.study.tables.cells import describe
 from ssn_lib.study.tables.table import Table
 
 # What a notebook's parameters cell holds; the report has one more, of `Study`.
@@ -224,24 +226,15 @@ class Study:
 
     def records(self) -> tuple[list[Record], list[str]]:
         """All records, whatever their profile, and why others that are there are not read."""
-        records, refused = [], []
-        for path in sorted(self.records_folder.glob("*/record.json")):
-            try:
-                record = read_record(path.parent)
-                preset(record.config.preset)
-            except InputError as error:
-                refused.append(str(error))
-                continue
-            missing = [name for name in METRICS if name not in record.metrics]
-            if record.status == "completed" and missing:
-                refused.append(f"{path}: no {missing[0]}; run it again")
-            else:
-                records.append(record)
-        return records, refused
+        return read_records(self.records_folder)
+
+    def made(self) -> list[Outcome]:
+        """The runs of this profile that have a record."""
+        return [Outcome.of(record) for record in self.records()[0] if self.profile.made(record)]
 
     def committed(self) -> list[Record]:
         """The project's own records, which come with the repository; none elsewhere."""
-        return replace(self, records_dir=REPOSITORY / "results").records()[0]
+        return read_records(REPOSITORY / "results")[0]
 
     @property
     def records_folder(self) -> Path:
@@ -303,7 +296,7 @@ class Study:
             ]
             sources.append(
                 NoiseMaps(
-                    record.config.preset,
+                    short(record.config.preset),
                     *(noise[0].numpy() for noise, _ in draws),
                     draws[0][1][0].numpy(),
                 )
@@ -428,10 +421,7 @@ class Study:
         """The outcomes of those presets, categories and changes, each with every seed."""
         if self.records_dir:
             wanted = set(asked)
-            known = [
-                Outcome.of(record) for record in self.records()[0] if self.profile.made(record)
-            ]
-            return [o for o in known if (o.preset, o.category, o.changes) in wanted]
+            return [o for o in self.made() if (o.preset, o.category, o.changes) in wanted]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]
         made = iter(parallel.make_all(tasks, self.scheduler))

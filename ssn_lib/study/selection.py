@@ -1,13 +1,49 @@
-"""Which runs stand for a configuration: its longest trainings, one of each seed."""
+"""The records of a folder, and which of them stand for a configuration: its longest trainings,
+one of each seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 
+from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import Outcome, Record
+from ssn_lib.runs.record import Outcome, Record, read_record
+from ssn_lib.study.tables.cells import METRICS
 
 Configuration = tuple[str, str, tuple[str, ...]]  # preset, category, changes to the preset
+
+
+def read_records(folder: Path) -> tuple[list[Record], list[str]]:
+    """All records in a folder of runs or results, and why others that are there are not read."""
+    records, refused = [], []
+    for path in sorted(folder.glob("*/record.json")):
+        found = _read(path, path.stat().st_mtime_ns)
+        if isinstance(found, Record):
+            records.append(found)
+        else:
+            refused.append(found)
+    return records, refused
+
+
+@cache
+def _read(path: Path, changed_at: int) -> Record | str:
+    """A record, or why it is not read. The study asks for its records again and again: each is
+    read once, and anew when its file has changed.
+
+    Args:
+        changed_at: the file's time of modification, in nanoseconds.
+    """
+    try:
+        record = read_record(path.parent)
+        preset(record.config.preset)
+    except InputError as error:
+        return str(error)
+    missing = [name for name in METRICS if name not in record.metrics]
+    if record.status == "completed" and missing:
+        return f"{path}: no {missing[0]}; run it again"
+    return record
 
 
 def configuration(outcome: Outcome) -> Configuration:

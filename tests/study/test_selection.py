@@ -1,13 +1,14 @@
-"""Which runs stand for a configuration."""
+"""Which records are read, and which of them stand for a configuration."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.selection import alike, configuration, longest
+from ssn_lib.study.selection import alike, configuration, longest, read_records
 
 
 @pytest.fixture
@@ -61,3 +62,17 @@ def test_compared_trainings_are_as_long_as_all_can_be(run):
     assert alike([a[2], *b], wanted) == []
     assert alike(a, wanted) == []  # one of them was not run
     assert alike(a, []) == []
+
+
+def test_a_record_is_read_once_and_anew_when_its_file_has_changed(record, tmp_path):
+    path = tmp_path / "run" / "record.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(record().to_json()))
+    (first,), refused = read_records(tmp_path)
+    (again,), _ = read_records(tmp_path)
+    assert again is first == record()
+    assert not refused
+    path.write_text("{}")
+    records, (why,) = read_records(tmp_path)
+    assert not records
+    assert why.startswith(str(path))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,20 +17,18 @@ from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
     SMALL,
-    colour,
+    colours_of,
     headed,
     key,
     legend,
     listed,
     plain_numbers,
-    short,
     subplots,
-    title,
     wrapped,
 )
 from ssn_lib.study.published import published_log, published_logs
 from ssn_lib.study.selection import Configuration, configuration
-from ssn_lib.study.systems import ignorance_loss
+from ssn_lib.study.systems import colour, ignorance_loss, short, title
 
 Run = tuple[Outcome, pd.DataFrame]
 LEFT = 0.9  # of the loss of knowing nothing, as of `systems.LEARNED_LOSS`
@@ -190,15 +187,20 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
         sharey=False if single else "row",
         squeeze=False,
     )
-    looks = _shades(list(runs))
+    colours = colours_of([name.partition(" ")[0] for name in runs])  # behind it stands a β
+    looks = {
+        name: {"color": shade, "ls": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, (name, shade) in enumerate(zip(runs, colours, strict=True))
+    }
     cells = [(metric, category) for metric in shown for category in categories]
     for axes, (metric, category) in zip(grid.flat, cells, strict=True):
         for name, told in runs.items():
             log = published_log(name, category)
-            axes.plot(log["epochs_done"], log[metric], label=told, **looks[name])
+            style = looks[name] | {"lw": 1.2, "mfc": "none", "ms": 3.5}
+            axes.plot(log["epochs_done"], log[metric], label=told, **style)
         if metric == "loss":
             axes.set_yscale("log")
-            _knowing_nothing(axes, [name.split()[0] for name in runs])
+            _knowing_nothing(axes, [name.partition(" ")[0] for name in runs])
             plain_numbers(axes.yaxis)
         else:
             axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
@@ -215,17 +217,6 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
         f"{listed(categories)}, MVTec AD, as the author logged them: seed 42, batches of 32, Tesla "
         "P100; evaluated every 4 epochs, some shown",
     )
-
-
-def _shades(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How published runs are drawn: hollow, a system's variants in shades of its colour."""
-    looks = {}
-    for which, name in enumerate(runs):
-        alike = [other for other in runs if other.split()[0] == name.split()[0]]
-        shade = sns.light_palette(colour(name.split()[0]), len(alike) + 2)[2:][alike.index(name)]
-        look = {"color": shade, "ls": LINES[which % len(LINES)], "lw": 1.2}
-        looks[name] = look | {"marker": MARKERS[which], "mfc": "none", "ms": 3.5}
-    return looks
 
 
 def _ends(runs: Mapping[str, str], categories: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ ones. A line's dashes or its marker, not its colour alone, tell it from the othe
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +21,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogFormatter
 from matplotlib.transforms import Bbox
 
-from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome, Record
+from ssn_lib.study.systems import colour
 from ssn_lib.study.tables.supervision import named
 
 WIDTH = 9.0  # inches, of every figure
@@ -65,21 +63,6 @@ class Picture:
 
 class NotDrawn(str):
     """Why a figure could not be drawn."""
-
-
-def colour(name: str) -> str:
-    """A system's colour, the same in every figure."""
-    return to_hex(PALETTE[list(PRESETS).index(name) % len(PALETTE)])
-
-
-def title(name: str) -> str:
-    """A system's name, the same in every figure."""
-    return preset(name).title
-
-
-def short(name: str) -> str:
-    """A system's name in a heading: without what stands behind it in brackets."""
-    return re.sub(r" \([^()]*\)$", "", title(name))
 
 
 def subplots(*shape: int, height: float, width: float = WIDTH, **how: Any) -> tuple[Figure, Any]:
@@ -119,6 +102,16 @@ def headed(figure: Figure, message: str, provenance: str) -> Figure:
     )
     figure.text(0.01, 1 - tops[1] / whole, provenance, fontsize=SMALL, color=GREY, **where)
     return figure
+
+
+def colours_of(presets: Sequence[str]) -> list[str | tuple[float, float, float]]:
+    """A colour for each of several runs: its system's; of runs of one system, its hue from light
+    to dark."""
+    shades = {}
+    for name in set(presets):
+        lightness = np.linspace(0.8, 0.25, presets.count(name))
+        shades[name] = iter([sns.set_hls_values(colour(name), l=light) for light in lightness])
+    return [next(shades[n]) if presets.count(n) > 1 else colour(n) for n in presets]
 
 
 def alt_text(figure: Figure) -> str:

@@ -20,18 +20,16 @@ from ssn_lib.study.figures.drawing import (
     SMALL,
     WIDTH,
     NotDrawn,
-    colour,
     headed,
     key,
     legend,
     listed,
-    short,
     subplots,
     swarm,
-    title,
     trained,
     wrapped,
 )
+from ssn_lib.study.systems import colour, short, title
 
 EDGE = [withStroke(linewidth=2.0, foreground="black")]  # so that a line is seen on any ground
 TRUTH = {"color": "cyan", "ls": (0, (3, 1.5)), "lw": 1.0}
@@ -66,12 +64,12 @@ class NoiseMaps:
     """Two draws of a source on one image.
 
     Attributes:
-        preset: the system whose source it is.
+        title: of the source.
         first, second: (h, w, C) noise.
         features: (h, w, C) what it is added to.
     """
 
-    preset: str
+    title: str
     first: NDArray
     second: NDArray
     features: NDArray
@@ -98,15 +96,13 @@ def noise_maps(image: NDArray[np.uint8], sources: Sequence[NoiseMaps], caption: 
             drawn = axes.imshow(shown, cmap="viridis", vmin=0, vmax=top)
             figure.colorbar(drawn, ax=axes, shrink=0.85).ax.tick_params(labelsize=SMALL)
         row[0].set_ylabel(
-            wrapped(title(source.preset), 24), rotation=0, ha="right", va="center", size=SMALL
+            wrapped(source.title, 24), rotation=0, ha="right", va="center", size=SMALL
         )
         for axes in row:
             axes.set(xticks=[], yticks=[])
     for axes, told in zip(grid[0], ("image", "noise", "of it, by chance"), strict=True):
         axes.set_title(told, fontsize=SMALL + 1)
-    shares = [
-        (100 * one.chance.mean() / max(one.size.mean(), 1e-9), short(one.preset)) for one in sources
-    ]
+    shares = [(100 * one.chance.mean() / max(one.size.mean(), 1e-9), one.title) for one in sources]
     (least, low), (most, high) = min(shares), max(shares)
     between = f"{least:.0f} % ({low})" + (f" to {most:.0f} % ({high})" if len(shares) > 1 else "")
     return headed(

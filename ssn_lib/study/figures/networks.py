@@ -18,7 +18,6 @@ from ssn_lib.study.figures.drawing import (
     PALETTE,
     SMALL,
     NotDrawn,
-    colour,
     headed,
     key,
     legend,
@@ -26,12 +25,11 @@ from ssn_lib.study.figures.drawing import (
     percent_limits,
     place,
     plain_numbers,
-    short,
     subplots,
     trained,
 )
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.systems import REAL_TIME_MS
+from ssn_lib.study.systems import REAL_TIME_MS, colour, short
 from ssn_lib.study.tables.cells import values
 
 USEFUL_AUROC = 90

@@ -17,21 +17,23 @@ from ssn_lib.study.figures.drawing import (
     MARKERS,
     SMALL,
     NotDrawn,
-    colour,
+    colours_of,
     headed,
     legend,
     listed,
     percent_limits,
-    short,
     subplots,
     swarm,
     told_apart,
     wrapped,
 )
 from ssn_lib.study.published import published_figures, published_log
+from ssn_lib.study.systems import colour, group, short, title
 from ssn_lib.study.tables.cells import values
 from ssn_lib.study.tables.supervision import (
     KSDD2,
+    LABEL_PRESETS,
+    MIXED_PRESETS,
     PUBLISHED_MASKS,
     Chosen,
     data_name,
@@ -39,26 +41,12 @@ from ssn_lib.study.tables.supervision import (
 )
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
-
-
-# The presets that a figure shows together: more could not be told apart.
-ROC_PRESETS = ("gap_cam", "cam_max", "weak_ssn", "weak_ssn_relative")
-PIXEL_PRESETS = ("gap_cam", "cam_max", "cam_traced", "weak_ssn_relative", "full_ssn")
-MAP_PRESETS = (
-    "gap_cam",
-    "cam_max",
-    "cam_fine",
-    "cam_refined",
-    "cam_traced",
-    "weak_ssn",
-    "weak_ssn_relative",
-    "full_ssn",
-)
+ROC_PRESETS = group("ROC")
+PIXEL_PRESETS = group("pixel curves")
+MAP_PRESETS = group("strip maps")
 MASKED = "mixed_ssn"  # the system whose number of masks the curve goes along
-
-
-# Without a mask, and not the curve's own system: single marks beside it.
-ALONE = {"gap_cam": "GAP + CAM, raw map", "cam_traced": "CAM, traced along contrast"}
+# Without a mask, and not the curve's own system: single marks of raw maps beside it.
+ALONE = tuple(n for n in MIXED_PRESETS if n in LABEL_PRESETS and n != "weak_ssn")
 SAME = 0.005  # of precision, within which two curves are drawn as one
 
 
@@ -144,25 +132,26 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
     if not curves:
         return NotDrawn("No curves: none of these runs was made, see the tables above.")
     figure, axes = subplots(height=4.8)
-    names, lines = told_apart([outcome for outcome, _ in curves]), []
-    for (outcome, table), name in zip(curves, names, strict=True):
+    outcomes, lines = [outcome for outcome, _ in curves], []
+    colours = colours_of([outcome.preset for outcome in outcomes])
+    for (outcome, table), name, shade in zip(curves, told_apart(outcomes), colours, strict=True):
         parts = dict(tuple(table.groupby("map", sort=False)))
         for kind, part in parts.items():
             recall, precision = _stepped(part)
-            title, metric = name, "AP-loc"
+            told, metric = name, "AP-loc"
             if outcome.record.config.model.score == "cam":
-                title += ", sigmoid as published" if kind == "sigmoid" else ", raw"
+                told += ", sigmoid as published" if kind == "sigmoid" else ", raw"
                 metric = "sigmoid-AP-loc" if kind == "sigmoid" else metric
                 if _alike(parts):
                     if kind == "sigmoid":
                         continue
-                    title += " and sigmoid alike"
+                    told += " and sigmoid alike"
             area = outcome.record.metrics.get(metric)
             lines.append((area, short(outcome.preset)))
             axes.step(
-                100 * recall, 100 * precision, where="pre", color=colour(outcome.preset),
+                100 * recall, 100 * precision, where="pre", color=shade,
                 ls=LINES[(len(lines) - 1) % len(LINES)], lw=1.6,
-                label=f"{'–' if area is None else f'{area:.1f}'}  {title}",
+                label=f"{'–' if area is None else f'{area:.1f}'}  {told}",
             )  # fmt: skip
     axes.set(xlabel="recall of defective pixels, %", ylabel="precision, %")
     axes.set(xlim=(0, 101), ylim=(0, 102))
@@ -242,12 +231,14 @@ def masks_curve(
                 f"{listed([f'{value:.1f}' for value in ends.values()])} %"
             )
         alone = []
-        for (name, title), marker in zip(ALONE.items(), ("x", "*"), strict=True):
+        for name, marker in zip(ALONE, MARKERS[1:], strict=False):
             known = values(outcomes, name, category, metric)
             if known:
                 alone.append(np.mean(known))
-                axes.plot(0, alone[-1], color=colour(name), marker=marker, ms=9, mew=1.8,
-                          mfc="none", ls="none", clip_on=False, label=f"here: {title}")  # fmt: skip
+                axes.plot(
+                    0, alone[-1], color=colour(name), marker=marker, ms=9, mew=1.8, mfc="none",
+                    ls="none", clip_on=False, label=f"here: {title(name)}, raw map",
+                )  # fmt: skip
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
         axes.set_ylim(percent_limits([*theirs, *ours, *alone]))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -36,6 +36,7 @@ from ssn_lib.study.costs.records import (
     read_bench,
 )
 from ssn_lib.study.gpu import checks, protocol
+from ssn_lib.study.systems import SWAP_PRESETS
 
 FACTS = "gpu.json"  # what the preflight found and how the checks ended, beside the runs
 ARCHIVE = "protocol.zip"
@@ -150,8 +151,7 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
     Returns:
         Seconds of a training step of Scenario A on 32 images.
     """
-    swapped = BENCH_PRESETS[:3]
-    kinds = [*both_forms(BENCH_PRESETS), *half_forms(swapped)]
+    kinds = [*both_forms(BENCH_PRESETS), *half_forms(SWAP_PRESETS)]
     for cost in inference_costs.measure_all(kinds, runs_dir, repetitions=REPETITIONS):
         tell(
             f"{cost.preset}, {cost.form}: {cost.latency_ms.median:.2f} ms, "

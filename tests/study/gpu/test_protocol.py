@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from ssn_lib.errors import InputError
-from ssn_lib.presets import PRESETS
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import run
 from ssn_lib.study.gpu import checks, protocol, use
 from ssn_lib.study.gpu.protocol import Asked, Queue
+from ssn_lib.study.systems import group
 
 CATEGORY = "widget"
 
@@ -40,13 +40,22 @@ def planned(mvtec_root, tmp_path, monkeypatch):
 
 def test_every_run_that_the_claims_want_is_asked_for_once():
     assert len(set(protocol.PROTOCOL)) == len(protocol.PROTOCOL)
-    assert {asked.preset for asked in protocol.PROTOCOL} <= PRESETS.keys()
+    assert {asked.preset for asked in protocol.PROTOCOL} == {*group("protocol")}
     first = [(asked.preset, asked.category) for asked in protocol.PROTOCOL[:4]]
     assert first == [
         ("scenario_a", "screw"),
         ("scenario_b", "bottle"),
         ("learned_noise_v2_published", "screw"),
         ("scenario_a", "bottle"),
+    ]
+
+
+def test_a_system_of_the_protocol_without_a_place_in_its_order_comes_last():
+    after = protocol._after([asked for asked in protocol.PROTOCOL if "ssn" not in asked.preset])
+    assert after == [Asked(name, "ksdd2") for name in ("weak_ssn", "mixed_ssn", "full_ssn")]
+    assert protocol._after([Asked("scenario_a", "screw")])[:2] == [
+        Asked("simplenet", "bottle"),
+        Asked("simplenet", "screw"),
     ]
 
 
