@@ -80,8 +80,8 @@ def test_panels_are_drawn_from_records_and_images_alone(small, mvtec_root):
     for path in small.runs_dir.glob("*/weights.pt"):
         path.unlink()
     figure = small.panels(outcomes, "widget")
-    rows = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-    assert ["SimpleNet" in rows[0], "Scenario A" in rows[1]] == [True, True]
+    names = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert ["SimpleNet" in names[1], "Scenario A" in names[2]] == [True, True]
     assert "screw: no run with maps" in small.panels(outcomes, "screw")
     for path in small.runs_dir.glob("*/scores.csv"):
         path.write_text(path.read_text().replace("scratch", "dent"))
@@ -95,7 +95,7 @@ def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
     assert runs[0].record.status == "diverged"
     ((_, history),) = small.files(runs, "history.csv")
     assert history.empty
-    figure = course_figures.training_curves([(runs[0], history)], "caption", log_loss=True)
+    figure = course_figures.training_curves([(runs[0], history)], "caption")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "Learned noise v1, as stated diverged in epoch 1" in labels
     assert small.files(runs, "noise.csv") == []

@@ -119,7 +119,7 @@ def _draw_loss(
         # No point, but a legend, when it was the first epoch.
         axes.plot(
             images.tail(1), history["loss"].tail(1), color="black", marker="x", ms=10, mew=2,
-            ls="none", label=f"{label}, diverged in epoch {outcome.record.diverged_at}",
+            ls="none", label=f"{label} diverged in epoch {outcome.record.diverged_at}",
         )  # fmt: skip
 
 

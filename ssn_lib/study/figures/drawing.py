@@ -117,7 +117,7 @@ def colours_of(presets: Sequence[str]) -> list[str | tuple[float, float, float]]
 def alt_text(figure: Figure) -> str:
     """What a figure says in words: its heading and what stands below, and of a diagram all that is
     written in it."""
-    said = [figure.get_suptitle(), *(text.get_text() for text in figure.texts)]
+    said = [text.get_text() for text in figure.texts]
     for axes in figure.axes:
         if not axes.axison:
             said += [text.get_text() for text in axes.texts]
