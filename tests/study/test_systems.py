@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from ssn_lib.presets import PRESETS
+from ssn_lib.presets import PRESETS, preset
 from ssn_lib.study import systems
 from ssn_lib.study.systems import GROUPS, SYSTEMS, colour, group, short, title
 
@@ -66,6 +66,10 @@ def test_every_group_has_systems_in_the_order_of_the_entries(shown):
     names = group(shown)
     assert names
     assert list(names) == [name for name in SYSTEMS if name in names]
+
+
+def test_what_masks_are_held_against_learns_from_labels():
+    assert all(preset(name).training.supervision.labels for name in group("mixed"))
 
 
 def test_an_unknown_group_is_no_empty_one():

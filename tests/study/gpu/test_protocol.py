@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ssn_lib.errors import InputError
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import run
 from ssn_lib.study.gpu import checks, protocol, use
@@ -77,7 +78,7 @@ def test_what_is_recorded_is_not_made_again(planned, tmp_path):
 def test_the_tasks_are_the_presets_as_published(planned):
     (task,), missing = planned("scenario_b", epochs=None)
     assert not missing
-    chosen = PRESETS["scenario_b"]
+    chosen = preset("scenario_b")
     assert task.config.training == chosen.training
     assert (task.config.model, task.config.data.resize) == (chosen.model, "plain")
     assert task.images == 6
