@@ -155,7 +155,7 @@ def _leaving(histories: Sequence[Run]) -> str:
     if len(left) > 2:
         some = [name for name, known in left.items() if known]
         told = f"Within {longest} epochs {len(some)} of {len(left)} systems get below the loss of"
-        ends = f"; above it ends {listed(list(dict.fromkeys(above)))}" if above else ""
+        ends = f"; ending above it: {listed(list(dict.fromkeys(above)))}" if above else ""
         return f"{told} knowing nothing{ends}"
     parts = []
     for name, known in left.items():

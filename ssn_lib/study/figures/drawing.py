@@ -154,8 +154,8 @@ def legend(figure: Figure, panels: Sequence[Axes], more: Sequence[Artist] = ()) 
     """
     unique: dict[str, Artist] = {}
     for axes in panels:
-        handles, labels = axes.get_legend_handles_labels()
-        unique |= dict(zip(labels, handles, strict=True))
+        for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            unique.setdefault(label, artist)  # of several alike the first, made here
     unique |= {str(artist.get_label()): artist for artist in more}
     longest = max((len(line) for label in unique for line in label.splitlines()), default=1)
     figure.legend(

@@ -322,7 +322,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     headed(
         figure,
         _folding(costs),
-        f"{device}, float32; one image, median and quartiles; {usual} px unless it is said",
+        f"{device}, float32; one image, median and quartiles; {usual} px where no size is said",
     )
     texts = []
     for cost in costs:

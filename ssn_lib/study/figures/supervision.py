@@ -236,7 +236,7 @@ def masks_curve(
             if known:
                 alone.append(np.mean(known))
                 axes.plot(
-                    0, alone[-1], color=colour(name), marker=marker, ms=9, mew=1.8, mfc="none",
+                    0, alone[-1], color=colour(name), marker=marker, ms=8,
                     ls="none", clip_on=False, label=f"here: {title(name)}, raw map",
                 )  # fmt: skip
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")

@@ -122,7 +122,7 @@ def test_the_heading_of_training_curves_goes_by_the_losses(record):
     ]
     said = course_figures.training_curves([*runs, *more], "").get_suptitle().replace("\n", " ")
     assert said.startswith("Within 300 epochs 1 of 4 systems get below the loss of knowing")
-    assert said.endswith("above it ends v1 as stated and v2 as stated")
+    assert said.endswith("ending above it: v1 as stated and v2 as stated")
 
 
 def test_full_courses_say_how_far_they_are_from_the_published_ones(record):
