@@ -207,10 +207,11 @@ def test_strips_are_asked_for_by_the_name_of_what_they_are(
     assert "9 masks asked for" in runs[-1].reason
     assert all(profile.made(run.record) for run in runs[:3])
     figure = strips.strip_maps(runs, strips.strips)
-    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[:5]]
-    assert titles[:3] == ["image", "ground truth", "GAP + CAM (labels)"]
-    assert "2 masks" in titles[4]
-    assert len(figure.axes) == 2 * 5  # both defective test images
+    image, first, *_, last = [axes.get_title().replace("\n", " ") for axes in figure.axes[:4]]
+    assert image == "image"
+    assert first.startswith("GAP + CAM (labels) ")
+    assert "2 masks" in last
+    assert len(figure.axes) == 2 * 2 * 4  # both defective test images, whole and from near
 
 
 def test_without_strips_their_cells_say_why(small):
