@@ -11,7 +11,7 @@ import pandas as pd
 from ssn_lib.config import FOLDS
 from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.overrides import assignment
-from ssn_lib.presets import PRESETS
+from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import COURSE, Outcome
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.costs.records import (
@@ -108,7 +108,7 @@ class Selection:
 
     @cached_property
     def rendered(self) -> list[Outcome]:
-        """On the embedded demo data, with ImageNet weights, in the profile's sizes."""
+        """On the embedded demo data, with ImageNet weights, in the profile's or their own sizes."""
         sizes = (self.study.profile.image_size, self.study.profile.strip_size)
         order = list(PRESETS)
         found = [
@@ -116,7 +116,7 @@ class Selection:
             for record in self.records
             if self.study.covers(record)
             and source_of(record.config.data.dataset).origin == "rendered"
-            and record.config.data.image_size in sizes
+            and record.config.data.image_size in (*sizes, preset(record.config.preset).image_size)
             and record.config.weights == "imagenet"
         ]
         return sorted(found, key=lambda o: (order.index(o.preset), o.seed))

@@ -18,8 +18,7 @@ from ssn_lib.runs.run import load_run, load_source
 from ssn_lib.storage import shown
 from ssn_lib.study import parallel
 from ssn_lib.study.figures import maps
-from ssn_lib.study.figures import supervision as supervision_figures
-from ssn_lib.study.figures.drawing import NotDrawn
+from ssn_lib.study.figures.drawing import NotDrawn, told_apart
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import short
@@ -34,11 +33,11 @@ def panels(study: Study, outcomes: Sequence[Outcome], category: str) -> Figure |
     if not answers:
         return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
     name = sample.samples[0]
-    return maps.panels(
-        sample.images[0].permute(1, 2, 0).numpy(),
-        sample.masks[0, 0].numpy(),
-        answers[0],
-        f"{title}: first defective test image, {name.defect}/{shown(name.image.name)}",
+    return maps.maps_over_images(
+        [sample.images[0].permute(1, 2, 0).numpy()],
+        [sample.masks[0, 0].numpy()],
+        answers[:1],
+        f"{title}: first defective test image, {name.defect}/{shown(name.image.name)}. "
         f"{study.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
         "of the scores, on defect-free training images",
     )
@@ -51,12 +50,12 @@ def strip_maps(study: Study, outcomes: Sequence[Outcome], category: str) -> Figu
     title = images_title(category)
     if not answers:
         return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
-    return supervision_figures.strips(
+    return maps.maps_over_images(
         list(sample.images.permute(0, 2, 3, 1).numpy()),
         list(sample.masks[:, 0].numpy()),
         answers,
-        f"{supervision_tables.data_name(chosen, category)}: first defective test images; raw "
-        "maps, each with its own range; line: 99.9th percentile of sound training pixels. "
+        f"{supervision_tables.data_name(chosen, category)}: first defective test images; "
+        "threshold: 99.9th percentile of sound training pixels. "
         f"{study.caption(chosen)}",
     )
 
@@ -110,13 +109,10 @@ def _answers(
     places = sorted(read_maps(kept[0][1], data.image_size))
     sample = dataset.test.subset(places)
     answers: list[list[maps.Panel]] = [[] for _ in places]
-    differ = len({outcome.record.epochs_done for outcome, _ in kept}) > 1
-    for outcome, rows in kept:
+    titles = told_apart([outcome for outcome, _ in kept])
+    for (outcome, rows), title in zip(kept, titles, strict=True):
         record, kept_maps = outcome.record, read_maps(rows, data.image_size)
         ((_, scores),) = study.files([outcome], "scores.csv")
-        title = supervision_tables.named(outcome)
-        if differ:
-            title += f", {record.epochs_done} epochs"
         names = sample.names(dataset.root)
         for place, image, panels in zip(places, names, answers, strict=True):
             if scores["image"].get(place) != image:

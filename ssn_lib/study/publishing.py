@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import KEPT_FILES, MAPS, read_record
 from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study.costs.records import (
@@ -115,12 +116,13 @@ def _add(runs: Path, results: Path) -> None:
     for path in sorted(runs.glob("*/record.json")):
         try:
             record = read_record(path.parent)
+            own_size = preset(record.config.preset).image_size
         except InputError as error:
             print(f"warning: {error}", file=sys.stderr)
             continue
         data = record.config.data
         origin = source_of(data.dataset).origin
-        rendered = origin == "rendered" and data.image_size in sizes
+        rendered = origin == "rendered" and data.image_size in (*sizes, own_size)
         trained = record.config.weights == "imagenet"
         if rendered or (trained and origin == "public"):
             target = results / record.run_id

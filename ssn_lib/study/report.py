@@ -24,7 +24,7 @@ from ssn_lib.study.figures import courses as course_figures
 from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
-from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
+from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_by_arithmetic
 from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
 from ssn_lib.study.profiles import STRIPS
@@ -178,7 +178,7 @@ class Report(Lessons):
 
     def roofline(self) -> Figure:
         """Latency against arithmetic."""
-        return roofline(self.bench.costs if self.bench else self.costs)
+        return latency_by_arithmetic(self.bench.costs if self.bench else self.costs)
 
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
@@ -248,7 +248,7 @@ class Report(Lessons):
 
     def convergence(self) -> Figure:
         """v1 against v2, published and as stated."""
-        return self._curves(self.of(*LEARNED_PRESETS), log_loss=True)
+        return self._curves(self.of(*LEARNED_PRESETS))
 
     def noise_courses(self) -> Figure:
         """What the generators learned."""
@@ -403,13 +403,11 @@ class Report(Lessons):
             rules.judge(supervision.MIXED, self.strips_evidence),
         )
 
-    def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:
+    def _curves(self, runs: list[Outcome]) -> Figure:
         histories = self.files(runs, "history.csv")
         if not histories:
             return self._nothing("scenario_a")
-        return course_figures.training_curves(
-            histories, self.study.caption(runs), log_loss=log_loss
-        )
+        return course_figures.training_curves(histories, self.study.caption(runs))
 
     def _from_files(
         self, draw: Callable[[Any, str], Figure], runs: list[Outcome], name: str

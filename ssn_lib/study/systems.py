@@ -151,7 +151,7 @@ SYSTEMS: dict[str, System] = {
             "evolved",
             "evolved",
             "#D55E00",
-            ("weak", "evolved", "synthesis", "methods", "trade-off", "bench"),
+            ("weak", "evolved", "synthesis", "methods", "trade-off", "bench", "plate maps"),
         ),
     )
 }

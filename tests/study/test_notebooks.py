@@ -141,9 +141,11 @@ class TestExecution:
         assert (after.scheduler, after.deadline) == (None, None)
         book = nbformat.read(tmp_path / "runs/demo/notebooks/01_small.ipynb", as_version=4)
         (output,) = (output for cell in book.cells for output in cell.get("outputs", ()))
-        assert output["metadata"]["image/png"]["alt"].startswith("image (B, 3, H, W); backbone")
+        assert output["metadata"]["image/png"]["alt"].startswith(
+            "SuperSimpleNet: a frozen backbone"
+        )
         page = (tmp_path / "runs/demo/report.html").read_text(encoding="utf-8")
-        assert page.count('<img alt="image (B, 3, H, W); backbone') == 1
+        assert page.count('<img alt="SuperSimpleNet: a frozen backbone') == 1
         said = capsys.readouterr().out
         assert "01_small.ipynb" in said
         assert "1 tables and 1 figures" in said  # each file once

@@ -3,108 +3,166 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study import systems
 from ssn_lib.study.figures.drawing import (
+    GREY,
     LINES,
     MARKERS,
-    PALETTE,
+    SMALL,
     colours_of,
+    headed,
+    key,
     legend,
+    listed,
     plain_numbers,
     subplots,
     wrapped,
 )
 from ssn_lib.study.published import published_log, published_logs
-from ssn_lib.study.selection import configuration
-from ssn_lib.study.systems import ignorance_loss
+from ssn_lib.study.selection import Configuration, configuration
+from ssn_lib.study.systems import colour, ignorance_loss, short, title
+
+Run = tuple[Outcome, pd.DataFrame]
+LEFT = 0.9  # of the loss of knowing nothing, as of `systems.LEARNED_LOSS`
+COURSES = {
+    "loss": "training loss",
+    "I-AUROC": "I-AUROC, %\n(image score)",
+    "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
+    "AUPRO": "AUPRO, %",
+}
 
 
-def training_curves(
-    histories: Sequence[tuple[Outcome, pd.DataFrame]], caption: str, log_loss: bool = False
-) -> Figure:
-    """Training loss by images seen, one panel a category, one line a run.
+def training_curves(histories: Sequence[Run], caption: str) -> Figure:
+    """Training loss by images seen: a column for each category, a row for each length of training.
 
     A run that diverged ends with a cross at its last whole epoch. On MVTec AD the published runs of
-    the same presets stand beside (hollow markers).
+    the same presets stand in the row of their length (hollow markers).
     """
     categories = list(dict.fromkeys(outcome.category for outcome, _ in histories)) or ["none"]
-    real = any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories)
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
-    width = max(8.0, 3.6 * len(categories))
-    figure, all_axes = subplots(
-        1, len(categories), figsize=(width, 4.3), sharey=True, squeeze=False
+    looks = {
+        name: {"color": colour(name), "marker": MARKERS[which % len(MARKERS)]}
+        for which, name in enumerate(names)
+    }
+    seeds = sorted({outcome.seed for outcome, _ in histories})
+    dashes = {seed: LINES[which % len(LINES)] for which, seed in enumerate(seeds)}
+    logs = _published(histories)
+    lengths = sorted({_epochs(outcome) for outcome, _ in histories} | {n for n, *_ in logs})
+    figure, grid = subplots(
+        len(lengths) or 1,
+        len(categories),
+        height=2.5 * (len(lengths) or 1) + 1.0,
+        sharey="row",
+        squeeze=False,
     )
-    for axes, category in zip(all_axes[0], categories, strict=True):
-        for outcome, history in histories:
-            if outcome.category == category:
-                images = outcome.record.images_per_epoch
-                which = names.index(outcome.preset)
-                axes.plot(
-                    history["epoch"] * images,
-                    history["loss"],
-                    color=systems.colour(outcome.preset),
-                    ls=LINES[which % len(LINES)],
-                    marker=MARKERS[which % len(MARKERS)],
-                    ms=3.5,
-                    markevery=max(1, len(history) // 12),
-                    label=systems.title(outcome.preset),
-                )
-                if outcome.record.status == "diverged":
-                    end = history.tail(1)  # no point, but a legend, when it was the first epoch
-                    axes.plot(
-                        end["epoch"] * images,
-                        end["loss"],
-                        color="black",
-                        marker="x",
-                        ms=11,
-                        mew=2.5,
-                        ls="none",
-                        label=f"{systems.title(outcome.preset)} diverged in epoch "
-                        f"{outcome.record.diverged_at}",
-                    )
-        for name in names if real else ():
+    for row, length in zip(grid, lengths, strict=False):
+        for axes, category in zip(row, categories, strict=True):
+            runs = [r for r in histories if (_epochs(r[0]), r[0].category) == (length, category)]
+            for run in runs:
+                _draw_loss(axes, *run, {"ls": dashes[run[0].seed]} | looks[run[0].preset])
+            published = [p[2:] for p in logs if p[:2] == (length, category)]
+            for name, log in published:
+                style = looks[name] | {"mfc": "none", "lw": 0.8, "ms": 4.5}
+                axes.plot(log["images"], log["loss"], ls=":", label=title(name), **style)
+            shown = [*(outcome.preset for outcome, _ in runs), *(name for name, _ in published)]
+            _knowing_nothing(axes, shown)
+            axes.set_visible(bool(shown))
+            axes.set(xscale="log", yscale="log", xlabel="training images seen")
+            axes.set_title(f"{category}, {length} epochs", fontsize=SMALL + 1)
+            for axis in (axes.xaxis, axes.yaxis):
+                plain_numbers(axis)
+    for row in grid:
+        next((axes for axes in row if axes.get_visible()), row[0]).set_ylabel("training loss")
+    keys = [key(f"seed {s}", ls=dashes[s]) for s in seeds] if len(seeds) > 1 else []
+    if logs:
+        keys.append(key("the author's run", ls=":", lw=0.8, marker="o", mfc="none", ms=4.5))
+    legend(figure, grid.flat, keys)
+    told = f"{caption}; the author's: one seed, batches of 32, Tesla P100" if logs else caption
+    return headed(figure, _leaving(histories), told)
+
+
+def _epochs(outcome: Outcome) -> int:
+    return outcome.record.config.training.epochs
+
+
+def _published(histories: Sequence[Run]) -> list[tuple[int, str, str, pd.DataFrame]]:
+    """Of the published runs of the same presets on MVTec AD: length, category, preset, log."""
+    if not any(o.record.config.data.dataset == "mvtec_ad" for o, _ in histories):
+        return []
+    found = []
+    for name in dict.fromkeys(outcome.preset for outcome, _ in histories):
+        for category in dict.fromkeys(outcome.category for outcome, _ in histories):
             log = published_log(name, category)
             if len(log):
-                which = names.index(name)
-                axes.plot(
-                    log["images"],
-                    log["loss"],
-                    color=systems.colour(name),
-                    ls=":",
-                    lw=1,
-                    marker=MARKERS[which % len(MARKERS)],
-                    mfc="none",
-                    ms=5,
-                    label=f"{systems.title(name)}, published log",
-                )
-        for with_focal in sorted({o.record.config.training.focal for o, _ in histories}):
-            axes.axhline(
-                ignorance_loss(with_focal),
-                color="0.5",
-                lw=1,
-                ls="--" if with_focal else "-",
-                zorder=0,
-                label=f"answering 0 everywhere ({'SSN' if with_focal else 'SimpleNet'})",
-            )
-        axes.set(title=category, xlabel="images seen (log scale)", xscale="log")
-        plain_numbers(axes.xaxis)
-        if log_loss:
-            axes.set_yscale("log")
-            plain_numbers(axes.yaxis)
-        axes.grid(alpha=0.3)
-    all_axes[0, 0].set_ylabel("training loss (mean of an epoch)")
-    legend(figure, all_axes[0])
-    filled = f"filled, here: {caption}"
-    told = f"{filled}; hollow, published: 300 epochs in batches of 32" if real else caption
-    figure.suptitle(f"Training curves\n{wrapped(told, 110)}", fontsize=9)
-    return figure
+                found.append((int(log["epochs_done"].max()), category, name, log))
+    return found
+
+
+def _draw_loss(
+    axes: Axes, outcome: Outcome, history: pd.DataFrame, style: Mapping[str, Any]
+) -> None:
+    images = history["epoch"] * outcome.record.images_per_epoch
+    label = title(outcome.preset)
+    axes.plot(
+        images, history["loss"], lw=1.3, ms=4, markevery=0.2 if len(history) > 20 else 2,
+        label=label, **style,
+    )  # fmt: skip
+    if outcome.record.status == "diverged":
+        # No point, but a legend, when it was the first epoch.
+        axes.plot(
+            images.tail(1), history["loss"].tail(1), color="black", marker="x", ms=10, mew=2,
+            ls="none", label=f"{label} diverged in epoch {outcome.record.diverged_at}",
+        )  # fmt: skip
+
+
+def _knowing_nothing(axes: Axes, presets: Sequence[str]) -> None:
+    """The loss of a network that answers 0 everywhere, by the losses of these presets."""
+    for focal in sorted({preset(name).training.focal for name in presets}):
+        axes.axhline(
+            ignorance_loss(focal),
+            color="0.5",
+            lw=1,
+            ls="--" if focal else "-",
+            zorder=0,
+            label=f"knowing nothing: 0 everywhere ({'SSN' if focal else 'SimpleNet'})",
+        )
+
+
+def _leaving(histories: Sequence[Run]) -> str:
+    """Which of the longest trainings get below the loss of knowing nothing, and after how long."""
+    if not histories:
+        return "No training was made"
+    longest = max(_epochs(outcome) for outcome, _ in histories)
+    left: dict[str, dict[str, int]] = {}
+    above = []
+    for outcome, history in histories:
+        if _epochs(outcome) == longest:
+            nothing = ignorance_loss(preset(outcome.preset).training.focal)
+            epochs = history[history["loss"] < LEFT * nothing]["epoch"]
+            if any(history["loss"].tail(1) > nothing / LEFT):
+                above.append(short(outcome.preset))
+            known = left.setdefault(outcome.preset, {})
+            if len(epochs):
+                known[outcome.category] = min(epochs.iloc[0], known.get(outcome.category, longest))
+    if len(left) > 2:
+        some = [name for name, known in left.items() if known]
+        told = f"Within {longest} epochs {len(some)} of {len(left)} systems get below the loss of"
+        ends = f"; ending above it: {listed(list(dict.fromkeys(above)))}" if above else ""
+        return f"{told} knowing nothing{ends}"
+    parts = []
+    for name, known in left.items():
+        when = [f"{epoch} epochs on {category}" for category, epoch in known.items()]
+        how = f"after {listed(when)}" if known else f"never within {longest} epochs"
+        parts.append(f"{short(name)} gets below the loss of knowing nothing {how}")
+    return "; ".join(parts).replace(" gets below the loss of knowing nothing never", " never", 1)
 
 
 def published_courses(runs: Mapping[str, str]) -> Figure:
@@ -113,59 +171,68 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
     One column a category for which all of the runs are known; of a single category one row.
 
     Args:
-        runs: name in `tables.published_logs` to what the legend says.
+        runs: name in `published.published_logs` to what the legend says.
     """
     logs = published_logs()
     logs = logs[logs["run"].isin(runs)]
     known = logs.groupby("category", sort=False)["run"].nunique()
     categories = list(known[known == len(runs)].index)
-    shown = {
-        "loss": "training loss",
-        "I-AUROC": "I-AUROC, % (image score)",
-        "seg-I-AUROC": "seg-I-AUROC, % (map maximum)",
-    }
+    shown = {name: text for name, text in COURSES.items() if name != "AUPRO"}
     single = len(categories) == 1
     shape = (1, len(shown)) if single else (len(shown), len(categories))
     figure, grid = subplots(
         *shape,
-        figsize=(3.7 * shape[1], 2.4 * shape[0] + (1.6 if single else 0.4)),
+        height=2.0 * shape[0] + 1.0,
         sharex=True,
         sharey=False if single else "row",
         squeeze=False,
     )
     colours = colours_of([name.partition(" ")[0] for name in runs])  # behind it stands a β
+    looks = {
+        name: {"color": shade, "ls": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, (name, shade) in enumerate(zip(runs, colours, strict=True))
+    }
     cells = [(metric, category) for metric in shown for category in categories]
     for axes, (metric, category) in zip(grid.flat, cells, strict=True):
-        for which, (name, title) in enumerate(runs.items()):
+        for name, told in runs.items():
             log = published_log(name, category)
-            axes.plot(
-                log["epochs_done"],
-                log[metric],
-                color=colours[which],
-                ls=LINES[which % len(LINES)],
-                marker=MARKERS[which],
-                ms=4,
-                label=title,
-            )
+            style = looks[name] | {"lw": 1.2, "mfc": "none", "ms": 3.5}
+            axes.plot(log["epochs_done"], log[metric], label=told, **style)
         if metric == "loss":
-            axes.axhline(
-                ignorance_loss(True), color="0.5", ls="--", lw=1, label="answering 0 everywhere"
-            )
             axes.set_yscale("log")
+            _knowing_nothing(axes, [name.partition(" ")[0] for name in runs])
+            plain_numbers(axes.yaxis)
+        else:
+            axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
         if metric == "loss" and not single:
-            axes.set_title(category, fontsize=9)
+            axes.set_title(category, fontsize=SMALL + 1)
         if single or category == categories[0]:
-            axes.set_ylabel(shown[metric], fontsize=8.5)
-        axes.grid(alpha=0.3)
+            axes.set_ylabel(shown[metric])
     for axes in grid[-1]:
         axes.set_xlabel("epochs")
-    legend(figure, grid[0])
-    figure.suptitle(
-        f"Published runs{f' on {categories[0]}' if single else ''}, as the author logged them\n"
-        "seed 42, batch 32, Tesla P100; evaluated every 4 epochs, some shown",
-        fontsize=9,
+    legend(figure, grid.flat)
+    return headed(
+        figure,
+        _ends(runs, categories),
+        f"{listed(categories)}, MVTec AD, as the author logged them: seed 42, batches of 32, Tesla "
+        "P100; evaluated every 4 epochs, some shown",
     )
-    return figure
+
+
+def _ends(runs: Mapping[str, str], categories: Sequence[str]) -> str:
+    """The lowest and the highest last I-AUROC, where these are furthest apart."""
+    last = {
+        category: sorted(
+            (published_log(name, category)["I-AUROC"].iloc[-1], told.partition(" (")[0])
+            for name, told in runs.items()
+        )
+        for category in categories
+    }
+    where = max(last, key=lambda category: last[category][-1][0] - last[category][0][0])
+    (low, worst), *_, (high, best) = last[where]
+    return (
+        f"As published, I-AUROC on {where} ends between {low:.1f} ({worst}) and {high:.1f} ({best})"
+    )
 
 
 def full_courses(
@@ -173,8 +240,8 @@ def full_courses(
 ) -> Figure:
     """Runs of the published protocol here, over the published ones: loss and image metrics.
 
-    One column for each preset and category, every seed a line; the published run has hollow
-    markers. The loss is that of every epoch here and of some in the log.
+    One row for each preset and category, every seed a line; the published run has hollow markers.
+    The loss is that of every epoch here and of some in the log.
 
     Args:
         runs: each with its `history.csv` and its `course.csv`.
@@ -184,101 +251,106 @@ def full_courses(
         dict.fromkeys(configuration(outcome) for outcome, *_ in runs),
         key=lambda kind: (order.index(kind[0]), *kind[1:]),
     )
-    shown = {
-        "loss": "training loss",
-        "I-AUROC": "I-AUROC, %\n(image score)",
-        "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
-        "AUPRO": "AUPRO, %",
-    }
     figure, grid = subplots(
-        len(shown),
-        len(kinds),
-        figsize=(max(6.5, 3.4 * len(kinds)), 8.4),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
+        len(kinds), len(COURSES), height=1.2 * len(kinds) + 0.7,
+        sharex=True, sharey="col", squeeze=False,
+    )  # fmt: skip
+    for row, kind in zip(grid, kinds, strict=True):
+        of_kind = [run for run in runs if configuration(run[0]) == kind]
+        for axes, metric in zip(row, COURSES, strict=True):
+            _course(axes, metric, kind, of_kind)
+        row[0].set_ylabel(
+            wrapped(", ".join((title(kind[0]), *kind[1:2], *kind[2])), 17),
+            rotation=0, ha="right", va="center", size=SMALL,
+        )  # fmt: skip
+    for axes, told in zip(grid[0], COURSES.values(), strict=True):
+        axes.set_title(told, fontsize=SMALL + 1)
+    for axes in grid[-1]:
+        axes.set_xlabel("epochs")
+    seeds = sorted({outcome.seed for outcome, *_ in runs})
+    here = [key(f"here, seed {s}", ls=LINES[i % len(LINES)]) for i, s in enumerate(seeds)]
+    legend(figure, grid.flat, here)
+    return headed(figure, _agreement(runs), caption)
+
+
+def _course(axes: Axes, metric: str, kind: Configuration, runs: Sequence[tuple]) -> None:
+    """One metric of one configuration, here and as published."""
+    name, category, changes = kind
+    for which, (_, history, course) in enumerate(runs):
+        rows = history if metric == "loss" else course
+        axes.plot(
+            rows["epoch"], rows[metric], color=colour(name), ls=LINES[which % len(LINES)], lw=1.4
+        )
+    log = published_log(name, category)
+    if len(log) and not changes:
+        axes.plot(
+            log["epochs_done"], log[metric], color="black", ls=":", lw=0.7, marker="o",
+            mfc="none", mew=0.7, ms=3, label="the author's log, seed 42",
+        )  # fmt: skip
+    if metric == "loss":
+        _knowing_nothing(axes, [name])
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    elif metric != "AUPRO":
+        axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
+
+
+def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> str:
+    """How far the last I-AUROC here is from that of the author's log: the least and the most."""
+    apart = []
+    for outcome, _, course in runs:
+        log = published_log(outcome.preset, outcome.category)
+        if len(log) and len(course) and not outcome.changes:
+            last = course["I-AUROC"].iloc[-1] - log["I-AUROC"].iloc[-1]
+            apart.append((abs(last), f"{short(outcome.preset)}, {outcome.category}"))
+    if not apart:
+        return "The published protocol, run here"
+    (least, near), (most, far) = min(apart), max(apart)
+    if len(apart) == 1:
+        return f"The last I-AUROC here is {most:.1f} points from the author's ({far})"
+    return (
+        f"The last I-AUROC here is {least:.1f} ({near}) to {most:.1f} points ({far}) from the "
+        "author's"
     )
-    for column, kind in zip(grid.T, kinds, strict=True):
-        name, category, changes = kind
-        log = published_log(name, category) if not changes else None
-        for axes, metric in zip(column, shown, strict=True):
-            of_kind = [run for run in runs if configuration(run[0]) == kind]
-            for which, (outcome, history, course) in enumerate(of_kind):
-                rows = history if metric == "loss" else course
-                axes.plot(
-                    rows["epoch"],
-                    rows[metric],
-                    color=PALETTE[which],
-                    ls=LINES[which % len(LINES)],
-                    lw=1.4,
-                    label=f"here, seed {outcome.seed}",
-                )
-            if log is not None and len(log):
-                axes.plot(
-                    log["epochs_done"],
-                    log[metric],
-                    color="0.25",
-                    ls=":",
-                    lw=0.8,
-                    marker="o",
-                    mfc="none",
-                    ms=4,
-                    label="published log, seed 42",
-                )
-            if metric == "loss":
-                axes.axhline(
-                    ignorance_loss(preset(name).training.focal),
-                    color="0.5",
-                    ls="--",
-                    lw=1,
-                    label="answering 0 everywhere",
-                )
-                axes.set_yscale("log")
-                plain_numbers(axes.yaxis)
-            axes.grid(alpha=0.3)
-        told = ", ".join((systems.title(name), category, *changes))
-        column[0].set_title(wrapped(told, 34), fontsize=8.5)
-        column[-1].set_xlabel("epochs")
-    for axes, title in zip(grid[:, 0], shown.values(), strict=True):
-        axes.set_ylabel(title, fontsize=8.5)
-    legend(figure, grid[0])
-    figure.suptitle(f"The published protocol, run here\n{wrapped(caption, 100)}", fontsize=9)
-    return figure
 
 
-def noise_courses(
-    histories: Sequence[tuple[Outcome, pd.DataFrame]],
-    profiles: Sequence[tuple[Outcome, pd.DataFrame]],
-    caption: str,
-) -> Figure:
+def noise_courses(histories: Sequence[Run], profiles: Sequence[Run], caption: str) -> Figure:
     """What the noise became, against the spread of the features that it is added to.
 
     Left: its root mean square over the training. Right: of every channel at the end, sorted.
     """
-    figure, (left, right) = subplots(1, 2, figsize=(11, 4.6))
+    figure, (left, right) = subplots(1, 2, height=4.0)
     names = list(dict.fromkeys(outcome.preset for outcome, _ in histories))
+    last = []
     for axes, shown in ((left, histories), (right, profiles)):
         for outcome, table in shown:
             which = names.index(outcome.preset)
-            style = {"color": systems.colour(outcome.preset), "ls": LINES[which % len(LINES)]}
-            style["label"] = systems.title(outcome.preset)
+            ratio = table["noise_rms"] / table["feature_std"].clip(lower=1e-12)
             if axes is left:
-                ratio = table["noise_rms"] / table["feature_std"]
-                axes.plot(table["epoch"], ratio, marker=MARKERS[which], ms=4, **style)
+                place, marks = table["epoch"], 1
+                last += [(value, short(outcome.preset)) for value in ratio.tail(1)]
             else:
-                ratio = np.sort(table["noise_rms"] / table["feature_std"].clip(lower=1e-12))
-                marks = {"marker": MARKERS[which], "ms": 4, "markevery": 0.1}
-                axes.plot(np.arange(1, len(ratio) + 1), ratio, **marks, **style)
-    left.set(xlabel="epoch", ylabel="noise (RMS) / spread of all channels together", yscale="log")
-    left.set_title("over the training", fontsize=9)
-    right.set(
-        xlabel="channels, sorted", ylabel="noise (RMS) / spread of that channel", yscale="log"
-    )
-    right.set_title("by channel, after the training", fontsize=9)
+                ratio = np.sort(ratio)
+                place, marks = np.arange(1, len(ratio) + 1), 0.2
+            axes.plot(
+                place, ratio, color=colour(outcome.preset), lw=1.3, marker=MARKERS[which], ms=4,
+                markevery=marks, label=title(outcome.preset),
+            )  # fmt: skip
+    left.set(xlabel="epoch", ylabel="noise (RMS) / spread of all channels")
+    left.set_title("over the training, all channels together", fontsize=SMALL + 1)
+    right.set(xlabel="channels, sorted", ylabel="noise (RMS) / spread of that channel")
+    right.set_title("by channel, after the training", fontsize=SMALL + 1)
     for axes in (left, right):
+        axes.set_yscale("log")
+        axes.axhline(1, color=GREY, lw=1, ls="--", zorder=0, label="as large as the features vary")
         plain_numbers(axes.yaxis)
-        axes.grid(alpha=0.3)
     left.xaxis.get_major_locator().set_params(integer=True)
     legend(figure, [left, right])
-    figure.suptitle(f"Noise against features\n{wrapped(caption, 120)}", fontsize=9)
-    return figure
+    message = "No noise was recorded"
+    if last:
+        (low, least), (high, most) = min(last), max(last)
+        message = (
+            f"After training the noise is {low:.2g} ({least}) to {high:.2g} times ({most}) the "
+            "features' spread"
+        )
+    return headed(figure, message, caption)

@@ -3,185 +3,383 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import LogLocator
 
 from ssn_lib.runs.record import Outcome, device_name
-from ssn_lib.study import systems
-from ssn_lib.study.costs.records import PEERS, Efficiency
+from ssn_lib.study.costs.records import IMAGE_SIZE, PEERS, Efficiency
 from ssn_lib.study.figures.drawing import (
-    MARKERS,
+    GREY,
     PALETTE,
+    SMALL,
     NotDrawn,
+    headed,
+    key,
+    legend,
+    listed,
+    percent_limits,
+    place,
     plain_numbers,
     subplots,
-    wrapped,
+    trained,
 )
-from ssn_lib.study.systems import REAL_TIME_MS
-from ssn_lib.study.tables.costs import FORM_TITLES
+from ssn_lib.study.published import published_figures
+from ssn_lib.study.systems import REAL_TIME_MS, colour, short
+from ssn_lib.study.tables.cells import values
 
 USEFUL_AUROC = 90
+AREA = 500  # points², of the bubble of the largest memory
+PUBLISHED = {  # preset: the slides' rows of costs and of accuracies
+    "baseline": ("baseline_wrn50", "baseline_wrn50_p100"),
+    "scenario_a": ("scenario_a", "scenario_a_resnet18"),
+    "scenario_b": ("scenario_b", "scenario_b_resnet18_nonlinear"),
+}
+FORMS = {"plain": "o", "folded": "s", "onnx": "D", "peer": "^"}
+FORM_NAMES = {"onnx": "folded, ONNX Runtime", "peer": "another library's"}
 
 
 def architecture() -> Figure:
     """SuperSimpleNet as a diagram: what is frozen, trained, and present in training only."""
-    figure, axes = subplots(figsize=(11, 4.4))
-    axes.set(xlim=(0, 110), ylim=(0, 44))
+    figure, axes = subplots(height=3.7)
+    axes.set(xlim=(-1, 102), ylim=(4, 41))
     axes.axis("off")
-    frozen, trained, training_only = PALETTE[7], PALETTE[0], PALETTE[1]
-
-    def box(x: float, y: float, width: float, text: str, colour: tuple, style: str = "-") -> None:
-        patch = FancyBboxPatch(
-            (x, y), width, 9, boxstyle="round,pad=0.4", ec=colour, fc="white", lw=2, ls=style
-        )
-        axes.add_patch(patch)
-        axes.text(x + width / 2, y + 4.5, text, ha="center", va="center", fontsize=8.5)
-
-    def arrow(start: tuple[float, float], end: tuple[float, float], style: str = "-") -> None:
-        axes.add_patch(
-            FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, lw=1.3, ls=style)
-        )
-
-    box(1, 22, 9, "image\n(B, 3, H, W)", "black")
-    box(15, 22, 14, "backbone\nlayers 2 and 3", frozen)
-    box(34, 22, 14, "upscale ×2,\n3×3 average\n(B, C, H/4, W/4)", frozen)
-    box(53, 33, 13, "adaptor\nA: 1×1 conv\nB: 3×3, BN, ReLU", trained)
-    box(53, 3, 13, "noise in\nPerlin masks", training_only, "--")
-    box(72, 33, 15, "segmentation head\n1×1 → 1024 → 1", trained)
-    box(72, 16, 15, "classification head\n5×5 → 128, pooling", trained)
-    box(93, 33, 15, "anomaly map\n(B, 1, H, W)", "black")
-    box(93, 16, 15, "score\n(B,)", "black")
-    arrow((10.6, 26.5), (14.4, 26.5))
-    arrow((29.6, 26.5), (33.4, 26.5))
-    arrow((48.6, 28), (52.4, 36))
-    arrow((66.6, 37.5), (71.4, 37.5))
-    arrow((48.6, 25.5), (71.4, 21))
-    axes.text(58, 25.6, "plain features", ha="center", va="bottom", fontsize=7.5, rotation=-8)
-    arrow((79.5, 32.4), (79.5, 25.6))
-    axes.text(80.3, 29, "map, gradient stopped", ha="left", va="center", fontsize=7.5)
-    arrow((87.6, 37.5), (92.4, 37.5))
-    arrow((87.6, 20.5), (92.4, 20.5))
-    arrow((66.6, 8), (75, 15.4), "--")
-    arrow((61, 12.6), (69, 36.6), "--")
-    for x, colour, style, text in (
-        (1, frozen, "-", "frozen"),
-        (17, trained, "-", "trained"),
-        (33, training_only, "--", "training only"),
+    frozen, trained_too, training_only = PALETTE[7], PALETTE[0], PALETTE[1]
+    for x, y, width, text, edge, style in (
+        (0, 23, 10, "image $x$\n(B, 3, H, W)", "black", "-"),
+        (14, 23, 13, "backbone\nlayers $\\phi_2$, $\\phi_3$", frozen, "-"),
+        (31, 23, 14, "upscaled, joined,\n3×3 average: $F$\n(B, C, H/4, W/4)", frozen, "-"),
+        (48, 31, 18, "adaptor $a$\nScenario A: 1×1\nB: 3×3, BN, ReLU", trained_too, "-"),
+        (60, 18, 17, "noise $\\varepsilon$\nin Perlin masks $m$", training_only, "--"),
+        (73, 31, 15, "segmentation head\n1×1 → 1024 → 1", trained_too, "-"),
+        (73, 5, 15, "classification head\n5×5 → 128, pooling", trained_too, "-"),
+        (91, 31, 10, "map $M$\n(B, 1, H, W)", "black", "-"),
+        (91, 5, 10, "score $s$\n(B,)", "black", "-"),
     ):
-        axes.plot([x, x + 4], [2, 2], color=colour, ls=style, lw=2)
-        axes.text(x + 5, 2, text, va="center", fontsize=8.5)
-    axes.text(93, 2, "A, B: Scenarios; C: channels", va="center", fontsize=8)
-    return figure
+        _box(axes, (x, y), width, text, edge, style)
+    for path, style in (
+        ([(10, 27.5), (14, 27.5)], "-"),
+        ([(27, 27.5), (31, 27.5)], "-"),
+        ([(42, 32), (42, 35.5), (48, 35.5)], "-"),
+        ([(66, 35.5), (73, 35.5)], "-"),
+        ([(88, 35.5), (91, 35.5)], "-"),
+        ([(38, 23), (38, 9.5), (73, 9.5)], "-"),
+        ([(88, 9.5), (91, 9.5)], "-"),
+        ([(69.5, 27), (69.5, 34.2)], "--"),
+        ([(69.5, 18), (69.5, 10.8)], "--"),
+        ([(83, 31), (83, 14)], "-"),
+    ):
+        _arrow(axes, path, style)
+    for x, y, text, where in (
+        (68.8, 36.7, "$Z = a(F)$", "center"),
+        (48, 10.5, "$F$, not adapted", "center"),
+        (84, 22.5, "$M$, gradient\nstopped", "left"),
+    ):
+        axes.text(x, y, text, ha=where, va="bottom", fontsize=SMALL)
+    for y in (35.5, 9.5):  # where the noise is added
+        axes.plot(69.5, y, marker="o", ms=9, mfc="white", mec="black")
+        axes.plot(69.5, y, marker="+", ms=6, color="black")
+    keys = (
+        key("frozen", color=frozen, lw=2),
+        key("trained", color=trained_too, lw=2),
+        key("in training only", color=training_only, ls="--", lw=2),
+    )
+    legend(figure, [], keys)
+    return headed(
+        figure,
+        "SuperSimpleNet: a frozen backbone, an adaptor, and two heads that learn from noise in its "
+        "features",
+        "B: images of a batch; C: channels of layers 2 and 3 together; H, W: height and width in "
+        "pixels",
+    )
 
 
-def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str) -> Figure:
-    """Efficiency against accuracy: latency, I-AUROC (mean of the seeds), memory as area.
+def _box(
+    axes: Axes, corner: tuple[float, float], width: float, text: str, edge: object, style: str
+) -> None:
+    patch = FancyBboxPatch(
+        corner, width, 9, boxstyle="round,pad=0,rounding_size=0.8", ec=edge, fc="white", lw=2,
+        ls=style,
+    )  # fmt: skip
+    axes.add_patch(patch)
+    middle = corner[0] + width / 2, corner[1] + 4.5
+    axes.text(*middle, text, ha="center", va="center", fontsize=SMALL)
 
-    The folded form of a network (hatched) has the accuracy of the plain one.
+
+def _arrow(axes: Axes, path: Sequence[tuple[float, float]], style: str) -> None:
+    """Along straight pieces, with a head at the last point."""
+    axes.plot(*zip(*path[:-1], strict=True), color="black", lw=1.2, ls=style)
+    axes.add_patch(
+        FancyArrowPatch(
+            path[-2], path[-1], arrowstyle="-|>", mutation_scale=10, lw=1.2, ls=style,
+            color="black", shrinkA=0, shrinkB=0,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Bubble:
+    """One point of the trade-off.
+
+    Attributes:
+        latency: milliseconds an image. auroc: I-AUROC in percent. memory: MB, None if unknown.
+        form: "plain", "folded" or "published".
     """
-    figure, axes = subplots(figsize=(11, 5.2))
-    categories = sorted({outcome.category for outcome in outcomes})
-    memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
-    for cost in costs:
-        style = {"color": systems.colour(cost.preset), "edgecolor": "black"}
-        style |= {"alpha": 0.35} if cost.form == "plain" else {"alpha": 0.6, "hatch": "///"}
-        memory = f", {cost.memory_mb.median:.0f} MB" if cost.memory_mb else ""
-        area = 900 * cost.memory_mb.median / max(memories) if cost.memory_mb else 120
-        placed = False
-        for category, marker in zip(categories, MARKERS, strict=False):
-            values = [
-                outcome.record.metrics.get("I-AUROC")
-                for outcome in outcomes
-                if (outcome.preset, outcome.category) == (cost.preset, category)
-                and outcome.record is not None
-            ]
-            known = [value for value in values if value is not None]
-            if not known:
-                continue
-            placed = True
-            point = (cost.latency_ms.median, float(np.mean(known)))
-            axes.scatter(*point, s=area, marker="o", **style)
-            axes.scatter(*point, s=28, color="black", marker=marker)
-        label = f"{systems.title(cost.preset)}, {cost.form}{memory}"
-        if not placed:
-            label += f"\n({cost.latency_ms.median:.0f} ms; accuracy not measured)"
-        axes.scatter([], [], s=90, label=label, **style)
-    for category, marker in zip(categories, MARKERS, strict=False):
-        axes.scatter([], [], s=28, color="black", marker=marker, label=category)
-    axes.axvline(REAL_TIME_MS, color="0.3", ls="--", lw=1)
-    axes.axhline(USEFUL_AUROC, color="0.3", ls=":", lw=1)
-    axes.set_xscale("log")
-    plain_numbers(axes.xaxis)
-    right = max(cost.latency_ms.median for cost in costs) * 2
-    axes.set_xlim(min(REAL_TIME_MS / 2, *(c.latency_ms.median / 2 for c in costs)), right)
-    axes.set_ylim(0, 108)
-    axes.text(
-        REAL_TIME_MS * 1.03,
-        2,
-        f"{REAL_TIME_MS} ms: the slides' real time",
-        fontsize=8,
+
+    preset: str
+    form: str
+    latency: float
+    auroc: float
+    memory: float | None
+
+
+def bubble_chart(
+    costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str
+) -> Figure | NotDrawn:
+    """Latency against I-AUROC (mean of the seeds), memory as area: one panel a category.
+
+    The folded form of a network has the accuracy of the plain one. The slides' own points stand
+    beside (hollow); their device was another.
+    """
+    categories = sorted({outcome.category for outcome in outcomes if outcome.record})
+    panels = {category: _bubbles(costs, outcomes, category) for category in categories}
+    panels = {category: made for category, made in panels.items() if _here(made)}
+    if not panels:
+        return NotDrawn("No run whose accuracy could stand beside these costs.")
+    figure, grid = subplots(
+        len(panels), 1, height=2.5 * len(panels) + 0.8, sharex=True, sharey=True, squeeze=False
     )
-    axes.text(
-        right * 0.98,
-        USEFUL_AUROC - 1,
-        f"{USEFUL_AUROC} %: this study's mark for useful",
-        fontsize=8,
-        ha="right",
-        va="top",
-    )
+    every = [bubble for made in panels.values() for bubble in made]
+    largest = max((b.memory for b in every if b.memory), default=1)
+    latencies = [REAL_TIME_MS, *(bubble.latency for bubble in every)]
+    for axes, (category, made) in zip(grid[:, 0], panels.items(), strict=True):
+        for bubble in made:
+            axes.scatter(bubble.latency, bubble.auroc, zorder=3, **_look(bubble, largest))
+        for name in {bubble.preset for bubble in _here(made)}:
+            own = [bubble for bubble in _here(made) if bubble.preset == name]
+            axes.plot([b.latency for b in own], [b.auroc for b in own], color=colour(name), lw=1)
+        axes.axvline(REAL_TIME_MS, color=GREY, ls="--", lw=1, zorder=0)
+        axes.axhline(USEFUL_AUROC, color=GREY, ls=":", lw=1, zorder=0)
+        axes.set(xscale="log", ylabel=f"{category}: I-AUROC, %")
+        axes.set_xlim(min(latencies) / 1.6, max(latencies) * 2)
+        low, high = percent_limits([USEFUL_AUROC, *(b.auroc for b in every)])
+        axes.set_ylim(low, high + 5)  # for a bubble at 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        plain_numbers(axes.xaxis)
+    axes.set_xlabel("latency of one image, ms")
+    legend(figure, [], _keys(every))
     device = device_name(*(cost.environment for cost in costs))
-    axes.set(xlabel=f"latency of one image, ms (log scale): {device}", ylabel="I-AUROC, %")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=1.1)
-    figure.suptitle(
-        f"Efficiency against accuracy (bubble area: memory)\n{wrapped(caption, 130)}", fontsize=9
+    absent = [
+        f"{short(cost.preset)}, {cost.form}, {cost.latency_ms.median:.0f} ms"
+        for cost in costs
+        if cost.preset not in {bubble.preset for bubble in _here(every)}
+    ]
+    left_out = f" Not drawn, for want of an accuracy here: {'; '.join(absent)}." if absent else ""
+    headed(
+        figure,
+        _useful(panels),
+        f"Latency here: {device}. Accuracy here: {caption}. The slides' points (hollow): Tesla "
+        f"P100, half precision, memory of the GPU; seed 42.{left_out}",
     )
+    for axes, made in zip(grid[:, 0], panels.values(), strict=True):
+        place(axes, _labels(made, outcomes))
     return figure
 
 
-def roofline(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
-    """Measured latency against counted arithmetic, and the floor: that arithmetic at the rate of a
-    large matrix product on this device."""
-    costs = [cost for cost in costs if cost.peak_gflop_s]
-    if not costs:
-        return NotDrawn("No costs with this device's peak rate: `make bench` measures both.")
-    figure, axes = subplots(figsize=(10, 4.6))
-    peak = max(cost.peak_gflop_s for cost in costs)
-    span = np.array([0.5 * min(c.gflop for c in costs), 2 * max(c.gflop for c in costs)])
-    axes.plot(span, 1e3 * span / peak, color="0.3", ls="--", label=f"floor: {peak:.0f} GFLOP/s")
-    names = list(dict.fromkeys(cost.preset for cost in costs))
+def _bubbles(
+    costs: Sequence[Efficiency], outcomes: Sequence[Outcome], category: str
+) -> list[_Bubble]:
+    """What was measured on a category, and what the slides have of it."""
+    made = []
     for cost in costs:
-        latency, floor = cost.latency_ms, 1e3 * cost.gflop / peak
-        which, peer = names.index(cost.preset), cost.form == "peer"
-        if peer:
-            title = PEERS[cost.preset]
-        else:
-            form = FORM_TITLES.get(cost.form, cost.form)
-            title = f"{systems.title(cost.preset)}, {form}"
+        known = values(outcomes, cost.preset, category, "I-AUROC")
+        if known:
+            memory = cost.memory_mb.median if cost.memory_mb else None
+            point = cost.latency_ms.median, float(np.mean(known))
+            made.append(_Bubble(cost.preset, cost.form, *point, memory))
+    slides = published_figures()["slides"]
+    accuracies = slides["table_backbone_swap"].get(category, {}).get("I-AUROC", {})
+    for name, (row, column) in PUBLISHED.items():
+        if column in accuracies:
+            cost = slides["table_efficiency"][row]
+            point = cost["latency_ms"], accuracies[column]
+            made.append(_Bubble(name, "published", *point, cost["gpu_memory_mb"]))
+    return made
+
+
+def _here(bubbles: Sequence[_Bubble]) -> list[_Bubble]:
+    return [bubble for bubble in bubbles if bubble.form != "published"]
+
+
+def _area(bubble: _Bubble, largest: float) -> float:
+    return AREA * bubble.memory / largest if bubble.memory else AREA / 8
+
+
+def _look(bubble: _Bubble, largest: float) -> dict:
+    """How a bubble is drawn, by its system and form."""
+    how = colour(bubble.preset)
+    if bubble.form == "published":
+        form = {"facecolor": "none", "edgecolor": how, "linewidth": 1.6}
+    else:
+        form = {"facecolor": how, "edgecolor": "black", "linewidth": 0.8}
+        form |= {"alpha": 0.45} if bubble.form == "plain" else {"hatch": "////", "alpha": 0.85}
+    return {"s": _area(bubble, largest), **form}
+
+
+def _keys(bubbles: Sequence[_Bubble]) -> list:
+    """What tells the forms that are drawn."""
+    drawn = {bubble.form for bubble in bubbles}
+    round_ = {"marker": "o", "ms": 9, "ls": "none", "mec": "black"}
+    known = {
+        "plain": key("plain", mfc="0.8", **round_),
+        "folded": key("folded: same outputs, less arithmetic (hatched)", mfc="0.45", **round_),
+        "published": key("slides", mfc="none", **round_),
+    }
+    return [
+        *(known[form] for form in known if form in drawn),
+        key("area: memory", ls="none"),
+        key(f"{REAL_TIME_MS} ms: the slides' real time", ls="--", lw=1),
+        key(f"{USEFUL_AUROC} %: this study's mark for useful", ls=":", lw=1),
+    ]
+
+
+def _labels(
+    bubbles: Sequence[_Bubble], outcomes: Sequence[Outcome]
+) -> list[tuple[float, float, str]]:
+    """One text a system and device: here at the fastest form, with the training."""
+    texts = []
+    for name in dict.fromkeys(bubble.preset for bubble in bubbles):
+        own = [bubble for bubble in bubbles if bubble.preset == name]
+        here = sorted(_here(own), key=lambda bubble: -bubble.latency)
+        for bubble in (one for one in own if one.form == "published"):
+            text = f"{short(name)}, slides\n{bubble.latency:.1f} ms, {bubble.memory:.0f} MB"
+            texts.append((bubble.latency, bubble.auroc, text))
+        if here:
+            (record,) = [o.record for o in outcomes if o.record and o.preset == name][:1]
+            times = " → ".join(f"{bubble.latency:.0f}" for bubble in here)
+            memories = " → ".join(f"{b.memory:.0f}" for b in here if b.memory)
+            size = f", {memories} MB" if memories else ""
+            text = f"{short(name)}\n{trained(record)}\n{times} ms{size}"
+            texts.append((here[-1].latency, here[-1].auroc, text))
+    return texts
+
+
+def _useful(panels: dict[str, list[_Bubble]]) -> str:
+    """Which systems reach the mark on every category, and in how many milliseconds."""
+    lowest: dict[str, list[float]] = {}
+    fastest: dict[str, float] = {}
+    for made in panels.values():
+        for name in dict.fromkeys(bubble.preset for bubble in _here(made)):
+            own = [bubble for bubble in _here(made) if bubble.preset == name]
+            lowest.setdefault(name, []).append(own[0].auroc)
+            fastest[name] = min(bubble.latency for bubble in own)
+    whole = [name for name, known in lowest.items() if len(known) == len(panels)]
+    good = [name for name in whole if min(lowest[name]) >= USEFUL_AUROC]
+    told = f"{len(good)} of {len(whole)} systems measured here reach{'es' * (len(good) == 1)}"
+    names = [f"{short(name)} in {fastest[name]:.0f} ms" for name in good]
+    which = f": {listed(names)}" if good else ""
+    return f"{told} {USEFUL_AUROC} % I-AUROC on {listed(list(panels))}{which}"
+
+
+def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
+    """Measured latency (median, quartiles) against counted arithmetic, with lines of equal rate."""
+    if not costs:
+        return NotDrawn("Costs not measured: `make bench`.")
+    figure, axes = subplots(height=4.8)
+    for cost in costs:
+        latency, peer = cost.latency_ms, cost.form == "peer"
         axes.errorbar(
             cost.gflop,
             latency.median,
             [[latency.median - latency.low], [latency.high - latency.median]],
-            color="0.4" if peer else systems.colour(cost.preset),
-            marker=("x", "+", "1", "2")[which % 4] if peer else MARKERS[which % len(MARKERS)],
-            fillstyle={"plain": "none", "folded": "full", "onnx": "bottom"}.get(cost.form, "full"),
-            ms=9,
-            mew=1.5,
+            color=GREY if peer else colour(cost.preset),
+            marker=FORMS.get(cost.form, "v"),
+            ms=7,
+            mec="black",
+            mew=0.6,
             capsize=3,
             ls="none",
-            label=f"{title}: {latency.median / floor:.1f} × floor",
         )
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="arithmetic of one image, GFLOP (log scale)",
-        ylabel="latency, ms (log scale)",
+    _fold_lines(axes, costs)
+    low, high = min(c.gflop for c in costs) / 1.6, max(c.gflop for c in costs) * 2
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    axes.set_ylim(
+        min(c.latency_ms.low for c in costs) / 1.6, max(c.latency_ms.high for c in costs) * 1.6
     )
+    axes.set(xlabel="arithmetic of one image, GFLOP", ylabel="latency of one image, ms")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         plain_numbers(axis)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8)
+    forms = {cost.form: FORM_NAMES.get(cost.form, cost.form) for cost in costs}
+    keys = [key(forms[f], marker=FORMS.get(f, "v"), ls="none", mec="black") for f in forms]
+    legend(figure, [], [*keys, key("equally many GFLOP/s", ls=":", lw=0.8)])
     device = device_name(*(cost.environment for cost in costs))
-    figure.suptitle(f"Latency and arithmetic\n{wrapped(device, 130)}, float32", fontsize=9)
+    usual = "×".join(map(str, IMAGE_SIZE))
+    headed(
+        figure,
+        _folding(costs),
+        f"{device}, float32; one image, median and quartiles; {usual} px where no size is said",
+    )
+    texts = []
+    for cost in costs:
+        if cost.form in ("plain", "peer"):
+            text = PEERS.get(cost.preset) or short(cost.preset)
+            if tuple(cost.image_size) != IMAGE_SIZE:
+                text += ", {}×{} px".format(*cost.image_size)
+            texts.append((cost.gflop, cost.latency_ms.median, text))
+    place(axes, [*texts, *_rates(axes, costs)])
     return figure
+
+
+def _fold_lines(axes: Axes, costs: Sequence[Efficiency]) -> None:
+    """A line from each network's plain form to its folded one."""
+    by_form = {(cost.preset, cost.form): cost for cost in costs}
+    for (name, form), cost in by_form.items():
+        plain = by_form.get((name, "plain"))
+        if form == "folded" and plain:
+            axes.plot(
+                [plain.gflop, cost.gflop],
+                [plain.latency_ms.median, cost.latency_ms.median],
+                color=colour(name),
+                lw=1,
+            )
+
+
+def _rates(axes: Axes, costs: Sequence[Efficiency]) -> list[tuple[float, float, str]]:
+    """Draw the lines of 1, 2 and 5 times powers of ten GFLOP/s that the points lie between.
+
+    Returns:
+        Where each has its text.
+    """
+    rates = [1e3 * cost.gflop / cost.latency_ms.median for cost in costs]
+    known = [step * 10.0**power for power in range(-2, 6) for step in (1, 2, 5)]
+    first = max((rate for rate in known if rate <= min(rates)), default=known[0])
+    last = min((rate for rate in known if rate >= max(rates)), default=known[-1])
+    (left, right), (bottom, _) = axes.get_xlim(), axes.get_ylim()
+    texts = []
+    for rate in (rate for rate in known if first <= rate <= last):
+        ends = [1e3 * left / rate, 1e3 * right / rate]
+        axes.plot([left, right], ends, color=GREY, lw=0.8, ls=":", zorder=0)
+        x = max(left * 1.05, bottom * 1.15 * rate / 1e3)
+        texts.append((x, 1e3 * x / rate, f"{rate:g} GFLOP/s"))
+    return texts
+
+
+def _folding(costs: Sequence[Efficiency]) -> str:
+    """How much faster folding makes networks, the least and the most, by how much arithmetic."""
+    plain = {cost.preset: cost for cost in costs if cost.form == "plain"}
+    gains = sorted(
+        (cost.speedup.median, plain[cost.preset].gflop / cost.gflop, short(cost.preset))
+        for cost in costs
+        if cost.form == "folded" and cost.preset in plain
+    )
+    if not gains:
+        return "Latency against arithmetic"
+    (least, _, slow), *_ = gains
+    most, saved, fast = gains[-1]
+    told = f"Folding makes {fast} {most:.1f} × faster, with {saved:.1f} × less arithmetic"
+    return told if len(gains) == 1 else f"{told}; it helps {slow} least, {least:.1f} ×"

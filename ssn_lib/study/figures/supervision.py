@@ -7,25 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.ticker import MaxNLocator
 
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import image_metrics, roc_curve
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study import systems
 from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
-    PALETTE,
+    SMALL,
     NotDrawn,
     colours_of,
+    headed,
     legend,
-    plain_numbers,
+    listed,
+    percent_limits,
     subplots,
+    swarm,
+    told_apart,
     wrapped,
 )
-from ssn_lib.study.figures.maps import Panel
 from ssn_lib.study.published import published_figures, published_log
+from ssn_lib.study.systems import colour, group, short, title
 from ssn_lib.study.tables.cells import values
 from ssn_lib.study.tables.supervision import (
     KSDD2,
@@ -35,60 +38,61 @@ from ssn_lib.study.tables.supervision import (
     Chosen,
     data_name,
     masks_runs,
-    named,
 )
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
-ROC_PRESETS = systems.group("ROC")
-PIXEL_PRESETS = systems.group("pixel curves")
-MAP_PRESETS = systems.group("strip maps")
+ROC_PRESETS = group("ROC")
+PIXEL_PRESETS = group("pixel curves")
+MAP_PRESETS = group("strip maps")
+MASKED = "mixed_ssn"  # the system whose number of masks the curve goes along
 # Without a mask, and not the curve's own system: single marks of raw maps beside it.
 ALONE = tuple(n for n in MIXED_PRESETS if n in LABEL_PRESETS and n != "weak_ssn")
+SAME = 0.005  # of precision, within which two curves are drawn as one
 
 
 def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure | NotDrawn:
-    """ROC curves on the test images: the image score and the maximum of the map, and the published
-    operating point of GAP + CAM.
+    """ROC curves on the test images: left by the image score, with the published operating point of
+    GAP + CAM, right by the maximum of the map.
 
     Args:
         scores: of each run, columns score, map_max and label.
     """
     if not scores:
         return NotDrawn("No scores: none of these runs was made, see the tables above.")
-    figure, axes = subplots(figsize=(8, 5.6))
-    for which, (outcome, table) in enumerate(scores):
-        for style, (column, title) in zip(LINES, SCORES, strict=False):
+    figure, panels = subplots(1, 2, height=5.0, sharey=True)
+    names, best = told_apart([outcome for outcome, _ in scores]), []
+    for axes, (column, told) in zip(panels, SCORES, strict=True):
+        areas = []
+        for which, ((outcome, table), name) in enumerate(zip(scores, names, strict=True)):
             fpr, tpr, _ = roc_curve(table[column], table["label"])
-            auroc = image_metrics(table[column], table["label"])["I-AUROC"]
-            label = f"{systems.title(outcome.preset)}, {title} ({auroc:.1f})"
+            area = image_metrics(table[column], table["label"])["I-AUROC"]
+            areas.append((area, short(outcome.preset)))
             axes.plot(
-                100 * fpr,
-                100 * tpr,
-                color=systems.colour(outcome.preset),
-                ls=style,
-                marker=MARKERS[which],
-                markevery=0.15,
-                ms=5,
-                label=label,
-            )
-    slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
-    axes.plot(
-        slides["FPR"],
-        slides["TPR"],
-        marker="*",
-        ms=13,
-        mfc="none",
-        mec="black",
-        ls="none",
-        label="slides' operating point (KSDD2)",
+                100 * fpr, 100 * tpr, color=colour(outcome.preset), ls=LINES[which % len(LINES)],
+                lw=1.8, label=wrapped(f"{area:.1f}  {name}", 50),
+            )  # fmt: skip
+        if column == "score":
+            slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
+            axes.plot(
+                slides["FPR"], slides["TPR"], marker="*", ms=13, mfc="none", mec="black",
+                ls="none", label="GAP + CAM's threshold, slides (KSDD2)",
+            )  # fmt: skip
+        axes.plot([0, 100], [0, 100], color="0.6", lw=1, ls=(0, (1, 3)), label="50.0  chance")
+        axes.set(xlabel="false positive rate, %", xlim=(-1, 101), ylim=(-1, 102))
+        axes.set_title(f"by the {told}; AUROC, %, before each name", fontsize=SMALL + 1)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=SMALL, frameon=False,
+            handlelength=3.5,
+        )  # fmt: skip
+        best.append((*max(areas), told))
+    panels[0].set_ylabel("true positive rate, %")
+    (first, one, by), (second, other, otherwise) = best
+    return headed(
+        figure,
+        f"By the {by} {one} tells defective images best (AUROC {first:.1f} %), by the {otherwise} "
+        f"{other} ({second:.1f} %)",
+        caption,
     )
-    axes.plot([0, 100], [0, 100], color="0.6", lw=1, ls=":")
-    axes.set(xlabel="false positive rate, %", ylabel="true positive rate, %")
-    axes.set(xlim=(-1, 101), ylim=(-1, 102))
-    axes.grid(alpha=0.3)
-    legend(figure, [axes])
-    figure.suptitle(f"ROC (area in %)\n{wrapped(caption, 100)}", fontsize=9)
-    return figure
 
 
 def score_distributions(
@@ -97,191 +101,163 @@ def score_distributions(
     """Image scores of the first run's sound and defective test images, with the thresholds."""
     if not scores:
         return NotDrawn("No scores: the run was not made, see the tables above.")
-    table = scores[0][1]
-    figure, axes = subplots(figsize=(8.5, 4.2))
-    edges = np.histogram_bin_edges(table["score"], bins=40)
-    for label, title, hatch in ((0, "sound", None), (1, "defective", "////")):
-        part = table[table["label"] == label]["score"]
-        axes.hist(
-            part,
-            bins=edges,
-            color=PALETTE[label],
-            alpha=0.55,
-            hatch=hatch,
-            edgecolor="black",
-            linewidth=0.4,
-            label=f"{title} ({len(part)})",
-        )
+    outcome, table = scores[0]
+    name = short(outcome.preset)
+    figure, axes = subplots(height=2.6)
+    ends = [*table["score"], *(one.point.threshold for one in chosen)]
+    room = 0.04 * (max(ends) - min(ends))
+    axes.set(xlim=(min(ends) - room, max(ends) + room), ylim=(-0.5, 1.5))
+    bad = table["label"] == 1
+    swarm(axes, table[~bad]["score"].tolist(), 0, facecolors="none", edgecolors="0.25")
+    swarm(axes, table[bad]["score"].tolist(), 1, color=colour(outcome.preset), marker="s")
+    message = f"{name}'s image scores; no threshold was chosen"
     for style, one in zip(LINES[1:], chosen, strict=False):
-        logit = one.point.threshold
-        label = f"Youden's threshold {one.how}: {logit:.2f} (sigmoid {one.sigmoid:.3f})"
-        axes.axvline(logit, color="black", ls=style, lw=1.4, label=label)
-    axes.set(xlabel="image score (logit)", ylabel="test images (log scale)", yscale="log")
-    axes.set_ylim(bottom=0.7)
-    plain_numbers(axes.yaxis)
+        limit = one.point.threshold
+        told = f"Youden's threshold {one.how}: {limit:.2f} (sigmoid {one.sigmoid:.3f})"
+        axes.axvline(limit, color="black", ls=style, lw=1.4, label=told)
+        called = table["score"] >= limit
+        message = (
+            f"At the threshold {one.how} {name} finds {(called & bad).sum()} of {bad.sum()} "
+            f"defective images; false alarms: {(called & ~bad).sum()} of {(~bad).sum()}"
+        )
+    axes.set_yticks([0, 1], ["sound", "defective"])
+    axes.set_xlabel("image score (logit); one point an image")
+    axes.grid(visible=False, axis="y")
     legend(figure, [axes])
-    figure.suptitle(f"Scores of GAP + CAM by class\n{wrapped(caption, 110)}", fontsize=9)
-    return figure
+    return headed(figure, message, caption)
 
 
 def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure | NotDrawn:
-    """Precision against recall of the test pixels, raw and as published."""
+    """Precision against recall of the test pixels, raw and as published, with each curve's AP."""
     if not curves:
         return NotDrawn("No curves: none of these runs was made, see the tables above.")
-    figure, axes = subplots(figsize=(8, 5))
-    colours = colours_of([outcome.preset for outcome, _ in curves])
-    for which, (outcome, table) in enumerate(curves):
-        for style, (kind, part) in zip(LINES, table.groupby("map", sort=False), strict=False):
-            title = named(outcome)
+    figure, axes = subplots(height=4.8)
+    outcomes, lines = [outcome for outcome, _ in curves], []
+    colours = colours_of([outcome.preset for outcome in outcomes])
+    for (outcome, table), name, shade in zip(curves, told_apart(outcomes), colours, strict=True):
+        parts = dict(tuple(table.groupby("map", sort=False)))
+        for kind, part in parts.items():
+            recall, precision = _stepped(part)
+            told, metric = name, "AP-loc"
             if outcome.record.config.model.score == "cam":
-                title += ", sigmoid as published" if kind == "sigmoid" else ", raw"
-            # The first point's precision holds from recall 0 on.
-            recall = np.concatenate(([0.0], part["recall"]))
-            precision = np.concatenate((part["precision"][:1], part["precision"]))
+                told += ", sigmoid as published" if kind == "sigmoid" else ", raw"
+                metric = "sigmoid-AP-loc" if kind == "sigmoid" else metric
+                if _alike(parts):
+                    if kind == "sigmoid":
+                        continue
+                    told += " and sigmoid alike"
+            area = outcome.record.metrics.get(metric)
+            lines.append((area, short(outcome.preset)))
             axes.step(
-                100 * recall,
-                100 * precision,
-                where="pre",
-                color=colours[which],
-                ls=style,
-                marker=MARKERS[which % len(MARKERS)],
-                markevery=0.12,
-                ms=5,
-                label=title,
-            )
+                100 * recall, 100 * precision, where="pre", color=shade,
+                ls=LINES[(len(lines) - 1) % len(LINES)], lw=1.6,
+                label=f"{'–' if area is None else f'{area:.1f}'}  {told}",
+            )  # fmt: skip
     axes.set(xlabel="recall of defective pixels, %", ylabel="precision, %")
     axes.set(xlim=(0, 101), ylim=(0, 102))
-    axes.grid(alpha=0.3)
     legend(figure, [axes])
-    figure.suptitle(f"Precision and recall of pixels\n{wrapped(caption, 100)}", fontsize=9)
-    return figure
+    known = [line for line in lines if line[0] is not None]
+    message = "Precision and recall of the defective pixels"
+    if known:
+        (low, _), (high, best) = min(known), max(known)
+        message = f"{best} finds the defective pixels best: AP-loc {high:.1f} %"
+        message += f", the least of {len(known)} curves {low:.1f} %" if len(known) > 1 else ""
+    return headed(figure, message, f"Before each name: AP-loc, %. {caption}")
+
+
+def _stepped(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision; the first point's precision holds from recall 0 on."""
+    recall = np.concatenate(([0.0], part["recall"]))
+    return recall, np.concatenate((part["precision"][:1], part["precision"]))
+
+
+def _alike(parts: dict[str, pd.DataFrame]) -> bool:
+    """Whether all of a run's curves would be drawn over each other."""
+    places = np.linspace(0, 1, 201)
+    drawn = [np.interp(places, *_stepped(part)) for part in parts.values()]
+    return len(drawn) > 1 and bool(np.ptp(drawn, axis=0).max() < SAME)
 
 
 def published_decay() -> Figure:
     """How the published GAP + CAM's localisation fell while its detection stayed."""
     log = published_log("gap_cam", KSDD2)
-    figure, axes = subplots(figsize=(8, 4))
-    for which, metric in enumerate(("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")):
+    figure, axes = subplots(height=3.6)
+    shown = ("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
+    for which, metric in enumerate(shown):
         axes.plot(
-            log["epochs_done"],
-            log[metric],
-            color=PALETTE[which],
-            ls=LINES[which],
-            marker=MARKERS[which],
-            ms=4,
-            label=metric,
-        )
+            log["epochs_done"], log[metric], color=colour("gap_cam"), ls=LINES[which],
+            marker=MARKERS[which], mfc="none", ms=4, lw=1.2, label=metric,
+        )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="%", ylim=(0, 102))
-    axes.grid(alpha=0.3)
     legend(figure, [axes])
-    figure.suptitle(
-        "The published GAP + CAM over its training, by the author's public notebook\n"
-        "KSDD2, WideResNet50-2, one seed; pixel metrics of the map's sigmoid",
-        fontsize=9,
+    first, last = log.iloc[0], log.iloc[-1]
+    moved = {metric: f"{first[metric]:.1f} to {last[metric]:.1f} %" for metric in shown}
+    return headed(
+        figure,
+        f"As published, GAP + CAM's AP-loc goes from {moved['AP-loc']} while its I-AUROC goes from "
+        f"{moved['I-AUROC']}",
+        "The author's public notebook: KSDD2, WideResNet50-2, one seed, "
+        f"{last['epochs_done']:.0f} epochs; pixel metrics of the map's sigmoid",
     )
-    return figure
 
 
 def masks_curve(
     outcomes: Sequence[Outcome], category: str, numbers: Sequence[float], caption: str
 ) -> Figure:
     """AP-loc and AP-det against the share of defective training images that have a mask."""
-    figure, panels = subplots(1, 2, figsize=(10, 4.4))
+    figure, panels = subplots(1, 2, height=3.8)
     jims = published_figures()["supersimplenet_jims2025"][KSDD2]
     total = max(PUBLISHED_MASKS)
+    bought = "No run here with masks"
     for axes, metric in zip(panels, ("AP-loc", "AP-det"), strict=True):
+        theirs = [jims[name][metric]["mean"] for name in PUBLISHED_MASKS.values()]
         axes.errorbar(
-            [100 * masks / total for masks in PUBLISHED_MASKS],
-            [jims[name][metric]["mean"] for name in PUBLISHED_MASKS.values()],
+            [100 * masks / total for masks in PUBLISHED_MASKS], theirs,
             [jims[name][metric]["std"] for name in PUBLISHED_MASKS.values()],
-            color="0.4",
-            ls="--",
-            marker="s",
-            mfc="none",
-            capsize=3,
+            color=colour(MASKED), ls="--", lw=1.2, marker="s", mfc="none", capsize=3,
             label="published: KSDD2, WideResNet50-2, 300 epochs (± sd)",
-        )
-        points = []
-        for name, changed, _ in masks_runs(outcomes, category, numbers):
-            known = values(outcomes, name, category, metric, changed)
-            if known and name not in ALONE:
-                record = next(
-                    o.record
-                    for o in outcomes
-                    if o.record and (o.preset, o.changes) == (name, changed)
-                )
-                defective = record.counts["train_defective"]
-                masks = number_of_masks(record.config.training.supervision.masks, defective)
-                points.append((masks / defective, known))
-        points.sort(key=lambda point: point[0])
+        )  # fmt: skip
+        points = _masked(outcomes, category, numbers, metric)
+        shares, ours = [share for share, _ in points], [value for _, value in points]
         if points:
             axes.plot(
-                [100 * share for share, _ in points],
-                [np.mean(known) for _, known in points],
-                color=systems.colour("mixed_ssn"),
-                marker="o",
+                shares, ours, color=colour(MASKED), marker="o", lw=1.8,
                 label=f"here: {data_name(outcomes, category)}",
+            )  # fmt: skip
+        if len(points) > 1 and metric == "AP-loc":
+            ends = dict([*points[:2], points[-1]])  # the fewest masks, the next more, the most
+            bought = (
+                f"With {listed([f'{share:.0f}' for share in ends])} % of the masks AP-loc here is "
+                f"{listed([f'{value:.1f}' for value in ends.values()])} %"
             )
+        alone = []
         for name, marker in zip(ALONE, MARKERS[1:], strict=False):
             known = values(outcomes, name, category, metric)
             if known:
+                alone.append(np.mean(known))
                 axes.plot(
-                    0,
-                    np.mean(known),
-                    color=systems.colour(name),
-                    marker=marker,
-                    ms=9,
-                    mew=1.5,
-                    mfc="none",
-                    ls="none",
-                    clip_on=False,
-                    label=f"here: {systems.title(name)}",
-                )
+                    0, alone[-1], color=colour(name), marker=marker, ms=8,
+                    ls="none", clip_on=False, label=f"here: {title(name)}, raw map",
+                )  # fmt: skip
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
-        axes.set_ylim(0, 102)
-        axes.grid(alpha=0.3)
+        axes.set_ylim(percent_limits([*theirs, *ours, *alone]))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     legend(figure, panels)
-    figure.suptitle(f"What masks buy\n{wrapped(caption, 120)}", fontsize=9)
-    return figure
+    return headed(figure, bought, caption)
 
 
-def strips(
-    images: Sequence[NDArray[np.uint8]],
-    masks: Sequence[NDArray],
-    answers: Sequence[Sequence[Panel]],
-    caption: str,
-) -> Figure:
-    """Long narrow images side by side: each with its mask and every system's map.
-
-    Args:
-        images: (H, W, 3). masks: (H, W). answers: of every image, one panel a system.
-    """
-    columns = 2 + len(answers[0])
-    height, width = masks[0].shape
-    figure, grid = subplots(
-        len(images),
-        columns,
-        figsize=(1.25 * columns + 0.3, len(images) * (1.25 * height / width + 0.15) + 1.0),
-        squeeze=False,
-    )
-    for row, image, mask, panels in zip(grid, images, masks, answers, strict=True):
-        row[0].imshow(image)
-        row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
-        for axes, panel in zip(row[2:], panels, strict=True):
-            axes.imshow(panel.anomaly_map, cmap="inferno")
-            if panel.anomaly_map.min() < panel.threshold < panel.anomaly_map.max():
-                axes.contour(
-                    panel.anomaly_map,
-                    levels=[panel.threshold],
-                    colors="white",
-                    linewidths=0.8,
-                    linestyles="solid",
-                )
-        for axes in row:
-            axes.set(xticks=[], yticks=[])
-    for axes, title in zip(
-        grid[0], ("image", "ground truth", *(panel.title for panel in answers[0])), strict=True
-    ):
-        axes.set_title(wrapped(title, 13), fontsize=8)
-    figure.suptitle(wrapped(caption, 14 * columns), fontsize=8.5)
-    return figure
+def _masked(
+    outcomes: Sequence[Outcome], category: str, numbers: Sequence[float], metric: str
+) -> list[tuple[float, float]]:
+    """Share of the masks in percent, and the mean of a metric, by rising share."""
+    points = []
+    for name, changed, _ in masks_runs(outcomes, category, numbers):
+        known = values(outcomes, name, category, metric, changed)
+        if known and name not in ALONE:
+            record = next(
+                o.record for o in outcomes if o.record and (o.preset, o.changes) == (name, changed)
+            )
+            defective = record.counts["train_defective"]
+            masks = number_of_masks(record.config.training.supervision.masks, defective)
+            points.append((100 * masks / defective, float(np.mean(known))))
+    return sorted(points)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssn_lib.metrics import image_metrics
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims import rules, supervision
@@ -152,13 +153,34 @@ def test_figures_without_runs_say_so(run, scores):
 
 def test_figures_name_both_scores_and_both_maps(run, scores):
     outcome = run("gap_cam")
-    labels = supervision_figures.roc([(outcome, scores)], "").axes[0].get_legend_handles_labels()[1]
-    assert ["image score" in label for label in labels] == [True, False, False]
-    curves = pd.DataFrame({"recall": [0.5, 1] * 2, "precision": [1, 0.5] * 2})
+    panels = supervision_figures.roc([(outcome, scores)], "").axes
+    assert ["image score" in axes.get_title() for axes in panels] == [True, False]
+    for axes, column in zip(panels, ("score", "map_max"), strict=True):
+        area = image_metrics(scores[column], scores["label"])["I-AUROC"]
+        (first, *_) = axes.get_legend_handles_labels()[1]
+        assert first == f"{area:.1f}  {preset('gap_cam').title}"
+    curves = pd.DataFrame({"recall": [0.5, 1] * 2, "precision": [1, 0.5, 1, 0.4]})
     curves["map"] = ["raw"] * 2 + ["sigmoid"] * 2
     drawn = supervision_figures.pixel_curves([(outcome, curves)], "").axes[0]
     labels = drawn.get_legend_handles_labels()[1]
     assert [label.rpartition(", ")[2] for label in labels] == ["raw", "sigmoid as published"]
+    assert labels[0].startswith("50.0  ")
+    curves["precision"] = [1, 0.5] * 2
+    drawn = supervision_figures.pixel_curves([(outcome, curves)], "").axes[0]
+    assert drawn.get_legend_handles_labels()[1][0].endswith("raw and sigmoid alike")
+    assert len(drawn.lines) == 1
+
+
+def test_scores_are_points_with_the_thresholds_as_lines(run, scores):
+    found = supervision_tables.chosen_thresholds([(run("gap_cam"), scores)], [])
+    figure = supervision_figures.score_distributions([(run("gap_cam"), scores)], found, "caption")
+    sound, defective = figure.axes[0].collections
+    assert [len(part.get_offsets()) for part in (sound, defective)] == [40, 20]
+    (line,) = figure.axes[0].lines
+    limit = found[0].point.threshold
+    assert line.get_xdata() == [limit, limit]
+    right = ((scores["score"] >= limit) & (scores["label"] == 1)).sum()
+    assert f"GAP + CAM finds {right} of 20 defective" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_the_best_map_without_masks(run):
