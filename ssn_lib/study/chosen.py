@@ -12,10 +12,12 @@ from ssn_lib.config import FOLDS
 from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import PRESETS
-from ssn_lib.runs.record import Outcome
+from ssn_lib.runs.record import COURSE, Outcome
+from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.costs.records import (
     GPU_BENCH_FILE,
     both_forms,
+    half_forms,
     kept_comparison,
     kept_costs,
     read_bench,
@@ -167,6 +169,31 @@ class Selection:
         kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
         runs = alike(self.all_strips, [("gap_cam", category, changes) for changes in kinds])
         return self.points_of(longest(runs), category)
+
+    @cached_property
+    def plates_evidence(self) -> Evidence:
+        """What claims about Modifications 1 and 2 are judged by."""
+        kinds = [*both_forms(SWAP_PRESETS), *half_forms(SWAP_PRESETS)]
+        return Evidence(
+            self.all_plates,
+            self.files(self.all_plates, "history.csv"),
+            self.comparison,
+            kept_costs(kinds, self.study.records_folder),
+            courses=self.files(self.all_plates, COURSE),
+            scores=self.files(self.all_plates, "scores.csv"),
+        )
+
+    @cached_property
+    def strips_evidence(self) -> Evidence:
+        """What claims about Modifications 3 and 4 are judged by."""
+        return Evidence(
+            self.all_strips,
+            category=category_of(self.all_strips),
+            points=self.longest_points,
+            courses=self.files(self.all_strips, COURSE),
+            scores=self.files(self.all_strips, "scores.csv"),
+            curves=self.files(self.all_strips, "pixel_pr.csv"),
+        )
 
     def points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
         """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""

@@ -27,6 +27,7 @@ from ssn_lib.study.tables.tidy import metrics_frame
 PHOTOGRAPHS = (
     *("panels_bottle", "panels_screw", "noise_maps"),
     *("cam_maps", "evolved_panels"),
+    *("data_plates", "data_strips"),
 )
 UNPUBLISHED = (*PHOTOGRAPHS, "not_drawn")  # the latter tells of one machine
 HEAD = "<!-- Written by `make report`; do not edit. -->\n\n"

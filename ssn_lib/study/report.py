@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
-from ssn_lib.study.chosen import Selection, category_of
-from ssn_lib.study.claims import evidence as claim_evidence
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.costs.records import (
@@ -26,6 +24,7 @@ from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, roofline
+from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.selection import longest
@@ -52,7 +51,7 @@ from ssn_lib.study.tables.swap import (
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 
-class Report(Selection):
+class Report(Lessons):
     """What the study's notebooks show, each table and figure by a method of its name.
 
     Args:
@@ -98,19 +97,19 @@ class Report(Selection):
 
     def claims_backbone_swap(self) -> Table:
         """The ledger's part on Modification 1."""
-        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence))
+        return rules.ledger(rules.judge(swap_claims.BACKBONE_SWAP, self.plates_evidence))
 
     def claims_learned_noise(self) -> Table:
         """Likewise, on Modification 2."""
-        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self._plates_evidence))
+        return rules.ledger(rules.judge(noise.LEARNED_NOISE, self.plates_evidence))
 
     def claims_weak(self) -> Table:
         """Likewise, on Modification 3."""
-        return rules.ledger(rules.judge(supervision.WEAK, self._strips_evidence))
+        return rules.ledger(rules.judge(supervision.WEAK, self.strips_evidence))
 
     def claims_mixed(self) -> Table:
         """Likewise, on Modification 4."""
-        return rules.ledger(rules.judge(supervision.MIXED, self._strips_evidence))
+        return rules.ledger(rules.judge(supervision.MIXED, self.strips_evidence))
 
     # --- Modification 1 -----------------------------------------------------------------------
 
@@ -388,33 +387,10 @@ class Report(Selection):
     def _ledger(self) -> Table:
         """Shown whole and without its evidence; judged once."""
         return rules.ledger(
-            rules.judge(swap_claims.BACKBONE_SWAP, self._plates_evidence),
-            rules.judge(noise.LEARNED_NOISE, self._plates_evidence),
-            rules.judge(supervision.WEAK, self._strips_evidence),
-            rules.judge(supervision.MIXED, self._strips_evidence),
-        )
-
-    @cached_property
-    def _plates_evidence(self) -> claim_evidence.Evidence:
-        kinds = [*both_forms(SWAP_PRESETS), *half_forms(SWAP_PRESETS)]
-        return claim_evidence.Evidence(
-            self.all_plates,
-            self.files(self.all_plates, "history.csv"),
-            self.comparison,
-            kept_costs(kinds, self.study.records_folder),
-            courses=self.files(self.all_plates, COURSE),
-            scores=self.files(self.all_plates, "scores.csv"),
-        )
-
-    @cached_property
-    def _strips_evidence(self) -> claim_evidence.Evidence:
-        return claim_evidence.Evidence(
-            self.all_strips,
-            category=category_of(self.all_strips),
-            points=self.longest_points,
-            courses=self.files(self.all_strips, COURSE),
-            scores=self.files(self.all_strips, "scores.csv"),
-            curves=self.files(self.all_strips, "pixel_pr.csv"),
+            rules.judge(swap_claims.BACKBONE_SWAP, self.plates_evidence),
+            rules.judge(noise.LEARNED_NOISE, self.plates_evidence),
+            rules.judge(supervision.WEAK, self.strips_evidence),
+            rules.judge(supervision.MIXED, self.strips_evidence),
         )
 
     def _curves(self, runs: list[Outcome], log_loss: bool = False) -> Figure:

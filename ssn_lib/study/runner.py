@@ -28,7 +28,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.artifacts import read_maps
 from ssn_lib.runs.record import MAPS, Outcome, Record, read_record
 from ssn_lib.runs.run import configure, load_run, load_source
-from ssn_lib.storage import REPOSITORY, shown, write_text, written_whole
+from ssn_lib.storage import REPOSITORY, shown, write_text
 from ssn_lib.study import parallel
 from ssn_lib.study.costs.inference import compare, measure_all
 from ssn_lib.study.costs.records import (
@@ -44,6 +44,8 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text
 from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
+from ssn_lib.study.readings.reading import Reading
+from ssn_lib.study.saving import save
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.cells import METRICS, describe
 from ssn_lib.study.tables.table import Table
@@ -391,12 +393,14 @@ class Study:
                 )
         return sample, answers
 
-    def save(self, name: str, made: Figure | NotDrawn | Table) -> Picture | Table | None:
-        """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
+    def save(
+        self, name: str, made: Figure | NotDrawn | Table | Reading
+    ) -> Picture | Table | Reading | None:
+        """Save a figure (PNG), a table (CSV and Markdown) or a reading (Markdown) into `out_dir`.
 
         Returns:
-            What the notebook shows of it: the table, the figure's picture, or nothing of a figure
-            that could not be drawn; why is printed and kept in `not_drawn`.
+            What the notebook shows of it: the table or reading, the figure's picture, or nothing of
+            a figure that could not be drawn; why is printed and kept in `not_drawn`.
         """
         if isinstance(made, NotDrawn):
             self.not_drawn[name] = str(made)
@@ -472,20 +476,6 @@ class Study:
         root = self._root(config.data.dataset)
         runs_dir = Path(self.runs_dir).resolve()
         return parallel.Task(config, asked, root, weights, runs_dir, self.deadline)
-
-
-def save(folder: Path, name: str, made: Any) -> list[Path]:
-    """Save a matplotlib figure as PNG, or a table as CSV and Markdown; the paths written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(made, Figure):
-        path = folder / f"{name}.png"
-        with written_whole(path) as file:
-            made.savefig(file, format="png", dpi=150, bbox_inches="tight")
-        return [path]
-    csv, markdown = (folder / f"{name}.{suffix}" for suffix in ("csv", "md"))
-    write_text(csv, made.to_csv())
-    write_text(markdown, made.to_markdown())
-    return [csv, markdown]
 
 
 @cache

@@ -1,0 +1,1 @@
+"""What the committed records show, as sentences that rules make: `What we see` of each notebook."""

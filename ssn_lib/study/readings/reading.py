@@ -1,0 +1,186 @@
+"""A reading: sentences made by rules from records, each with the trainings that it rests on.
+
+A rule looks at the evidence that claims are judged by (`claims.evidence`) and gives one sentence.
+What it has no records for it does not say: it raises `MissingError`, and the reading notes why.
+Words that compare are chosen by number alone (`Pair`), so each sentence can come out otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Literal
+
+from ssn_lib.runs.record import Record, device_name
+from ssn_lib.study.claims.evidence import MIN_DEVIATION, Evidence, MissingError, margin, mean
+from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.tables.cells import of_seeds
+
+FAR = 10.0  # points from which on a difference is called far
+Step = Literal["far above", "above", "level with", "below", "far below"]
+Rule = Callable[[Evidence], str]
+NOTE = (
+    "Above and below: two means are further apart than twice their standard error, by the "
+    "deviation between seeds that was published, the one measured here, or "
+    f"{MIN_DEVIATION:g} point, whichever is largest; far: by more than {FAR:g} points too; level: "
+    "neither. Metrics in percent."
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What records show, in sentences.
+
+    Attributes:
+        title: what of.
+        sentences: each whole, with what it rests on.
+        notes: how the words are chosen, and what could not be said.
+    """
+
+    title: str
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """As a Markdown document."""
+        said = "".join(f"- {sentence}\n" for sentence in self.sentences)
+        notes = "".join(f"\n*{note}*\n" for note in self.notes)
+        return f"**{self.title}**\n\n{said}{notes}"
+
+    def _repr_markdown_(self) -> str:
+        """How Jupyter shows it."""
+        return self.to_markdown()
+
+
+def read(title: str, rules: Iterable[Rule], evidence: Evidence, lead: Sequence[str]) -> Reading:
+    """The sentences of those rules, as far as there are records for them.
+
+    Args:
+        lead: sentences that stand before them.
+    """
+    sentences, missing = list(lead), []
+    for rule in rules:
+        own = evidence.on(evidence.category)  # nothing of it is used yet
+        try:
+            sentence = rule(own)
+        except MissingError as error:
+            missing.append(error.why)
+            continue
+        rests_on = how(own.used)
+        sentences.append(f"{sentence} *({rests_on})*" if rests_on else sentence)
+    notes = [NOTE]
+    if missing:
+        notes.append(f"Not said, for want of records: {'; '.join(dict.fromkeys(missing))}.")
+    return Reading(title, tuple(sentences), tuple(notes))
+
+
+def how(used: Sequence[Record | Efficiency]) -> str:
+    """The trainings and measurements that a sentence rests on: epochs, seeds, sizes, device."""
+    records = list({one.run_id: one for one in used if isinstance(one, Record)}.values())
+    costs = [one.environment for one in used if isinstance(one, Efficiency)]
+    parts = []
+    if records:
+        epochs = sorted({record.epochs_done for record in records})
+        seeds = sorted({record.config.seed for record in records})
+        sizes = sorted({record.config.data.image_size for record in records})
+        parts = [
+            f"{listed([*map(str, epochs)])} epochs",
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([*map(str, seeds)])}",
+            listed(["×".join(map(str, size)) for size in sizes]) + " px",
+        ]
+    environments = [*(record.environment for record in records), *costs]
+    return "; ".join([*parts, device_name(*environments)]) if environments else ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two means of one metric.
+
+    Attributes:
+        first, second: percent.
+        margin: how far they must be apart to differ.
+        told: both as text, with the deviation and number of seeds where there are several.
+    """
+
+    first: float
+    second: float
+    margin: float
+    told: tuple[str, str]
+
+    @property
+    def step(self) -> Step:
+        """How the first stands to the second, by the margin and by `FAR`."""
+        apart = self.first - self.second
+        if abs(apart) <= self.margin:
+            return "level with"
+        if apart > 0:
+            return "far above" if apart > FAR else "above"
+        return "far below" if -apart > FAR else "below"
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the first is above the second, far or not."""
+        return self.first - self.second > self.margin
+
+    @property
+    def is_below(self) -> bool:
+        """Whether the first is below the second, far or not."""
+        return self.second - self.first > self.margin
+
+
+def pair(
+    evidence: Evidence,
+    metric: str,
+    first: str | Sequence[float],
+    second: str | Sequence[float],
+    category: str | None = None,
+    regime: str | None = None,
+) -> Pair:
+    """Two presets' means of a metric, or those of values that are given, one of each seed.
+
+    Args:
+        category: None for the evidence's own.
+        regime: of the published deviation on KSDD2, such as "unsupervised"; else that on screw.
+
+    Raises:
+        MissingError: no run of a preset on real images.
+    """
+    both = [_values(evidence, metric, one, category) for one in (first, second)]
+    published = margin(metric, 1, math.inf, regime) / 2
+    errors = [_deviation(values, published) ** 2 / len(values) for values in both]
+    told = tuple(str(of_seeds(values)) for values in both)
+    return Pair(*map(mean, both), 2 * math.sqrt(sum(errors)), told)
+
+
+def beside(
+    evidence: Evidence, metric: str, name: str, constant: float, category: str | None = None
+) -> Pair:
+    """A preset's mean beside a figure that has no deviation, such as chance.
+
+    Raises:
+        MissingError: no run of the preset on real images.
+    """
+    known = _values(evidence, metric, name, category)
+    wide = 2 * _deviation(known, margin(metric, 1, math.inf) / 2) / math.sqrt(len(known))
+    return Pair(mean(known), constant, wide, (str(of_seeds(known)), f"{constant:.1f}"))
+
+
+def _values(
+    evidence: Evidence, metric: str, of: str | Sequence[float], category: str | None
+) -> Sequence[float]:
+    if not isinstance(of, str):
+        return of
+    evidence.mean(of, metric, category)  # which says so where there is none
+    return evidence.values(of, metric, category=category)
+
+
+def _deviation(values: Sequence[float], published: float) -> float:
+    return max(published, stdev(values)) if len(values) > 1 else published
+
+
+def listed(parts: Sequence[str]) -> str:
+    """In a sentence: `a`, `a and b`, `a, b and c`."""
+    *before, last = parts
+    return f"{', '.join(before)} and {last}" if before else last

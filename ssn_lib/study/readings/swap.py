@@ -1,0 +1,146 @@
+"""What the records show of Modification 1."""
+
+from __future__ import annotations
+
+from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
+from ssn_lib.study.claims.swap import BOTTLE, CARPET
+from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.published import published_figures
+from ssn_lib.study.readings.reading import Rule, beside, pair
+
+CHANCE_AUROC = 50.0  # of scores that say nothing
+SAME_SPEED = 1.1  # a ratio of latencies up to which neither is called faster
+
+
+def _kept(evidence: Evidence) -> str:
+    slides = published_figures()["slides"]["table_backbone_swap"][BOTTLE]
+    published = [slides["I-AUROC"]["scenario_a_resnet18"]]
+    found = pair(evidence, "I-AUROC", "scenario_a", published, BOTTLE)
+    return (
+        f"On bottle Scenario A, with a ResNet18, has an I-AUROC of {found.told[0]}: {found.step} "
+        f"the published {found.told[1]}."
+    )
+
+
+def _blind(evidence: Evidence) -> str:
+    """Its image score against chance, and against the maximum of the same network's map."""
+    chance = beside(evidence, "I-AUROC", "scenario_a", CHANCE_AUROC, SCREW)
+    peaks = evidence.values("scenario_a", "seg-I-AUROC", category=SCREW)
+    peak = pair(evidence, "I-AUROC", peaks, "scenario_a", SCREW)
+    if chance.is_above:
+        told = "better than chance"
+        end = "the map tells more" if peak.is_above else "the map tells no more"
+    else:
+        told = "no better than chance"
+        end = "the score fails, not the backbone" if peak.is_above else "neither sees the defects"
+    return (
+        f"On screw its image score has an I-AUROC of {chance.told[0]}, {told}; the maximum of the "
+        f"same network's map has {peak.told[0]}: {end}."
+    )
+
+
+def _another(evidence: Evidence) -> str:
+    """The same backbone under another training."""
+    found = pair(evidence, "I-AUROC", "evolved", "scenario_a", SCREW)
+    return (
+        "With the same frozen ResNet18 `evolved`, which trains without noise and at its own size, "
+        f"has {found.told[0]} on screw: {found.step} Scenario A."
+    )
+
+
+def _scenario_b(evidence: Evidence) -> str:
+    even = evidence.alike("scenario_a", "scenario_b", category=BOTTLE)
+    found = pair(even, "I-AUROC", "scenario_b", "scenario_a", BOTTLE)
+    return (
+        f"Scenario B, with its non-linear adaptor, has {found.told[0]} on bottle, {found.step} "
+        f"Scenario A with {found.told[1]}, trained as long."
+    )
+
+
+def _same_noise(evidence: Evidence) -> str:
+    """Both adaptors with noise as large against their own features."""
+    names = ("scenario_b_relative", "scenario_a_relative", "scenario_b")
+    even = evidence.alike(*names, category=BOTTLE)
+    to_a = pair(even, "I-AUROC", *names[:2], BOTTLE)
+    gain = pair(even, "I-AUROC", names[0], names[2], BOTTLE)
+    if not gain.is_above:
+        end = "the size of the noise does not explain B"
+    elif to_a.is_below:
+        end = "larger noise helps B, and something else is missing too"
+    else:
+        end = "what B lacked is noise that it can see, and its adaptor does no harm"
+    return (
+        f"With noise of one size against the features' spread, B has {gain.told[0]} on bottle "
+        f"(with the published noise {gain.told[1]}), {to_a.step} A with {to_a.told[1]}: {end}."
+    )
+
+
+def _ancestor(evidence: Evidence) -> str:
+    """SimpleNet against Scenario A after equally short trainings."""
+    told = []
+    for category in (BOTTLE, SCREW):
+        even = evidence.alike("simplenet", "scenario_a", category=category)
+        found = pair(even, "I-AUROC", "simplenet", "scenario_a", category)
+        told.append(f"{category} {found.told[0]}, {found.step} Scenario A with {found.told[1]}")
+    return f"SimpleNet, the ancestor, after equally many epochs, I-AUROC: {'; '.join(told)}."
+
+
+def _baseline(evidence: Evidence) -> str:
+    """ResNet18 against WideResNet50-2, wherever both were trained."""
+    told = []
+    for category in (BOTTLE, CARPET, SCREW):
+        if evidence.ran("baseline", category):
+            even = evidence.alike("baseline", "scenario_a", category=category)
+            found = pair(even, "I-AUROC", "scenario_a", "baseline", category)
+            told.append(f"{category} {found.told[0]}, {found.step} {found.told[1]}")
+    if not told:
+        raise MissingError("no training of WideResNet50-2, so what the swap costs is not known")
+    return f"Scenario A against WideResNet50-2, trained as long, I-AUROC: {'; '.join(told)}."
+
+
+def _faster(evidence: Evidence) -> str:
+    large, small, folded = costs_of(
+        evidence, ("baseline", "plain"), ("scenario_a", "plain"), ("scenario_a", "folded")
+    )
+    return (
+        f"One image takes Scenario A {small.latency_ms.median:.0f} ms, {speed(small, large)} the "
+        f"baseline. With its linear parts folded (`fuse`) it takes {folded.latency_ms.median:.0f} "
+        f"ms, {speed(folded, small)} before."
+    )
+
+
+def costs_of(evidence: Evidence, *kinds: tuple[str, str]) -> list[Efficiency]:
+    """The costs of those presets in those forms.
+
+    Raises:
+        MissingError: one of them was not measured.
+    """
+    known = {(cost.preset, cost.form): cost for cost in evidence.costs}
+    for name, form in kinds:
+        if (name, form) not in known:
+            raise MissingError(f"the cost of {name}, {form}; `make bench` measures it")
+    found = [known[kind] for kind in kinds]
+    evidence.used += found
+    return found
+
+
+def speed(cost: Efficiency, reference: Efficiency) -> str:
+    """How fast an inference is against another, in words that a name follows."""
+    ratio = reference.latency_ms.median / cost.latency_ms.median
+    if ratio > SAME_SPEED:
+        return f"{ratio:.1f} times faster than"
+    if ratio < 1 / SAME_SPEED:
+        return f"{1 / ratio:.1f} times slower than"
+    return "as fast as"
+
+
+SWAP: tuple[Rule, ...] = (
+    _kept,
+    _blind,
+    _another,
+    _scenario_b,
+    _same_noise,
+    _ancestor,
+    _faster,
+    _baseline,
+)

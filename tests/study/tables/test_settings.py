@@ -1,0 +1,62 @@
+"""The tables of settings follow the presets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ssn_lib.presets import PRESETS
+from ssn_lib.study.profiles import PROFILES
+from ssn_lib.study.tables.settings import ORIGINS, settings
+
+
+def row(name, profile="quick", **how):
+    return settings((name,), PROFILES[profile], **how).frame.iloc[0]
+
+
+def test_every_preset_says_whose_it_is():
+    assert ORIGINS.keys() == PRESETS.keys()
+    for name in PRESETS:
+        stated = {"_published": "as published"}.get(name[-10:])
+        assert stated in (None, ORIGINS[name].kind)
+
+
+def test_a_row_is_what_the_preset_is(monkeypatch):
+    found = row("scenario_b_relative")
+    assert (found["σ"], found["γ"]) == ("0.12 spreads", "4")
+    assert found["adaptor"].startswith("3×3")
+    assert found["epochs, batch: here"] == "10, 8"
+    assert found["epochs, batch: protocol"] == "300, 32"
+    changed = PRESETS["scenario_b_relative"].training
+    changed = replace(changed, noise=replace(changed.noise, std=0.5), head_lr=0.5)
+    other = replace(PRESETS["scenario_b_relative"], training=changed)
+    monkeypatch.setitem(PRESETS, "scenario_b_relative", other)
+    found = row("scenario_b_relative")
+    assert (found["σ"], found["learning rates"]) == ("0.5 spreads", "0.0001 / 0.5")
+
+
+@pytest.mark.parametrize(
+    ("name", "beta", "noise"),
+    [
+        ("learned_noise_v1", "unbounded", "generator, simultaneous, no z"),
+        ("learned_noise_v2", "0.1", "generator, alternating, 32 channels z"),
+    ],
+)
+def test_a_generator_is_told_by_its_rule_and_bound(name, beta, noise):
+    found = row(name)
+    assert found["β"] == beta
+    assert found["noise"].startswith(noise)
+    assert len(found["learning rates"].split("/")) == 3
+    assert "σ" not in found  # no Gaussian noise, so no column
+
+
+def test_sizes_are_the_profiles_own():
+    assert row("evolved")["image, px"] == "448×448"
+    assert row("evolved", "demo")["image, px"] == "128×128"
+    assert row("gap_cam", strips=True)["image, px"] == "640×232"
+    assert row("evolved")["learning rates"] == "decoder 0.004"
+
+
+def test_a_preset_that_stands_in_two_lists_has_one_row():
+    assert len(settings(("scenario_a", "scenario_a"), PROFILES["quick"]).frame) == 1
