@@ -46,10 +46,10 @@ from skimage.filters import threshold_otsu
 
 from ssn_lib import pixel_metrics, predict
 from ssn_lib.data.images import normalise
-from ssn_lib.study.example import example
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.supervision import FOLD, WEAK_PRESETS
+from ssn_lib.study.trained import trained
 from ssn_lib.training.pseudo_masks import agreement, contrast, pseudo_masks, trace
 
 study = Study.of_notebook(globals())
@@ -99,7 +99,8 @@ report.save("settings_weak")
 # pixels that the map marks. AUPRO is the area below PRO against the pixels' false positive rate, up
 # to a rate of 0.3, divided by 0.3.
 #
-# **A threshold.** *Youden's* $J = \mathrm{TPR} - \mathrm{FPR}$: the threshold that makes it largest.
+# **A threshold.** *Youden's* is the one with the largest $J = \mathrm{TPR} - \mathrm{FPR}$, true less
+# false positive rate.
 
 # %% [markdown]
 # ## Runs
@@ -127,7 +128,7 @@ report = Report(study)
 # result as it is (a test).
 
 # %%
-shown = example(study, "gap_cam", study.strips)
+shown = trained(study, "gap_cam", study.strips)
 print(shown)
 model, test = shown.model, shown.data.test
 few = test.subset(test.labels.nonzero()[:8, 0].tolist())  # defective ones
@@ -211,7 +212,7 @@ report.save("saturation")
 # Drawn masks teach nothing here; they are only compared with the result.
 
 # %%
-teacher = example(study, "cam_max", study.strips)
+teacher = trained(study, "cam_max", study.strips)
 train = teacher.data.train
 defective, sound = ((train.labels == label).nonzero()[:, 0].tolist() for label in (1, 0))
 few = train.subset([*defective[:8], *sound[:16]])  # all of them are used in the study
@@ -233,8 +234,8 @@ for name, found in {"region": region, "traced": traced}.items():
 
 # %%
 steps = {"image": image.transpose(1, 2, 0), "map of cam_max": maps[best, 0], "1 region": region}
-steps |= {"2 contrast": c.clip(max=c[region].max()), "3 c > t": region & (c > t), "4 traced": traced}
-steps["drawn mask"] = drawn
+steps |= {"2 contrast": c.clip(max=c[region].max()), "3 c > t": region & (c > t)}
+steps |= {"4 traced": traced, "drawn mask": drawn}
 figure, axes = plt.subplots(1, len(steps), figsize=(9, 4), layout="constrained")
 for ax, (title, values) in zip(axes, steps.items(), strict=True):
     ax.imshow(values, cmap="inferno")
@@ -323,7 +324,7 @@ report.save("score_distributions")
 #
 # Precision against recall as the threshold falls; AP-loc is the area below. What to look for: the
 # left end. It shows whether a map's strongest pixels lie on a defect. The slides' curve starts near
-# 1; a curve drawn by scikit-learn always does, since a point (recall 0, precision 1) is added to it.
+# 1; a curve of scikit-learn always does, since it adds a point of precision 1 at recall 0.
 
 # %%
 report.save("pixel_pr")
