@@ -56,12 +56,34 @@ report.save("verdicts")
 report.save("synthesis")
 
 # %% [markdown]
+# ## The data
+#
+# Modifications 1 and 2 and `evolved` learn from plates, MVTec AD's bottle, carpet and screw;
+# Modifications 3 and 4 from long strips in KolektorSDD2's layout. Photographs are shown where the
+# data sets are at hand, the project's own rendered images everywhere.
+
+# %%
+report.save("data_plates")
+
+# %%
+report.save("data_strips")
+
+# %%
+report.save("data_rendered")
+
+# %% [markdown]
 # ## Modification 1: a smaller backbone
 #
 # ResNet18 for WideResNet50-2 (Scenario A), and with a non-linear adaptor (Scenario B).
 
 # %%
 report.save("architecture")
+
+# %%
+report.save("settings_swap")
+
+# %%
+report.save("seen_swap")
 
 # %%
 report.save("backbone_swap")
@@ -154,6 +176,21 @@ report.save("panels_screw")
 # generator of v2 was never adversarial. Both forms were run, and gradient ascent beside them.
 
 # %%
+report.save("generator_v1")
+
+# %%
+report.save("generator_v2")
+
+# %%
+report.save("settings_noise")
+
+# %%
+report.save("seen_noise")
+
+# %% [markdown]
+# ### Metrics by noise source
+
+# %%
 report.save("learned_noise_full")
 
 # %% [markdown]
@@ -186,6 +223,15 @@ report.save("inference_free")
 # A class activation map in place of masks. Its published localisation fell while it trained, at one
 # resolution of the map, so resolution cannot explain it. A sigmoid in float32 makes strong pixels
 # tie; how much that costs here is in the table of saturation.
+
+# %%
+report.save("full_against_weak")
+
+# %%
+report.save("settings_weak")
+
+# %%
+report.save("seen_weak")
 
 # %%
 report.save("weak_supervision")
@@ -230,6 +276,12 @@ report.save("cam_maps")
 
 # %% [markdown]
 # ## Modification 4: a few masks beside many labels
+
+# %%
+report.save("settings_mixed")
+
+# %%
+report.save("seen_mixed")
 
 # %%
 report.save("masks")

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,8 @@ from ssn_lib.data.registry import DATASETS, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.storage import REPOSITORY
+
+Command = Callable[[str, object, str], argparse.ArgumentParser]  # name, what it calls, help
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,6 +125,9 @@ def _study(options: argparse.Namespace) -> None:
         only=tuple(options.only.split(",")) if options.only else (),
         category=options.category,
         seeds=options.seeds,
+        epochs=options.epochs,
+        image_size=options.image_size,
+        presets=options.presets,
         scheduler=options.scheduler,
         deadline=time.time() + options.hours * 3600 if options.hours is not None else None,
     )
@@ -230,6 +236,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=call)
         return sub
 
+    _add_run_commands(command)
+    _add_study_commands(command)
+    _add_kaggle_commands(commands)
+    return parser
+
+
+def _add_run_commands(command: Command) -> None:
+    """What makes one run, and what is done with it."""
     sub = command(
         "run", _run, "Train and evaluate one preset, once; the same call answers at once."
     )
@@ -279,11 +293,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_weights_dir(sub)
 
+
+def _add_study_commands(command: Command) -> None:
+    """What is done with many runs."""
     sub = command("study", _study, "Run the study's notebooks.")
     sub.add_argument("--profile", default="demo")
     sub.add_argument("--only", help="notebook numbers, such as 01,03")
     sub.add_argument("--category", help="only these, such as bottle,screw")
     sub.add_argument("--seeds", help="instead of the profile's, such as 42,43")
+    sub.add_argument("--epochs", help="of every run, instead of the profile's")
+    sub.add_argument("--image-size", help="the longer side, such as 256, or 640x232")
+    sub.add_argument("--presets", help="only these systems, such as scenario_a,evolved")
     sub.add_argument("--hours", type=float, help="begin no epoch that would end later than that")
     sub.add_argument(
         "--scheduler", help="spread the runs: a Dask scheduler's address, or local (all GPUs here)"
@@ -323,6 +343,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_root(sub)
     _add_runs_dir(sub)
 
+
+def _add_kaggle_commands(commands: argparse._SubParsersAction) -> None:
     sub = commands.add_parser("kaggle", help="The kernel that runs the study on Kaggle.")
     actions = sub.add_subparsers(required=True, metavar="ACTION")
     sub = actions.add_parser("build", help="Build it from the repository.")
@@ -342,7 +364,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = actions.add_parser("check", help="Check what `kaggle kernels push` would send.")
     sub.set_defaults(command=_kaggle_check)
-    return parser
 
 
 def _add_weights_dir(parser: argparse.ArgumentParser) -> None:

@@ -28,8 +28,9 @@ from ssn_lib.data.listing import (
     warn_of_unused,
 )
 from ssn_lib.errors import InputError
-from ssn_lib.fast.folded import fuse
+from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.inference import predict
+from ssn_lib.runs.record import Record
 from ssn_lib.runs.run import load_run
 from ssn_lib.storage import shown, unreadable, write_text, written_whole
 
@@ -60,9 +61,31 @@ def inspect(
     files, unread = _find(images)
     if not files and not unread:
         raise InputError(f"{shown(images[0])}: no images there")
-    names, network, data = _overlay_names(files, out), fuse(model), record.config.data
-    rows, remarks = [], Remarks()
-    for path, name in zip(files, names, strict=True):
+    remarks = Remarks()
+    rows, refused = _predict(record, fuse(model), files, out, remarks)
+    remarks.warn()
+    unread += refused
+    table = pd.DataFrame(rows)
+    if rows:
+        write_text(out / "scores.csv", table.to_csv(index=False))
+    if unread and rows:
+        for error in unread:
+            warnings.warn(str(error), stacklevel=2)
+        raise InputError(
+            f"{len(unread)} of {len(rows) + len(unread)} images could not be read; the others are "
+            f"in {shown(out / 'scores.csv')}"
+        )
+    if unread:
+        raise unread[0]
+    return table
+
+
+def _predict(
+    record: Record, network: FusedNet, files: list[Path], out: Path, remarks: Remarks
+) -> tuple[list[dict], list[InputError]]:
+    """The row of each image, its overlay written, and why others could not be read."""
+    rows, unread, data = [], [], record.config.data
+    for path, name in zip(files, _overlay_names(files, out), strict=True):
         try:
             _check_readable(path)
             pixels = read_image(path, data.image_size, data.resize, data.full_scale, remarks)
@@ -87,20 +110,7 @@ def inspect(
                 "overlay": name,
             }
         )
-    remarks.warn()
-    table = pd.DataFrame(rows)
-    if rows:
-        write_text(out / "scores.csv", table.to_csv(index=False))
-    if unread and rows:
-        for error in unread:
-            warnings.warn(str(error), stacklevel=2)
-        raise InputError(
-            f"{len(unread)} of {len(rows) + len(unread)} images could not be read; the others are "
-            f"in {shown(out / 'scores.csv')}"
-        )
-    if unread:
-        raise unread[0]
-    return table
+    return rows, unread
 
 
 def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ from ssn_lib.data.imitated import beside_defects
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
-from ssn_lib.models.supersimplenet import Detector, build
+from ssn_lib.metrics import Thresholds
+from ssn_lib.models.supersimplenet import Detector, Prediction, build
 from ssn_lib.noise.source import Source
 from ssn_lib.noise.sources import make_source
 from ssn_lib.overrides import override
@@ -157,7 +158,9 @@ def _train_and_evaluate(
     device = machine.device()
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
-        train, training = _taught(config, dataset, folder, weights, progress, before_epoch)
+        train, training = _with_pseudo_masks(
+            config, dataset, folder, weights, progress, before_epoch
+        )
     started = time.perf_counter()
     history = fit(
         model,
@@ -256,7 +259,7 @@ def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     return build(config.model, weights if config.weights == "imagenet" else None)
 
 
-def _taught(
+def _with_pseudo_masks(
     config: RunConfig,
     dataset: Dataset,
     folder: Path,
@@ -270,21 +273,9 @@ def _taught(
     Drawn masks teach nothing; where there are any, `folder` gets a file that tells how well the
     others agree with them.
     """
-    training, supervision = config.training, config.training.supervision
-    chosen = preset(supervision.teacher)
-    teacher = replace(
-        config,
-        preset=supervision.teacher,
-        model=replace(chosen.model, backbone=config.model.backbone),
-        training=replace(
-            chosen.training,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            supervision=replace(chosen.training.supervision, fold=supervision.fold),
-        ),
-    )
+    supervision = config.training.supervision
     record = run(
-        teacher,
+        _teacher(config),
         dataset,
         folder.parent,
         weights=weights,
@@ -308,7 +299,7 @@ def _taught(
     truth = images.masks.numpy()[drawn]
     if truth.any():
         agreements = {
-            kind: pseudo_masks.agreement(found[drawn], truth) for kind, found in kinds.items()
+            kind: pseudo_masks.agreement(masks[drawn], truth) for kind, masks in kinds.items()
         }
         table = pd.DataFrame.from_dict(agreements, orient="index")
         write_text(folder / TEACHING, table.to_csv(index_label="masks"))
@@ -317,8 +308,94 @@ def _taught(
         for sample, sure in zip(images.samples, confident, strict=True)
     )
     masks = torch.from_numpy(kinds[supervision.pseudo_masks])
-    taught = ImageSet.of(samples, images.images, masks)
-    return taught, replace(training, supervision=replace(supervision, masks=None))
+    masked = ImageSet.of(samples, images.images, masks)
+    return masked, replace(config.training, supervision=replace(supervision, masks=None))
+
+
+def _teacher(config: RunConfig) -> RunConfig:
+    """The run whose maps stand for masks: as long as that of its pupil, on the same images."""
+    training, supervision = config.training, config.training.supervision
+    chosen = preset(supervision.teacher)
+    return replace(
+        config,
+        preset=supervision.teacher,
+        model=replace(chosen.model, backbone=config.model.backbone),
+        training=replace(
+            chosen.training,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            supervision=replace(chosen.training.supervision, fold=supervision.fold),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a trained network was found to do; all empty where its training diverged.
+
+    Attributes:
+        metrics: in percent, None where undefined; `undefined` says why.
+        thresholds: chosen without test labels.
+        tables: CSV files by name, for the run's folder.
+    """
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+def _evaluate(
+    config: RunConfig, dataset: Dataset, model: Detector, history: History
+) -> _Evaluation:
+    """Metrics, thresholds and tables. A network whose outputs are not finite has diverged in its
+    last step, after its last loss: `history` is told so."""
+    if history.diverged_at is not None:
+        return _Evaluation()
+    prediction = predict(model, dataset.test)
+    outputs = prediction if len(dataset.test) else predict(model, dataset.train)
+    if not all(part.isfinite().all() for part in outputs):
+        history.diverged_at = len(history.epochs)
+        return _Evaluation()
+    values = evaluate(prediction, dataset.test)
+    reference = dataset.train
+    if config.training.validation_fraction:
+        _, held_out = divided(dataset.train, config.training, config.seed)
+        reference = held_out.sound()
+        imitated = beside_defects(reference, config.seed)
+        values.add(evaluate(predict(model, imitated), imitated), "imitated-")
+    limits = thresholds(predict(model, reference), reference)
+    if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
+        values.add(flips_metrics(model, dataset.test), "flips-")
+        if config.model.score == "cam":
+            values.add(sigmoid_metrics(prediction.anomaly_map, dataset.test.masks))
+    metrics = {name: None if math.isnan(value) else value for name, value in values.items()}
+    tables = _tables(config, dataset, model, history, prediction)
+    if metrics["AP-loc"] is not None:
+        curves = pixel_curve_table(config, prediction, dataset.test)
+        tables["pixel_pr.csv"] = curves.to_csv(index=False)
+    return _Evaluation(metrics, values.undefined, limits, tables)
+
+
+def _tables(
+    config: RunConfig, dataset: Dataset, model: Detector, history: History, prediction: Prediction
+) -> dict[str, str]:
+    """Scores, small maps, scores of the fold that was left out, and noise by channel, as CSV."""
+    scores = score_table(prediction, dataset.test, dataset.root)
+    scores = scores.assign(on_defect=highest_on_defect(prediction, dataset.test))
+    tables = {
+        "scores.csv": scores.to_csv(index=False),
+        MAPS: small_map_table(prediction, dataset.test),
+    }
+    fold = config.training.supervision.fold
+    if fold is not None:
+        _, left = kept_and_left(dataset.train, fold, config.seed)
+        scores = score_table(predict(model, left), left, dataset.root)
+        tables["held_out.csv"] = scores.to_csv(index=False)
+    if config.training.noise.source != "none":
+        noise = noise_table(model, history.source, dataset, config.seed)
+        tables["noise.csv"] = noise.to_csv(index=False)
+    return tables
 
 
 def _finish(
@@ -332,45 +409,9 @@ def _finish(
 ) -> Record:
     """Evaluate and write the run's files; the record last, so that it vouches for the others."""
     started = time.perf_counter()
-    metrics: dict[str, float | None] = {}
-    undefined: dict[str, str] = {}
-    chosen = None
-    if history.diverged_at is None:
-        prediction = predict(model, dataset.test)
-        tried = prediction if len(dataset.test) else predict(model, dataset.train)
-        if not all(part.isfinite().all() for part in tried):
-            history.diverged_at = len(history.epochs)  # in its last step, after its last loss
-    if history.diverged_at is None:
-        measured = evaluate(prediction, dataset.test)
-        reference = dataset.train
-        if config.training.validation_fraction:
-            _, held_out = divided(dataset.train, config.training, config.seed)
-            reference = held_out.sound()
-            imitated = beside_defects(reference, config.seed)
-            measured.add(evaluate(predict(model, imitated), imitated), "imitated-")
-        chosen = thresholds(predict(model, reference), reference)
-        if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
-            measured.add(flips_metrics(model, dataset.test), "flips-")
-            if config.model.score == "cam":
-                maps = prediction.anomaly_map
-                measured.add(sigmoid_metrics(maps, dataset.test.masks))
-        metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
-        undefined = measured.undefined
-        scores = score_table(prediction, dataset.test, dataset.root)
-        scores = scores.assign(on_defect=highest_on_defect(prediction, dataset.test))
-        write_text(folder / "scores.csv", scores.to_csv(index=False))
-        if metrics["AP-loc"] is not None:
-            curves = pixel_curve_table(config, prediction, dataset.test)
-            write_text(folder / "pixel_pr.csv", curves.to_csv(index=False))
-        write_text(folder / MAPS, small_map_table(prediction, dataset.test))
-        if config.training.supervision.fold is not None:
-            fold = config.training.supervision.fold
-            _, left = kept_and_left(dataset.train, fold, config.seed)
-            scores = score_table(predict(model, left), left, dataset.root)
-            write_text(folder / "held_out.csv", scores.to_csv(index=False))
-        if config.training.noise.source != "none":
-            noise = noise_table(model, history.source, dataset, config.seed)
-            write_text(folder / "noise.csv", noise.to_csv(index=False))
+    evaluation = _evaluate(config, dataset, model, history)
+    for name, table in evaluation.tables.items():
+        write_text(folder / name, table)
     columns = [item.name for item in fields(Epoch)]  # also where no epoch was finished
     rows = pd.DataFrame([asdict(epoch) for epoch in history.epochs], columns=columns)
     write_text(folder / "history.csv", rows.to_csv(index=False))
@@ -384,9 +425,9 @@ def _finish(
         run_id=config.run_id,
         config=config,
         status="completed" if history.diverged_at is None else "diverged",
-        metrics=metrics,
-        undefined=undefined,
-        thresholds=chosen,
+        metrics=evaluation.metrics,
+        undefined=evaluation.undefined,
+        thresholds=evaluation.thresholds,
         epochs_done=len(history.epochs),
         diverged_at=history.diverged_at,
         selected_epoch=history.selected,

@@ -16,6 +16,7 @@ from ssn_lib.runs.record import COURSE, Outcome
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.costs.records import (
     GPU_BENCH_FILE,
+    Efficiency,
     both_forms,
     half_forms,
     kept_comparison,
@@ -25,11 +26,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.selection import alike, longest
-from ssn_lib.study.systems import (
-    LEARNED_PRESETS,
-    SWAP_PRESETS,
-    SWEEP_PRESETS,
-)
+from ssn_lib.study.systems import LEARNED_PRESETS, SWAP_PRESETS, SWEEP_PRESETS, TRADE_OFF_PRESETS
 from ssn_lib.study.tables import supervision as supervision_tables
 
 
@@ -45,16 +42,12 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        known = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        self.outcomes = [*known, *study.not_made]
+        self._made = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        self.outcomes = [*self.covered(self._made), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
-        names = (*SWAP_PRESETS, "evolved")
-        costs = kept_costs(both_forms(names), folder, "cpu") or kept_costs(
-            both_forms(names), folder
-        )
-        self.costs = [cost for cost in costs if cost.preset != "evolved"]
-        self.evolved_costs = [cost for cost in costs if cost.preset == "evolved"]
+        kinds = both_forms(TRADE_OFF_PRESETS)
+        self.costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
         self.comparison = kept_comparison("scenario_a", "learned_noise_v2", folder)
         self.bench = read_bench(folder)
         self.gpu_bench = read_bench(folder, GPU_BENCH_FILE)
@@ -64,12 +57,20 @@ class Selection:
         chosen = [o for o in self.plates if o.preset in presets and not o.changes]
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
+    def costs_of(self, presets: Sequence[str]) -> list[Efficiency]:
+        """What the inference of those presets costs, where it was measured."""
+        return [cost for cost in self.costs if cost.preset in presets]
+
+    def covered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Those of the categories, systems and seeds that the notebook was asked for."""
+        return [o for o in outcomes if o.record is None or self.study.covers(o.record)]
+
     @cached_property
     def all(self) -> list[Outcome]:
-        """This profile's runs and longer ones of its data: what the ledger chooses from."""
+        """This profile's runs and longer ones of its data: what the ledger chooses from, whatever
+        part of them the notebook was asked to show."""
         longer = self.study.profile.made_longer
-        known = [outcome for outcome in self.outcomes if outcome.record is not None]
-        return [*known, *(Outcome.of(r) for r in self.records if longer(r))]
+        return [*self._made, *(Outcome.of(r) for r in self.records if longer(r))]
 
     @cached_property
     def all_plates(self) -> list[Outcome]:
@@ -85,7 +86,7 @@ class Selection:
     def full(self) -> list[Outcome]:
         """Runs of the published protocol on the categories, one of each seed."""
         full = PROFILES["full"]
-        return longest(o for o in self.all_plates if full.made(o.record))
+        return longest(o for o in self.covered(self.all_plates) if full.made(o.record))
 
     def is_strip(self, outcome: Outcome) -> bool:
         """Whether an outcome is on strips."""
@@ -102,7 +103,8 @@ class Selection:
         found = [
             Outcome.of(record)
             for record in self.records
-            if source_of(record.config.data.dataset).origin == "rendered"
+            if self.study.covers(record)
+            and source_of(record.config.data.dataset).origin == "rendered"
             and record.config.data.image_size in sizes
             and record.config.weights == "imagenet"
         ]

@@ -16,12 +16,15 @@ from ssn_lib.config import DataConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
+from ssn_lib.models.reconstruction import TOP_SHARE
+from ssn_lib.presets import preset
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import parallel
 from ssn_lib.study.chosen import Selection
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.examples import examples
 from ssn_lib.study.figures import data as data_figures
+from ssn_lib.study.figures import diagrams
 from ssn_lib.study.figures.drawing import NotDrawn
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.readings import evolved as evolved_readings
@@ -79,6 +82,25 @@ class Lessons(Selection):
             }
         )
 
+    # --- diagrams -----------------------------------------------------------------------------
+
+    def generator_v1(self) -> Figure:
+        """v1 of the learned noise, and how it is trained."""
+        return diagrams.generator_v1(preset("learned_noise_v1").training.noise.generator)
+
+    def generator_v2(self) -> Figure:
+        """v2 of the learned noise, and how it is trained."""
+        return diagrams.generator_v2(preset("learned_noise_v2").training.noise.generator)
+
+    def evolved_decoder(self) -> Figure:
+        """The network of `evolved`."""
+        return diagrams.evolved_decoder(preset("evolved").model, TOP_SHARE)
+
+    def full_against_weak(self) -> Figure:
+        """Full supervision and GAP + CAM: what teaches them, and how good they are."""
+        caption = f"Slides: KSDD2. Here: {self.study.caption(self.first('gap_cam', 'full_ssn'))}"
+        return diagrams.full_against_weak(self.weak, self.strips, caption)
+
     # --- settings -----------------------------------------------------------------------------
 
     def settings_swap(self) -> Table:
@@ -132,7 +154,7 @@ class Lessons(Selection):
         evidence = Evidence(
             of.all,
             category=of.strips_evidence.category,
-            costs=[*of.costs, *of.evolved_costs],
+            costs=of.costs,
         )
         rules = evolved_readings.rules(of.records)
         return read("What we see: evolved", rules, evidence, self._lead)

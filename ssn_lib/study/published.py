@@ -12,13 +12,13 @@ import pandas as pd
 
 from ssn_lib.config import DataConfig, TrainingConfig
 from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
-from ssn_lib.presets import preset
-from ssn_lib.study.systems import SWAP_PRESETS
+from ssn_lib.study.systems import title
 
 PUBLISHED_BATCH = TrainingConfig().batch_size
 PUBLISHED_SIZE = DataConfig("", "").image_size
-SWAP_COURSES = {name: preset(name).title for name in SWAP_PRESETS}  # by name in the logs
-LEARNED_COURSES = {  # published runs of Modification 2, by name in the logs
+# Published runs of Modifications 1 and 2, by name in the logs.
+SWAP_COURSES = {name: title(name) for name in ("baseline", "scenario_a", "scenario_b")}
+LEARNED_COURSES = {
     "scenario_a": "Gaussian noise (Scenario A)",
     "learned_noise_v1_published": "v1",
     "learned_noise_v2_published beta=0.015": "v2, β = 0.015",

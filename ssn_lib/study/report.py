@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
+from ssn_lib.study import drawn
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.costs.records import (
@@ -35,6 +36,8 @@ from ssn_lib.study.systems import (
     NOISE_PRESETS,
     SWAP_PRESETS,
     SWEEP_CATEGORY,
+    TRADE_OFF_PRESETS,
+    group,
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
@@ -79,7 +82,7 @@ class Report(Lessons):
         """The slides' closing table with figures beside its adjectives."""
         kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
         costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
-        unchanged = [outcome for outcome in longest(self.all) if not outcome.changes]
+        unchanged = [outcome for outcome in longest(self.covered(self.all)) if not outcome.changes]
         return synthesis(unchanged, costs, self.strips)
 
     def all_runs(self) -> Table:
@@ -128,7 +131,7 @@ class Report(Lessons):
 
     def published_start(self) -> Table:
         """Runs at the published batch size beside the author's log of the same epochs."""
-        return published_start(self.records)
+        return published_start([r for r in self.records if self.study.covers(r)])
 
     def published_leaving(self) -> Table:
         """When the published runs began to learn."""
@@ -144,7 +147,8 @@ class Report(Lessons):
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
-        return efficiency(self.costs) if self.costs else _unmeasured("make bench")
+        costs = self.costs_of(SWAP_PRESETS)
+        return efficiency(costs) if costs else _unmeasured("make bench")
 
     def efficiency_gpu(self) -> Table:
         """The slides' table of costs, measured on a GPU as they were, and in float32."""
@@ -171,12 +175,12 @@ class Report(Lessons):
 
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
-        names = (*SWAP_PRESETS, "evolved")
-        runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
-        costs = [*self.costs, *self.evolved_costs]
-        if not costs:
+        names = TRADE_OFF_PRESETS
+        known = longest(self.covered(self.all_plates))
+        runs = [o for o in known if o.preset in names and not o.changes]
+        if not self.costs:
             return NotDrawn("Costs not measured: `make bench`.")
-        return bubble_chart(costs, runs, self.study.caption(runs))
+        return bubble_chart(self.costs, runs, self.study.caption(runs))
 
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
@@ -216,7 +220,7 @@ class Report(Lessons):
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._drawn(lambda: self.study.panels(self.rendered, "screw"))
+        return self._drawn(lambda: drawn.panels(self.study, self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
@@ -260,7 +264,7 @@ class Report(Lessons):
     def noise_maps(self) -> Figure:
         """Example noise of every source."""
         runs = self.of(*LEARNED_PRESETS)
-        return self._drawn(lambda: self.study.noise_maps(runs, SWEEP_CATEGORY))
+        return self._drawn(lambda: drawn.noise_maps(self.study, runs, SWEEP_CATEGORY))
 
     # --- Modifications 3 and 4 ----------------------------------------------------------------
 
@@ -270,7 +274,7 @@ class Report(Lessons):
 
     def by_epochs(self) -> Table:
         """Label-only maps of longer trainings beside those of the profile."""
-        shown = [Outcome.of(r) for r in self.records if self.study.profile.shows(r)]
+        shown = self.covered([Outcome.of(r) for r in self.records if self.study.profile.shows(r)])
         return supervision_tables.by_epochs(shown, self.strips)
 
     def saturation(self) -> Table:
@@ -318,11 +322,11 @@ class Report(Lessons):
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
         runs = self.first(*supervision_figures.MAP_PRESETS)
-        return self._drawn(lambda: self.study.strip_maps(runs, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, runs, self.strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._drawn(lambda: self.study.strip_maps(self.rendered, STRIPS))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -336,7 +340,7 @@ class Report(Lessons):
 
     def masks_maps(self) -> Figure | NotDrawn:
         """The maps of what learned from some masks."""
-        return self._drawn(lambda: self.study.strip_maps(self.mixed, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.mixed, self.strips))
 
     def masks_pixel_pr(self) -> Figure | NotDrawn:
         """Precision against recall of their pixels."""
@@ -365,12 +369,11 @@ class Report(Lessons):
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
         runs = self.of(*evolved_tables.SYSTEMS)
-        return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
+        return self._drawn(lambda: drawn.panels(self.study, runs, evolved_tables.SCREW))
 
     def evolved_efficiency(self) -> Table:
         """What it costs, beside Scenario A."""
-        names = evolved_tables.SYSTEMS
-        costs = [cost for cost in [*self.costs, *self.evolved_costs] if cost.preset in names]
+        costs = self.costs_of(evolved_tables.SYSTEMS)
         return efficiency(costs) if costs else _unmeasured("make bench")
 
     def evolved_ingredients(self) -> Table:
@@ -408,8 +411,8 @@ class Report(Lessons):
         return draw(known, self.study.caption(runs)) if known else self._nothing("gap_cam")
 
     def _panels(self, category: str) -> Figure:
-        runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
-        return self._drawn(lambda: self.study.panels(runs, category))
+        runs = [o for o in self.of(*group("plate maps")) if o.category == category]
+        return self._drawn(lambda: drawn.panels(self.study, runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""

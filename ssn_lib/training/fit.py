@@ -11,14 +11,13 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ssn_lib import machine
 from ssn_lib.config import TrainingConfig, beside_defaults
@@ -29,9 +28,10 @@ from ssn_lib.models.supersimplenet import Detector, ReconstructionDetector
 from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
+from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import divided, images_per_epoch
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -66,7 +66,7 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
-        progress: title of the progress bar; None for none.
+        progress: title of the bar, or of the lines where there is no terminal; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
         after_epoch: called before the checkpoint is written, with the model as it is then. It may
@@ -83,73 +83,113 @@ def fit(
     training_set, validation_set = divided(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
     trainer = kind(model, config, seed, device, train)
-    history, best = History(source=trainer.source), None
+    history = History(source=trainer.source)
     if checkpoint is not None and checkpoint.exists():
-        history, best = trainer.restore(checkpoint)
-    first = len(history.epochs)
-    views = 4 if config.supervision.flips else 1
-    defective = views * int(training_set.labels.sum())
-    history.per_epoch = 2 * defective or len(training_set)
-    if first < config.epochs and history.diverged_at is None:
-        steps = math.ceil(history.per_epoch / config.batch_size)
-        with contextlib.ExitStack() as at_the_end:
-            at_the_end.enter_context(machine.without_autocast(device))
-            data = Features(model, training_set, config.supervision)
-            at_the_end.callback(data.outputs.remove)
-            if first == 0:
-                model.standardise(data.layers)
-            held_out = None
-            if len(validation_set):
-                as_they_are = replace(config.supervision, flips=False)
-                held_out = Features(model, validation_set, as_they_are)
-                at_the_end.callback(held_out.outputs.remove)
-            bar = tqdm(
-                total=config.epochs * steps,
-                initial=first * steps,
-                desc=progress,
-                disable=progress is None,
-                unit="step",
-                mininterval=machine.progress_interval_s(),
-                dynamic_ncols=True,
-            )
-            at_the_end.enter_context(bar)
-            trainer.choose_form(data)
-            history.form = trainer.form
-            written, whole = time.monotonic(), True
-            for number in range(first + 1, config.epochs + 1):
-                if before_epoch is not None:
-                    try:
-                        before_epoch(history)
-                    except BaseException:
-                        if checkpoint is not None and not whole:
-                            trainer.save(checkpoint, history, best)
-                        raise
-                epoch = trainer.run_epoch(number, data, held_out, bar)
-                if epoch is None:
-                    history.diverged_at = number
-                    break
-                if not history.epochs or epoch.validation_loss < min(
-                    past.validation_loss for past in history.epochs
-                ):
-                    best = copy.deepcopy(model.trained_state())
-                    history.selected = number
-                history.epochs.append(epoch)
-                if after_epoch is not None:
-                    after_epoch(history)
-                whole = (
-                    time.monotonic() - written >= CHECKPOINT_S
-                    or _saves_every_epoch(device)
-                    or number == config.epochs
-                )
-                if checkpoint is not None and whole:
-                    trainer.save(checkpoint, history, best)
-                    written = time.monotonic()
-    if config.select_epoch == "validation" and best is not None:
-        model.load_trained_state(best)
+        history = trainer.restore(checkpoint)
+    history.per_epoch = images_per_epoch(training_set, config)
+    if len(history.epochs) < config.epochs and history.diverged_at is None:
+        checkpoints = _Checkpoints(checkpoint, trainer, history)
+        with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
+            _run_epochs(run_epoch, trainer, history, checkpoints, before_epoch, after_epoch)
+    if config.select_epoch == "validation" and trainer.best is not None:
+        model.load_trained_state(trainer.best)
     elif history.epochs:
         history.selected = history.epochs[-1].epoch
     model.eval()
     return history
+
+
+@contextlib.contextmanager
+def _training(
+    trainer: _Trainer,
+    training_set: ImageSet,
+    validation_set: ImageSet,
+    history: History,
+    progress: str | None,
+) -> Iterator[Callable[[int], Epoch | None]]:
+    """What runs an epoch, given its number, on the features of these images; they are removed, and
+    the progress bar is closed, at the end."""
+    model, config = trainer.model, trainer.config
+    first = len(history.epochs)
+    steps = math.ceil(history.per_epoch / config.batch_size)
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.enter_context(machine.without_autocast(trainer.device))
+        data = Features(model, training_set, config.supervision)
+        at_the_end.callback(data.outputs.remove)
+        if first == 0:
+            model.standardise(data.layers)
+        held_out = None
+        if len(validation_set):
+            as_they_are = replace(config.supervision, flips=False)
+            held_out = Features(model, validation_set, as_they_are)
+            at_the_end.callback(held_out.outputs.remove)
+        bar = at_the_end.enter_context(Bar(progress, config.epochs, steps, first))
+        trainer.choose_form(data)
+        history.form = trainer.form
+
+        def run_epoch(number: int) -> Epoch | None:
+            epoch = trainer.run_epoch(number, data, held_out, bar)
+            if epoch is not None:
+                bar.epoch(epoch)
+            return epoch
+
+        yield run_epoch
+
+
+def _run_epochs(
+    run_epoch: Callable[[int], Epoch | None],
+    trainer: _Trainer,
+    history: History,
+    checkpoints: _Checkpoints,
+    before_epoch: Callable[[History], None] | None,
+    after_epoch: Callable[[History], None] | None,
+) -> None:
+    """The epochs that `history` lacks, up to the last one or the one that diverges."""
+    for number in range(len(history.epochs) + 1, trainer.config.epochs + 1):
+        if before_epoch is not None:
+            try:
+                before_epoch(history)
+            except BaseException:
+                checkpoints.write_pending()
+                raise
+        epoch = run_epoch(number)
+        if epoch is None:
+            history.diverged_at = number
+            break
+        losses = [past.validation_loss for past in history.epochs]
+        if not losses or epoch.validation_loss < min(losses):
+            trainer.best = copy.deepcopy(trainer.model.trained_state())
+            history.selected = number
+        history.epochs.append(epoch)
+        if after_epoch is not None:
+            after_epoch(history)
+        checkpoints.after_epoch()
+
+
+class _Checkpoints:
+    """When the state of a training is written: after every epoch, or now and then on a GPU, whose
+    epoch takes less time than its checkpoint. With a path of None, never."""
+
+    def __init__(self, path: Path | None, trainer: _Trainer, history: History):
+        self.path, self.trainer, self.history = path, trainer, history
+        self.written_at, self.pending = time.monotonic(), False
+
+    def after_epoch(self) -> None:
+        """Write it where it is due."""
+        self.pending = True
+        if (
+            time.monotonic() - self.written_at >= CHECKPOINT_S
+            or _saves_every_epoch(self.trainer.device)
+            or len(self.history.epochs) == self.trainer.config.epochs
+        ):
+            self.write_pending()
+
+    def write_pending(self) -> None:
+        """Write it, unless the last epoch's is written."""
+        if self.path is not None and self.pending:
+            self.trainer.save(self.path, self.history)
+            self.written_at = time.monotonic()
+        self.pending = False
 
 
 class _Step(NamedTuple):
@@ -205,6 +245,7 @@ class _Trainer:
             device.type, init_scale=256.0, enabled=self.products == torch.float16
         )
         self.form = "split"
+        self.best: dict[str, Tensor] | None = None  # trained state of the lowest validation loss
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(
             self.optimiser,
             milestones=[round(share * config.epochs) for share in config.milestones],
@@ -212,7 +253,7 @@ class _Trainer:
         )
 
     def run_epoch(
-        self, number: int, data: Features, held_out: Features | None, bar: tqdm
+        self, number: int, data: Features, held_out: Features | None, bar: Bar
     ) -> Epoch | None:
         """One pass over the data; None when a loss was not finite."""
         started = time.perf_counter()
@@ -220,17 +261,17 @@ class _Trainer:
         learning_rate = self.schedule.get_last_lr()[-1]
         generators = self.generators(number)
         self.model.train()
-        spread, told = None, []
+        spread, figures = None, []
         batches = order.split(self.config.batch_size)
         for batch, indices in enumerate(batches, start=1):
-            made = self.forward(data, indices, *generators)
+            step = self.forward(data, indices, *generators)
             if spread is None:
                 with torch.no_grad():
-                    spread = made.features().std()
-            self.update(made, batch, batch + (number - 1) * len(batches))
-            told.append(torch.stack((made.loss.detach(), made.power.detach())))
-            bar.update()
-        losses, powers = torch.stack(told).cpu().unbind(1)  # here the device is waited for
+                    spread = step.features().std()
+            self.update(step, batch, batch + (number - 1) * len(batches))
+            figures.append(torch.stack((step.loss.detach(), step.power.detach())))
+            bar.step()
+        losses, powers = torch.stack(figures).cpu().unbind(1)  # here the device is waited for
         if not losses.isfinite().all():
             return None
         counts = [len(indices) for indices in batches]
@@ -240,7 +281,6 @@ class _Trainer:
         )
         loss /= len(order)
         self.schedule.step()
-        bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{loss:.3f}", refresh=False)
         validation = math.nan
         if held_out is not None:
             validation = self.validation_loss(held_out)
@@ -331,14 +371,14 @@ class _Trainer:
             total += self.forward(held_out, indices, *generators).loss.item() * len(indices)
         return total / len(held_out)
 
-    def save(self, path: Path, history: History, best: dict[str, Tensor] | None) -> None:
+    def save(self, path: Path, history: History) -> None:
         """Write the state after an epoch, whole or not at all."""
         state = {
             "training": self.identity,
             "history": [asdict(epoch) for epoch in history.epochs],
             "selected": history.selected,
             "trained": self.model.trained_state(),
-            "best": best if self.config.select_epoch == "validation" else None,
+            "best": self.best if self.config.select_epoch == "validation" else None,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -348,7 +388,7 @@ class _Trainer:
         with written_whole(path) as file:
             torch.save(state, file)
 
-    def restore(self, path: Path) -> tuple[History, dict[str, Tensor] | None]:
+    def restore(self, path: Path) -> History:
         """Take the state over from a checkpoint of the same training."""
         state: dict[str, Any] = read_tensors(path, self.device)
         if state["training"] != self.identity:
@@ -361,8 +401,9 @@ class _Trainer:
         self.source.load_state_dict(state["source"])
         if self.rule is not None:
             self.rule.optimiser.load_state_dict(state["generator_optimiser"])
+        self.best = state["best"]
         epochs = [Epoch(**row) for row in state["history"]]
-        return History(epochs, None, state["selected"], self.source), state["best"]
+        return History(epochs, None, state["selected"], self.source)
 
 
 class _Rebuilder(_Trainer):

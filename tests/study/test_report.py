@@ -141,12 +141,17 @@ def test_a_longer_training_takes_the_place_of_a_short_one_in_the_ledger(record, 
     assert kept(written(*short))[0] == "not measurable here"
     made = written(record(epochs=80, batch=8, **{"I-AUROC": 80.0}))  # eighty are not three hundred
     assert kept(made) == ["not measurable here", "bottle, I-AUROC 80.0, AUPRO 40.0"]
-    assert made.backbone_swap().frame["here, A"][0] == "60.0"  # the profile's own, as before
-    assert made.backbone_swap_full().frame["here, A"][0] == EMPTY
+    assert (
+        made.backbone_swap().frame["here, Scenario A"][0] == "60.0"
+    )  # the profile's own, as before
+    assert made.backbone_swap_full().frame["here, Scenario A"][0] == EMPTY
     made = written(record(epochs=300, batch=32, **{"I-AUROC": 70.0}))  # as published
     assert kept(made) == ["not reproduced", "bottle, I-AUROC 70.0, AUPRO 40.0"]
     table = made.backbone_swap_full()
-    assert [table.frame[f"here, {system}"][0] for system in ("A", "B")] == ["70.0", EMPTY]
+    assert [table.frame[f"here, {system}"][0] for system in ("Scenario A", "Scenario B")] == [
+        "70.0",
+        EMPTY,
+    ]
     assert "300 epochs in batches of 32" in table.notes[0]
 
 

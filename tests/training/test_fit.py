@@ -139,7 +139,7 @@ def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch
     )
     first.scaler.scale(torch.ones(()))  # which sets it up
     first.scaler.update(8.0)
-    first.save(tmp_path / "c.pt", History(), None)
+    first.save(tmp_path / "c.pt", History())
     again.restore(tmp_path / "c.pt")
     assert again.scaler.get_scale() == 8.0
 
@@ -150,9 +150,9 @@ def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
     """As on a device whose epochs are shorter than a checkpoint."""
     saved, save = [], training_loop._Trainer.save
 
-    def spy(self, path, history, best):
+    def spy(self, path, history):
         saved.append(len(history.epochs))
-        save(self, path, history, best)
+        save(self, path, history)
 
     def stop(history):
         if len(history.epochs) == 3:

@@ -1,13 +1,16 @@
 """What the rules look at, and how they ask for it.
 
+A rule asks its `Evidence` for `Runs` or costs, takes its figures from them, and returns both:
+`Finding(measured, verdict, why, rests_on=(…))`.
+
 - Only records on real images with trained backbone weights are evidence.
-- Of a configuration its longest trainings speak, one of each seed (`selection.longest`); trainings
-  that are compared must be equally long (`Evidence.alike`).
+- Of a configuration its longest trainings speak, one of each seed (`Evidence.runs`); trainings that
+  are compared must be equally long (`Evidence.alike`).
 - Two means differ when they are further apart than twice the standard error that a deviation
   between seeds gives them: the published deviation or 1 point, whichever is larger (`margin`).
   That is 5.5 points of I-AUROC for single runs on screw.
 - One epoch's figure may be a draw: where trainings kept their course, what they differ in at the
-  end they must also differ in over their last 100 epochs (`Evidence.late_mean`).
+  end they must also differ in over their last 100 epochs (`Runs.late_mean`).
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
@@ -18,12 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
 from ssn_lib.data.registry import images_title, source_of
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
@@ -39,6 +43,7 @@ COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0,
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
 State = Literal["learned", "saturated", "collapsed", "stuck", "undecided"]
 Files = Sequence[tuple[Outcome, pd.DataFrame]]  # a file of a run's folder, with the run
+Basis = Sequence["Runs | Efficiency"]  # what a finding rests on
 
 
 class MissingError(Exception):
@@ -47,14 +52,15 @@ class MissingError(Exception):
     Attributes:
         why: what is missing.
         measured: what there is, in words.
+        rests_on: what that was taken from.
     """
 
-    def __init__(self, why: str, measured: str = EMPTY):
+    def __init__(self, why: str, measured: str = EMPTY, rests_on: Basis = ()):
         super().__init__(why)
-        self.why, self.measured = why, measured
+        self.why, self.measured, self.rests_on = why, measured, rests_on
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evidence:
     """What rules look at.
 
@@ -66,7 +72,6 @@ class Evidence:
         costs: of inference, where they were measured.
         category: of the runs that the claims are about, where a rule names no other.
         points: thresholds of GAP + CAM and what they do, where they were chosen.
-        used: the sources of a rule's figures, as it asks for them; see `sources`.
     """
 
     outcomes: Sequence[Outcome]
@@ -78,7 +83,6 @@ class Evidence:
     courses: Files = ()
     scores: Files = ()
     curves: Files = ()
-    used: list[Record | Efficiency] = field(default_factory=list, init=False)
 
     @property
     def real(self) -> list[Outcome]:
@@ -90,199 +94,238 @@ class Evidence:
         """The name of its category's images."""
         return images_title(self.category)
 
-    @property
-    def epochs(self) -> int:
-        """Of its longest training on real images; 0 without any."""
-        return max((o.record.config.training.epochs for o in self.real), default=0)
-
     def has(self, category: str) -> bool:
         """Whether anything was trained on real images of that category."""
         return any(outcome.category == category for outcome in self.real)
 
     def on(self, category: str) -> Evidence:
-        """The same evidence, asked about that category; nothing of it is used yet."""
+        """The same evidence, asked about that category."""
         return replace(self, category=category)
+
+    def ran(self, name: str, category: str | None = None, changed: tuple[str, ...] = ()) -> bool:
+        """Whether a preset was run on real images."""
+        return bool(self._outcomes_of((name, category or self.category, changed)))
+
+    def runs(self, name: str, category: str | None = None, changed: tuple[str, ...] = ()) -> Runs:
+        """A preset's longest trainings on real images, one of each seed.
+
+        Args:
+            name: the preset.
+            category: of the images; by default the evidence's own.
+            changed: what was changed in the preset, as in `Outcome.changes`.
+
+        Raises:
+            MissingError: no such run on real images.
+        """
+        category = category or self.category
+        longest = selection.longest(self._outcomes_of((name, category, changed)))
+        if not longest:
+            raise _no_run(name, category)
+        return Runs(name, category, tuple(outcome.record for outcome in longest), self)
 
     def alike(
         self, *names: str | tuple[str, tuple[str, ...]], category: str | None = None
-    ) -> Evidence:
-        """The runs of those presets that were trained for equally many epochs, as many as can be.
+    ) -> tuple[Runs, ...]:
+        """The runs of each of those presets that were trained for equally many epochs, as many as
+        can be.
 
         Args:
             names: presets, or each with what was changed in it.
+            category: of the images; by default the evidence's own.
 
         Raises:
             MissingError: one of them was not run on real images, or they have no length in common.
         """
         category = category or self.category
-        asked = [(name, ()) if isinstance(name, str) else name for name in names]
-        for name, changed in asked:
-            if not self.ran(name, category, changed):
-                raise _no_run(name, category)
-        wanted = [(name, category, changed) for name, changed in asked]
-        found = selection.alike(self.real, wanted)
-        if not found:
-            own = [o for o in self.real if selection.configuration(o) in wanted]
-            lengths = sorted({o.record.config.training.epochs for o in own})
-            known = ", ".join(map(str, lengths))
-            raise MissingError(f"trained for {known} epochs, with no number in common")
-        narrowed = replace(self, outcomes=found)
-        narrowed.used = self.used
-        return narrowed
-
-    def ran(self, name: str, category: str | None = None, changed: tuple[str, ...] = ()) -> bool:
-        """Whether a preset was run on real images."""
-        wanted = (name, category or self.category, changed)
-        return any(selection.configuration(outcome) == wanted for outcome in self.real)
-
-    def records(
-        self, name: str, category: str | None = None, changed: tuple[str, ...] = ()
-    ) -> list[Record]:
-        """A preset's longest trainings on real images, one of each seed."""
-        wanted = (name, category or self.category, changed)
-        own = [outcome for outcome in self.real if selection.configuration(outcome) == wanted]
-        found = [outcome.record for outcome in selection.longest(own)]
-        self.used += found
-        return found
-
-    def values(
-        self,
-        name: str,
-        metric: str,
-        changed: tuple[str, ...] = (),
-        category: str | None = None,
-    ) -> list[float]:
-        """A preset's metric, seed by seed; a diverged run has none."""
-        found = [r.metrics.get(metric) for r in self.records(name, category, changed)]
-        return [value for value in found if value is not None]
-
-    def mean(self, name: str, metric: str, category: str | None = None) -> float:
-        """Over the seeds.
-
-        Raises:
-            MissingError: no such run on real images.
-        """
-        known = self.values(name, metric, category=category)
-        if not known:
-            raise _no_run(name, category or self.category)
-        return mean(known)
-
-    def late_mean(self, name: str, metric: str, changed: tuple[str, ...] = ()) -> float | None:
-        """Over the last epochs that a preset's trainings were evaluated in, and over the seeds: a
-        figure that no single epoch makes. None unless all of them kept a course as long as that."""
-        asked = self.records(name, changed=changed)
-        means = [last.mean() for last in self._lates(asked, metric) if len(last) > 1]
-        return mean(means) if means and len(means) == len(asked) else None
-
-    def margin(
-        self,
-        metric: str,
-        first: str,
-        second: str,
-        category: str | None = None,
-        regime: str | None = None,
-    ) -> float:
-        """`margin` for as many seeds as two presets have that metric of."""
-        seeds = [len(self.values(name, metric, category=category)) for name in (first, second)]
-        return margin(metric, *seeds, regime=regime)
-
-    def files(
-        self, kept: Files, name: str, category: str | None = None
-    ) -> list[tuple[Record, pd.DataFrame]]:
-        """A preset's longest trainings, each with its file among those that were kept.
-
-        Raises:
-            MissingError: no such run on real images, or none with that file.
-        """
-        asked = {record.run_id: record for record in self.records(name, category)}
-        if not asked:
-            raise _no_run(name, category or self.category)
-        found = {o.record.run_id: table for o, table in kept if o.record is not None}
-        both = [(record, found[key]) for key, record in asked.items() if key in found]
-        if not both:
-            raise MissingError(f"the runs of {name} did not keep the file that this takes")
-        return both
-
-    def state(self, name: str, category: str | None = None) -> tuple[State, str]:
-        """How a preset's trainings ended, all seeds together, and that in words.
-
-        Raises:
-            MissingError: no such run on real images.
-        """
-        runs = [
-            (record, history["loss"].tolist())
-            for record, history in self.files(self.histories, name, category)
+        configurations = [
+            (name, category, ()) if isinstance(name, str) else (name[0], category, name[1])
+            for name in names
         ]
-        diverged = [record for record, _ in runs if record.status == "diverged"]
-        if diverged:
-            return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
-        first, last = (mean([loss[i] for _, loss in runs]) for i in (0, -1))
-        told = f"loss {first:.3g} → {last:.3g} in {runs[0][0].epochs_done} epochs"
-        if last < SATURATED_LOSS:
-            return "saturated", told
-        if last < LEARNED_LOSS:
-            return "learned", told
-        if last > COLLAPSE * max(first, ignorance_loss(True)):
-            return "collapsed", told
-        return ("stuck" if all(is_whole(record) for record, _ in runs) else "undecided"), told
+        own = {one: self._outcomes_of(one) for one in configurations}
+        for (name, *_), outcomes in own.items():
+            if not outcomes:
+                raise _no_run(name, category)
+        equal = selection.alike(self.real, configurations)
+        if not equal:
+            epochs = {o.record.config.training.epochs for runs in own.values() for o in runs}
+            lengths = ", ".join(map(str, sorted(epochs)))
+            raise MissingError(f"trained for {lengths} epochs, with no number in common")
+        narrowed = replace(self, outcomes=equal)
+        return tuple(narrowed.runs(*configuration) for configuration in configurations)
 
-    def noise_share(self, name: str, category: str) -> float:
-        """A preset's noise in percent of its features' spread at the end, mean of the seeds.
-
-        Raises:
-            MissingError: no such run on real images.
-        """
-        last = [table.iloc[-1] for _, table in self.files(self.histories, name, category)]
-        return mean([100 * row["noise_rms"] / row["feature_std"] for row in last])
-
-    def swing(self, metric: str) -> str:
-        """How far a metric moved within the last epochs of the trainings used so far, in words;
-        empty where none is long enough or kept its course."""
-        used = [record for record in self.used if isinstance(record, Record)]
-        moved = [last.max() - last.min() for last in self._lates(used, metric) if len(last) > 1]
-        if not moved:
-            return ""
-        return (
-            f"; within the last {LAST_EPOCHS} epochs of one training here it moves by up to "
-            f"{max(moved):.0f} points"
-        )
-
-    def _lates(self, records: Sequence[Record], metric: str) -> list[pd.Series]:
-        """A metric in the last epochs of those trainings that kept a course."""
-        known = {o.record.run_id: course for o, course in self.courses if o.record is not None}
-        asked = {record.run_id: record for record in records}
-        return [late(known[key], metric, record) for key, record in asked.items() if key in known]
-
-    def costs_of(self, *names: str) -> list[Efficiency]:
+    def costs_of(self, *names: str) -> tuple[Efficiency, ...]:
         """What these presets' inference costs, by the published operations; in float16, as
         published, where all of them were measured so.
 
         Raises:
             MissingError: one of them was not measured.
         """
-        known = {(cost.preset, cost.form): cost for cost in self.costs}
+        costs = {(cost.preset, cost.form): cost for cost in self.costs}
         for form in ("plain" + HALF, "plain"):
-            found = [known[name, form] for name in names if (name, form) in known]
-            if len(found) == len(names):
-                self.used += found
-                return found
-        absent = next(name for name in names if (name, "plain") not in known)
+            if all((name, form) in costs for name in names):
+                return tuple(costs[name, form] for name in names)
+        absent = next(name for name in names if (name, "plain") not in costs)
         raise MissingError(f"the cost of {absent} was not measured; `make bench` does")
 
-    def sources(self) -> str:
-        """What the figures were taken from: categories, data, epochs, seeds, device."""
-        records = {r.run_id: r for r in self.used if isinstance(r, Record)}.values()
-        parts = []
-        if records:
-            data = [record.config.data for record in records]
-            categories = dict.fromkeys(
-                d.category for d in data if source_of(d.dataset).category != "single"
-            )
-            parts = [*categories, describe(list(records))]
-        costs = [cost.environment for cost in self.used if isinstance(cost, Efficiency)]
-        if costs:
-            parts.append(f"cost: {device_name(*costs)}")
-        return ", ".join(parts) or EMPTY
+    def _outcomes_of(self, configuration: selection.Configuration) -> list[Outcome]:
+        return [o for o in self.real if selection.configuration(o) == configuration]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Trainings of one preset on real images of one category, equally long, one of each seed.
+
+    Attributes:
+        name: the preset.
+        category: of the images.
+        records: at least one.
+        evidence: where the runs' files are.
+    """
+
+    name: str
+    category: str
+    records: tuple[Record, ...]
+    evidence: Evidence
+
+    @property
+    def epochs(self) -> int:
+        """As configured."""
+        return self.records[0].config.training.epochs
+
+    def values(self, metric: str) -> list[float]:
+        """A metric, seed by seed; a diverged run has none."""
+        values = [record.metrics.get(metric) for record in self.records]
+        return [value for value in values if value is not None]
+
+    def mean(self, metric: str) -> float:
+        """A metric, mean of the seeds.
+
+        Raises:
+            MissingError: no run has that metric.
+        """
+        values = self.values(metric)
+        if not values:
+            raise _no_run(self.name, self.category, (self,))
+        return mean(values)
+
+    def late_mean(self, metric: str) -> float | None:
+        """A metric over the last epochs in which it was evaluated, and over the seeds: a figure
+        that no single epoch makes. None unless all runs kept a course as long as that."""
+        means = [last.mean() for last in _last_values([self], metric) if len(last) > 1]
+        return mean(means) if means and len(means) == len(self.records) else None
+
+    def margin(self, metric: str, other: Runs, regime: str | None = None) -> float:
+        """`margin` for as many seeds as these and other runs have that metric of."""
+        return margin(metric, len(self.values(metric)), len(other.values(metric)), regime)
+
+    def with_files(self, files: Files) -> list[tuple[Record, pd.DataFrame]]:
+        """Each of these runs that has a file of that kind, with it.
+
+        Raises:
+            MissingError: none has.
+        """
+        by_id = {o.record.run_id: table for o, table in files if o.record is not None}
+        pairs = [(r, by_id[r.run_id]) for r in self.records if r.run_id in by_id]
+        if not pairs:
+            why = f"the runs of {self.name} did not keep the file that this takes"
+            raise MissingError(why, rests_on=(self,))
+        return pairs
+
+    def state(self) -> tuple[State, str]:
+        """How these trainings ended, all seeds together, and that in words.
+
+        Raises:
+            MissingError: none kept its losses.
+        """
+        losses = [
+            (record, history["loss"].tolist())
+            for record, history in self.with_files(self.evidence.histories)
+        ]
+        diverged = [record for record, _ in losses if record.status == "diverged"]
+        if diverged:
+            return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
+        first, last = (mean([loss[i] for _, loss in losses]) for i in (0, -1))
+        course = f"loss {first:.3g} → {last:.3g} in {losses[0][0].epochs_done} epochs"
+        if last < SATURATED_LOSS:
+            return "saturated", course
+        if last < LEARNED_LOSS:
+            return "learned", course
+        if last > COLLAPSE * max(first, ignorance_loss(True)):
+            return "collapsed", course
+        return ("stuck" if all(is_whole(record) for record, _ in losses) else "undecided"), course
+
+    def noise_share(self) -> float:
+        """The noise in percent of the features' spread at the end, mean of the seeds.
+
+        Raises:
+            MissingError: no run kept it.
+        """
+        last = [table.iloc[-1] for _, table in self.with_files(self.evidence.histories)]
+        return mean([100 * row["noise_rms"] / row["feature_std"] for row in last])
+
+
+def records_of(basis: Basis) -> list[Record]:
+    """The runs among what a finding rests on, each once."""
+    runs = [one for one in basis if isinstance(one, Runs)]
+    return list({record.run_id: record for one in runs for record in one.records}.values())
+
+
+def sources(basis: Basis) -> str:
+    """What figures were taken from, in words: categories, data, epochs, seeds, device."""
+    records = records_of(basis)
+    parts = []
+    if records:
+        data = [record.config.data for record in records]
+        categories = dict.fromkeys(
+            d.category for d in data if source_of(d.dataset).category != "single"
+        )
+        parts = [*categories, describe(records)]
+    costs = [cost.environment for cost in basis if isinstance(cost, Efficiency)]
+    if costs:
+        parts.append(f"cost: {device_name(*costs)}")
+    return ", ".join(parts) or EMPTY
+
+
+def swing(metric: str, basis: Basis) -> str:
+    """How far a metric moved within the last epochs of those trainings, in words; empty where none
+    is long enough or kept its course."""
+    runs = [one for one in basis if isinstance(one, Runs)]
+    moves = [last.max() - last.min() for last in _last_values(runs, metric) if len(last) > 1]
+    if not moves:
+        return ""
+    return (
+        f"; within the last {LAST_EPOCHS} epochs of one training here it moves by up to "
+        f"{max(moves):.0f} points"
+    )
+
+
+def _last_values(basis: Sequence[Runs], metric: str) -> list[pd.Series]:
+    """A metric in the last epochs of those trainings that kept a course."""
+    return [
+        late(course, metric, record)
+        for runs in basis
+        for record in runs.records
+        for outcome, course in runs.evidence.courses
+        if outcome.record is not None and outcome.record.run_id == record.run_id
+    ]
+
+
+def whole_trainings(measured: str, basis: Basis) -> None:
+    """Too short a training refutes nothing, and shows no absence; `judge` sees to the former.
+
+    Args:
+        measured: the figures in words.
+        basis: what they were taken from.
+
+    Raises:
+        MissingError: one of the runs saw fewer images than the published one, so had fewer epochs,
+            and not because it diverged.
+    """
+    for record in records_of(basis):
+        if record.status != "diverged" and not is_whole(record):
+            published = preset(record.config.preset).training.epochs
+            why = f"after {record.epochs_done} epochs, published {published}"
+            raise MissingError(why, measured, basis)
 
 
 def margin(metric: str, first: int, second: int, regime: str | None = None) -> float:
@@ -320,5 +363,6 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _no_run(name: str, category: str) -> MissingError:
-    return MissingError(f"no run of {name} on real images of {images_title(category)}")
+def _no_run(name: str, category: str, basis: Basis = ()) -> MissingError:
+    why = f"no run of {name} on real images of {images_title(category)}"
+    return MissingError(why, rests_on=basis)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, State, margin, mean
-from ssn_lib.study.claims.rules import CHANCE, Claim, Finding, whole_trainings
+from ssn_lib.study.claims.evidence import (
+    SCREW,
+    Evidence,
+    MissingError,
+    Runs,
+    State,
+    margin,
+    swing,
+    whole_trainings,
+)
+from ssn_lib.study.claims.rules import CHANCE, Claim, Finding
 from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.published import last_epochs, published_figures, published_log
 from ssn_lib.study.systems import (
@@ -19,7 +28,7 @@ from ssn_lib.study.tables.noise import sign_test
 from ssn_lib.study.tables.table import EMPTY
 
 NOTEBOOK = "02"
-
+FORMS = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}  # of v2
 
 # What becomes of a training, of its preset as stated.
 ENDS: dict[State, str] = {
@@ -32,31 +41,32 @@ ENDS: dict[State, str] = {
 
 
 def _v1_collapses(evidence: Evidence) -> Finding:
-    published, published_told = evidence.state("learned_noise_v1_published")
-    stated, stated_told = evidence.state("learned_noise_v1")
-    told = f"as published: {published_told}; as stated: {stated_told}"
+    basis = tuple(map(evidence.runs, ("learned_noise_v1_published", "learned_noise_v1")))
+    (published, published_course), (stated, stated_course) = (runs.state() for runs in basis)
+    measured = f"as published: {published_course}; as stated: {stated_course}"
     if stated == "collapsed":
-        return Finding(told, "reproduced", "the rule as stated collapses too")
+        return Finding(measured, "reproduced", "the rule as stated collapses too", rests_on=basis)
     if "undecided" in (stated, published):
-        raise MissingError("too short to tell", told)
+        raise MissingError("too short to tell", measured, basis)
     if published == "collapsed":
         why = "as published the gradients cancel and the detector never trains; as stated "
-        return Finding(told, "explained otherwise", why + ENDS[stated])
-    return Finding(told, "not reproduced", "neither form collapses")
+        return Finding(measured, "explained otherwise", why + ENDS[stated], rests_on=basis)
+    return Finding(measured, "not reproduced", "neither form collapses", rests_on=basis)
 
 
 def _v2_stabilises(evidence: Evidence) -> Finding:
-    v1, v1_told = evidence.state("learned_noise_v1")
-    v2, v2_told = evidence.state("learned_noise_v2")
-    told = f"as stated: v1 {v1_told}; v2 {v2_told}"
+    basis = tuple(map(evidence.runs, ("learned_noise_v1", "learned_noise_v2")))
+    (v1, v1_course), (v2, v2_course) = (runs.state() for runs in basis)
+    measured = f"as stated: v1 {v1_course}; v2 {v2_course}"
     if v2 in ("collapsed", "stuck"):
-        return Finding(told, "not reproduced", f"v2 as stated: {ENDS[v2]}; v1: {ENDS[v1]}")
+        why = f"v2 as stated: {ENDS[v2]}; v1: {ENDS[v1]}"
+        return Finding(measured, "not reproduced", why, rests_on=basis)
     if "undecided" in (v1, v2):
-        raise MissingError("too short to tell", told)
+        raise MissingError("too short to tell", measured, basis)
     if v1 == "collapsed":
-        return Finding(told, "reproduced", "v1 collapses, v2 learns")
+        return Finding(measured, "reproduced", "v1 collapses, v2 learns", rests_on=basis)
     why = f"v1 as stated: {ENDS[v1]}; the published v1 failed for its cancelled gradients"
-    return Finding(told, "explained otherwise", why)
+    return Finding(measured, "explained otherwise", why, rests_on=basis)
 
 
 def _fluctuation(run: str, metric: str) -> str:
@@ -70,54 +80,54 @@ def _fluctuation(run: str, metric: str) -> str:
 
 def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     """v2 above (or below) Scenario A in one metric, in both forms."""
-    forms = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}
+    sign = 1 if better else -1
 
     def rule(evidence: Evidence) -> Finding:
         log = _fluctuation("learned_noise_v2_published", metric)
         try:
-            even = evidence.alike("scenario_a", *forms.values())
-            reference = even.mean("scenario_a", metric)
-            means = {form: even.mean(name, metric) for form, name in forms.items()}
+            basis = evidence.alike("scenario_a", *FORMS.values())
+            reference, *means = (runs.mean(metric) for runs in basis)
         except MissingError as missing:
-            raise MissingError(f"{missing.why}; {log}") from None
-        told = f"A {reference:.1f}; "
-        told += ", ".join(f"v2 {form} {value:.1f}" for form, value in means.items())
-        log += evidence.swing(metric)
-        state, course = even.state("scenario_a")
+            raise MissingError(f"{missing.why}; {log}", rests_on=missing.rests_on) from None
+        a, *forms = basis
+        measured = f"A {reference:.1f}; " + ", ".join(
+            f"v2 {form} {value:.1f}" for form, value in zip(FORMS, means, strict=True)
+        )
+        log += swing(metric, basis)
+        state, course = a.state()
         if state in ("undecided", "collapsed"):
-            found = "has collapsed" if state == "collapsed" else "has not learned yet"
-            raise MissingError(
-                f"Scenario A {found} ({course}), so this compares nothing; {log}", told
-            )
-        sign = 1 if better else -1
-        gains = {
-            form: sign * (means[form] - reference) / even.margin(metric, name, "scenario_a")
-            for form, name in forms.items()
-        }  # in margins
-        if gains["as stated"] >= 1:
-            draw = _drawn(even, metric, sign)
+            end = "has collapsed" if state == "collapsed" else "has not learned yet"
+            why = f"Scenario A {end} ({course}), so this compares nothing; {log}"
+            raise MissingError(why, measured, basis)
+        published, stated = (
+            sign * (value - reference) / runs.margin(metric, a)
+            for runs, value in zip(forms, means, strict=True)
+        )  # gains in margins
+        if stated >= 1:
+            draw = _draw(a, forms[1], metric, sign)
             if draw:
-                return Finding(told, "explained otherwise", f"{draw}; {log}")
-            return Finding(told, "reproduced", f"holds for the rule as stated; but {log}")
-        if gains["as published"] >= 1:
+                return Finding(measured, "explained otherwise", f"{draw}; {log}", rests_on=basis)
+            why = f"holds for the rule as stated; but {log}"
+            return Finding(measured, "reproduced", why, rests_on=basis)
+        if published >= 1:
             why = "holds only for the published form, whose generator was never adversarial"
-            return Finding(told, "explained otherwise", f"{why}; {log}")
-        kind = "the opposite" if min(gains.values()) <= -1 else "no difference beyond the seeds'"
-        return Finding(told, "not reproduced", f"{kind}; {log}")
+            return Finding(measured, "explained otherwise", f"{why}; {log}", rests_on=basis)
+        opposite = min(published, stated) <= -1
+        why = "the opposite" if opposite else "no difference beyond the seeds'"
+        return Finding(measured, "not reproduced", f"{why}; {log}", rests_on=basis)
 
     return rule
 
 
-def _drawn(even: Evidence, metric: str, sign: int) -> str:
+def _draw(a: Runs, v2: Runs, metric: str, sign: int) -> str:
     """Why v2's lead over Scenario A (times `sign`) is its last epoch's alone; empty where it is
     not, or where no course tells."""
-    names = ("learned_noise_v2", "scenario_a")
-    v2, a = (even.late_mean(name, metric) for name in names)
-    if v2 is None or a is None or sign * (v2 - a) >= even.margin(metric, *names):
+    late, late_a = v2.late_mean(metric), a.late_mean(metric)
+    if late is None or late_a is None or sign * (late - late_a) >= v2.margin(metric, a):
         return ""
     return (
         f"the last epoch's draw: over the last {LAST_EPOCHS} epochs v2 as stated has "
-        f"{v2:.1f} on average and A {a:.1f}, no further apart than two seeds of one system"
+        f"{late:.1f} on average and A {late_a:.1f}, no further apart than two seeds of one system"
     )
 
 
@@ -126,48 +136,52 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
 
     def rule(evidence: Evidence) -> Finding:
         log = _fluctuation(run, metric)
-        told, leads = [], {}
-        for form, name in (
-            ("as published", "learned_noise_v2_published"),
-            ("as stated", "learned_noise_v2"),
-        ):
-            ran = {
-                beta: (name, beta_changes(beta))
-                for beta in BETAS
-                if evidence.ran(name, changed=beta_changes(beta))
-            }
-            if not ran:
-                continue
-            even = evidence.alike(*ran.values())
-            swept = {
-                beta: values
-                for beta, (_, changed) in ran.items()
-                if (values := even.values(name, metric, changed))
-            }
-            known = {beta: mean(values) for beta, values in swept.items()}
-            values = ", ".join(f"β {beta:g}: {value:.1f}" for beta, value in known.items())
-            told.append(f"{form} {values}")
-            if len(known) == len(BETAS):
-                seeds = {beta: len(values) for beta, values in swept.items()}
-                late = {beta: even.late_mean(name, metric, ran[beta][1]) for beta in ran}
-                leads[form] = _leader(metric, known, seeds)
-                if None not in late.values() and leads[form] != _leader(metric, late, seeds):
-                    leads[form] = None
-        measured = "; ".join(told)
-        log += evidence.swing(metric)
+        sweeps = {form: _sweep(evidence, name) for form, name in FORMS.items()}
+        basis = tuple(runs for sweep in sweeps.values() for runs in sweep.values())
+        measured, leads = [], {}
+        for form, runs_by_beta in sweeps.items():
+            sweep = {beta: runs for beta, runs in runs_by_beta.items() if runs.values(metric)}
+            if runs_by_beta:
+                values = (f"β {beta:g}: {runs.mean(metric):.1f}" for beta, runs in sweep.items())
+                measured.append(f"{form} {', '.join(values)}")
+            if len(sweep) == len(BETAS):
+                leads[form] = _lasting_leader(metric, sweep)
+        figures = "; ".join(measured)
+        log += swing(metric, basis)
         if "as stated" not in leads:
-            raise MissingError(f"no whole sweep on real images; {log}", measured or EMPTY)
+            why = f"no whole sweep on real images; {log}"
+            raise MissingError(why, figures or EMPTY, basis)
         if leads["as stated"] == best:
-            return Finding(measured, "reproduced", f"β = {best:g} leads as stated; but {log}")
+            why = f"β = {best:g} leads as stated; but {log}"
+            return Finding(figures, "reproduced", why, rests_on=basis)
         if leads.get("as published") == best:
-            whole_trainings(evidence, measured)
-            why = f"β = {best:g} leads only in the published form"
-            return Finding(measured, "explained otherwise", f"{why}; {log}")
+            whole_trainings(figures, basis)
+            why = f"β = {best:g} leads only in the published form; {log}"
+            return Finding(figures, "explained otherwise", why, rests_on=basis)
         leader = leads["as stated"]
         why = f"β = {leader:g} leads" if leader else "none leads by more than the seeds' deviation"
-        return Finding(measured, "not reproduced", f"{why}; {log}")
+        return Finding(figures, "not reproduced", f"{why}; {log}", rests_on=basis)
 
     return rule
+
+
+def _sweep(evidence: Evidence, name: str) -> dict[float, Runs]:
+    """A preset's runs by their β, equally long; of those β that were run."""
+    betas = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
+    if not betas:
+        return {}
+    runs = evidence.alike(*((name, beta_changes(beta)) for beta in betas))
+    return dict(zip(betas, runs, strict=True))
+
+
+def _lasting_leader(metric: str, sweep: dict[float, Runs]) -> float | None:
+    """The β that leads at the end and, where all courses tell, over the last epochs too."""
+    seeds = {beta: len(runs.values(metric)) for beta, runs in sweep.items()}
+    leader = _leader(metric, {beta: runs.mean(metric) for beta, runs in sweep.items()}, seeds)
+    late = {beta: runs.late_mean(metric) for beta, runs in sweep.items()}
+    if None not in late.values() and leader != _leader(metric, late, seeds):
+        return None
+    return leader
 
 
 def _leader(metric: str, values: dict[float, float], seeds: dict[float, int]) -> float | None:
@@ -178,29 +192,29 @@ def _leader(metric: str, values: dict[float, float], seeds: dict[float, int]) ->
 
 
 def _inference_free(evidence: Evidence) -> Finding:
-    made = evidence.comparison
-    if made is None:
+    comparison = evidence.comparison
+    if comparison is None:
         raise MissingError(
             "inference with and without learned noise was not compared; `python -m ssn_lib study "
             "--only 02` does"
         )
-    evidence.used.append(made.first)
-    extra = made.second.parameters - made.first.parameters
+    basis = (comparison.first,)
+    extra = comparison.second.parameters - comparison.first.parameters
     kinds = (
-        ("latency", made.latency_ms),
-        ("throughput", made.throughput_img_s),
-        ("memory", made.memory_mb),
+        ("latency", comparison.latency_ms),
+        ("throughput", comparison.throughput_img_s),
+        ("memory", comparison.memory_mb),
     )
     tested = [(kind, values) for kind, values in kinds if values]
     differs = [kind for kind, v in tested if sign_test(v) < CHANCE / len(tested)]
-    latency = Spread.of(made.latency_ms)
-    told = (
+    latency = Spread.of(comparison.latency_ms)
+    measured = (
         f"{extra:+,} parameters, {latency.median:+.2f} ms [{latency.low:+.2f} to "
         f"{latency.high:+.2f}]"
     )
     if extra or differs:
         what = ", ".join(differs) or "the number of parameters"
-        return Finding(told, "not reproduced", f"the two differ in {what}")
+        return Finding(measured, "not reproduced", f"the two differ in {what}", rests_on=basis)
     published = published_figures()["slides"]["table_efficiency"]["learned_noise"]
     counts = published_figures()["parameter_counts_256"]
     more = published["parameters"] - counts["scenario_a_resnet18"]
@@ -208,28 +222,29 @@ def _inference_free(evidence: Evidence) -> Finding:
         "the generator is no part of the kept network. The slides measured it along with the "
         f"network ({more:+,} parameters); their +2.10 MB are 2 MiB, one block of the allocator"
     )
-    return Finding(told, "reproduced", why)
+    return Finding(measured, "reproduced", why, rests_on=basis)
 
 
 def _key_to_accuracy(evidence: Evidence) -> Finding:
     """Against the simplest remedy: Gaussian noise that is larger."""
-    gains, told = [], []  # gains in margins
+    gains, figures, basis = [], [], ()  # gains in margins
     for category in LEARNED_CATEGORIES:
-        even = evidence.alike("scenario_a_relative", *SWEEP_PRESETS, category=category)
-        simple = even.mean("scenario_a_relative", "I-AUROC", category)
-        learned = {name: even.mean(name, "I-AUROC", category) for name in SWEEP_PRESETS}
-        best = max(learned, key=learned.__getitem__)
-        wide = even.margin("I-AUROC", best, "scenario_a_relative", category)
-        gains.append((learned[best] - simple) / wide)
-        told.append(f"{category}, I-AUROC: larger σ {simple:.1f}, v2 {learned[best]:.1f} ({best})")
-    measured, swing = "; ".join(told), evidence.swing("I-AUROC")
+        runs = evidence.alike("scenario_a_relative", *SWEEP_PRESETS, category=category)
+        basis += runs
+        larger, *learned = runs
+        best = max(learned, key=lambda one: one.mean("I-AUROC"))
+        simple, value = larger.mean("I-AUROC"), best.mean("I-AUROC")
+        gains.append((value - simple) / best.margin("I-AUROC", larger))
+        figures.append(f"{category}, I-AUROC: larger σ {simple:.1f}, v2 {value:.1f} ({best.name})")
+    measured, moves = "; ".join(figures), swing("I-AUROC", basis)
     if min(gains) > 1:
-        return Finding(measured, "reproduced", "learned noise does better on both" + swing)
+        why = "learned noise does better on both" + moves
+        return Finding(measured, "reproduced", why, rests_on=basis)
     if max(gains) > 1:
-        why = "it does better on one of two categories"
-        return Finding(measured, "not reproduced", why + swing)
+        why = "it does better on one of two categories" + moves
+        return Finding(measured, "not reproduced", why, rests_on=basis)
     why = "Gaussian noise of 12 % of the features' spread does as well or better, without a network"
-    return Finding(measured, "not reproduced", why + swing)
+    return Finding(measured, "not reproduced", why + moves, rests_on=basis)
 
 
 LEARNED_NOISE = (

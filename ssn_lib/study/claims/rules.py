@@ -1,10 +1,11 @@
 """The ledger: what the slides claim, and what the records say of it, by stated rules.
 
-A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry.
+A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry. A
+rule returns its finding together with what it rests on; it changes nothing.
 
 - What is evidence, and when two figures differ, is in `evidence`.
 - Too short a training refutes nothing (`judge`), unless what it does is claimed to be impossible
-  (`Claim.notebook`); nor does it show that there is no difference (`whole_trainings`).
+  (`Claim.notebook`); nor does it show that there is no difference (`evidence.whole_trainings`).
 - Where the images that a claim is of were not at hand, its rule is asked a second time, about the
   images that were (`Claim.data`). What it says there is no verdict and is never counted.
 """
@@ -17,10 +18,13 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from ssn_lib.presets import preset
-from ssn_lib.runs.record import Record
-from ssn_lib.study.claims.evidence import Evidence, MissingError
-from ssn_lib.study.tables.cells import is_whole
+from ssn_lib.study.claims.evidence import (
+    Basis,
+    Evidence,
+    MissingError,
+    sources,
+    whole_trainings,
+)
 from ssn_lib.study.tables.table import EMPTY, Table
 
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
@@ -36,11 +40,20 @@ ELSEWHERE: dict[Verdict, str] = {  # the same, of other images than the claim's
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found: the figures in words, its verdict, and why."""
+    """What a rule found.
+
+    Attributes:
+        measured: the figures in words.
+        verdict: on the claim.
+        why: the reason for the verdict.
+        rests_on: the runs and costs that the figures were taken from; empty where they are all
+            published ones. The ledger's evidence is made of it.
+    """
 
     measured: str
     verdict: Verdict
     why: str
+    rests_on: Basis
 
 
 @dataclass(frozen=True)
@@ -73,18 +86,18 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
 
 
 def _row(claim: Claim, evidence: Evidence) -> dict[str, str]:
-    own, other = evidence.on(claim.data or evidence.category), evidence.on(evidence.category)
-    finding = _found(claim, own)
-    why, sources, elsewhere = finding.why, own.sources(), EMPTY
+    own = evidence.on(claim.data or evidence.category)
+    finding = _finding(claim, own)
+    why, basis, elsewhere = finding.why, sources(finding.rests_on), EMPTY
     absent = claim.data is not None and not own.has(own.category)
     if finding.verdict == "not measurable here" and claim.notebook is not None:
         why += f"; {DECIDES.format(claim.notebook)}" + (", given these images" if absent else "")
-    if absent and other.category != own.category:
-        found = _found(claim, other)
-        told = [text for text in (found.measured, found.why) if text != EMPTY]
-        elsewhere = f"{ELSEWHERE[found.verdict]} {other.title}: {'; '.join(told)}"
-        if other.used:
-            sources = f"elsewhere: {other.sources()}"
+    if absent and evidence.category != own.category:
+        other = _finding(claim, evidence)
+        words = [text for text in (other.measured, other.why) if text != EMPTY]
+        elsewhere = f"{ELSEWHERE[other.verdict]} {evidence.title}: {'; '.join(words)}"
+        if other.rests_on:
+            basis = f"elsewhere: {sources(other.rests_on)}"
     return {
         "claim": claim.text,
         "verdict": finding.verdict,
@@ -92,19 +105,19 @@ def _row(claim: Claim, evidence: Evidence) -> dict[str, str]:
         "published": claim.published,
         "measured here": finding.measured,
         "why": why,
-        "evidence": sources,
+        "evidence": basis,
         "id": claim.id,
     }
 
 
-def _found(claim: Claim, evidence: Evidence) -> Finding:
+def _finding(claim: Claim, evidence: Evidence) -> Finding:
     """What the claim's rule finds, unless too short a training refutes it."""
     try:
         finding = claim.rule(evidence)
         if finding.verdict == "not reproduced" and claim.notebook is not None:
-            whole_trainings(evidence, finding.measured)
+            whole_trainings(finding.measured, finding.rests_on)
     except MissingError as missing:
-        return Finding(missing.measured, "not measurable here", missing.why)
+        return Finding(missing.measured, "not measurable here", missing.why, missing.rests_on)
     return finding
 
 
@@ -112,12 +125,12 @@ def ledger(*judged: pd.DataFrame) -> Table:
     """The ledger: verdicts on claims, by `judge`, and how they are come to."""
     frame = pd.concat(judged, ignore_index=True)
     counts = frame["verdict"].value_counts()
-    found = ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict) if name in counts)
+    sums = ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict) if name in counts)
     return Table(
         "Published claims",
         frame,
         (
-            f"{len(frame)} claims: {found}.",
+            f"{len(frame)} claims: {sums}.",
             "Elsewhere: where the images that a claim is of were not at hand, what the same rule "
             "finds on others. That is no verdict and is not counted. A claim of a cause or of a "
             "remedy is of no particular images; it is judged on those at hand, which are named.",
@@ -137,18 +150,3 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "stuck: none of these after a whole training.",
         ),
     )
-
-
-def whole_trainings(evidence: Evidence, told: str) -> None:
-    """Too short a training refutes nothing, and shows no absence; `judge` sees to the former.
-
-    Raises:
-        MissingError: a run that was looked at saw fewer images than the published one, so had fewer
-            epochs, and not because it diverged.
-    """
-    for record in evidence.used:
-        if not isinstance(record, Record) or record.status == "diverged":
-            continue
-        if not is_whole(record):
-            published = preset(record.config.preset).training.epochs
-            raise MissingError(f"after {record.epochs_done} epochs, published {published}", told)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from ssn_lib.study.claims.evidence import Evidence, MissingError, margin, mean
-from ssn_lib.study.claims.rules import Claim, Finding, whole_trainings
+from ssn_lib.runs.record import Outcome
+from ssn_lib.study.claims.evidence import (
+    Evidence,
+    MissingError,
+    Runs,
+    margin,
+    mean,
+    records_of,
+    swing,
+    whole_trainings,
+)
+from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.published import published_figures, published_log
-from ssn_lib.study.selection import longest
 from ssn_lib.study.tables.supervision import (
     KSDD2,
     LABEL_PRESETS,
@@ -27,13 +36,16 @@ def _from_labels(metric: str) -> Callable[[Evidence], Finding]:
     """GAP + CAM reaches the slides' figure."""
 
     def rule(evidence: Evidence) -> Finding:
-        found = evidence.mean("gap_cam", metric)
+        runs = evidence.runs("gap_cam")
+        value = runs.mean(metric)
         published = published_figures()["slides"]["weak_ksdd2_gap_cam"][metric]
-        told, short = f"{metric} {found:.1f} with a ResNet18", published - found
-        wide = margin(metric, len(evidence.values("gap_cam", metric)), 1, LABELS)
+        measured, short = f"{metric} {value:.1f} with a ResNet18", published - value
+        wide = margin(metric, len(runs.values(metric)), 1, LABELS)
         if short > wide:
-            return Finding(told, "not reproduced", f"{short:.1f} below, more than {wide:.1f}")
-        return Finding(told, "reproduced", f"within {wide:.1f} points, or above")
+            why = f"{short:.1f} below, more than {wide:.1f}"
+            return Finding(measured, "not reproduced", why, rests_on=(runs,))
+        why = f"within {wide:.1f} points, or above"
+        return Finding(measured, "reproduced", why, rests_on=(runs,))
 
     return rule
 
@@ -42,15 +54,16 @@ def _cost_of_labels(evidence: Evidence) -> Finding:
     slides = {row["method"]: row["AP-det"] for row in _slides_rows()}
     published = slides["GAP+CAM"] - slides["SuperSimpleNet"]
     pair = evidence.alike("gap_cam", "full_ssn")
-    weak, full = (pair.mean(name, "AP-det") for name in ("gap_cam", "full_ssn"))
-    told = f"AP-det: GAP + CAM {weak:.1f}, all masks {full:.1f}: {_signed(weak - full)}"
-    wide = pair.margin("AP-det", "gap_cam", "full_ssn", regime=LABELS)
-    swing = evidence.swing("AP-det")
+    weak, full = (runs.mean("AP-det") for runs in pair)
+    measured = f"AP-det: GAP + CAM {weak:.1f}, all masks {full:.1f}: {_signed(weak - full)}"
+    wide = pair[0].margin("AP-det", pair[1], regime=LABELS)
+    moves = swing("AP-det", pair)
     if weak - full < published - wide:
-        return Finding(told, "not reproduced", "labels alone cost more" + swing)
-    whole_trainings(evidence, told)
-    why = f"no more than the published {-published:.1f} points (± {wide:.1f})"
-    return Finding(told, "reproduced", why + swing)
+        why = "labels alone cost more" + moves
+        return Finding(measured, "not reproduced", why, rests_on=pair)
+    whole_trainings(measured, pair)
+    why = f"no more than the published {-published:.1f} points (± {wide:.1f})" + moves
+    return Finding(measured, "reproduced", why, rests_on=pair)
 
 
 def _cost_of_no_defects(evidence: Evidence) -> Finding:
@@ -65,34 +78,34 @@ def _cost_of_no_defects(evidence: Evidence) -> Finding:
     )
     try:
         pair = evidence.alike("simplenet", "full_ssn")
-        simple, full = (pair.mean(name, "AP-det") for name in ("simplenet", "full_ssn"))
+        simple, full = (runs.mean("AP-det") for runs in pair)
     except MissingError as missing:
-        raise MissingError(f"{missing.why}; {peer}") from None
-    told = f"AP-det: SimpleNet {simple:.1f}, all masks {full:.1f}: {_signed(simple - full)}"
+        raise MissingError(f"{missing.why}; {peer}", rests_on=missing.rests_on) from None
+    measured = f"AP-det: SimpleNet {simple:.1f}, all masks {full:.1f}: {_signed(simple - full)}"
     # SimpleNet's score is its map's maximum; so is that of this published deviation.
-    wide = pair.margin("seg-AP-det", "simplenet", "full_ssn", regime=SOUND)
-    whole_trainings(evidence, told)  # either may only learn more slowly
+    wide = pair[0].margin("seg-AP-det", pair[1], regime=SOUND)
+    whole_trainings(measured, pair)  # either may only learn more slowly
     why = f"{_signed(simple - full - published)} points from it, margin {wide:.1f}; {peer}"
     near = abs(simple - full - published) <= wide
-    swing = evidence.swing("AP-det")
-    return Finding(told, "reproduced" if near else "not reproduced", why + swing)
+    verdict = "reproduced" if near else "not reproduced"
+    return Finding(measured, verdict, why + swing("AP-det", pair), rests_on=pair)
 
 
 def _youden(evidence: Evidence) -> Finding:
     real = {o.record.run_id: o.record for o in evidence.real if o.category == evidence.category}
     points = [chosen for chosen in evidence.points if chosen.run_id in real]
     if len(points) < 2:
-        evidence.mean("gap_cam", "I-AUROC")  # says so where there is none
-        raise MissingError("no threshold chosen without test labels: its folds were not run")
-    evidence.used.append(real[points[0].run_id])
+        why = "no threshold chosen without test labels: its folds were not run"
+        raise MissingError(why, rests_on=(evidence.runs("gap_cam"),))
+    run = Runs("gap_cam", evidence.category, (real[points[0].run_id],), evidence)
     on_test, without = (chosen.point for chosen in points[:2])
     gain = (on_test.tpr.value - on_test.fpr.value) - (without.tpr.value - without.fpr.value)
-    told = "; ".join(
+    measured = "; ".join(
         f"{chosen.how}: TPR {100 * chosen.point.tpr.value:.1f}, "
         f"FPR {100 * chosen.point.fpr.value:.1f}"
         for chosen in points
     )
-    told += f"; {100 * gain:.1f} points of J come from choosing on the test"
+    measured += f"; {100 * gain:.1f} points of J come from choosing on the test"
     slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
     inside = (
         100 * on_test.tpr.low <= slides["TPR"] <= 100 * on_test.tpr.high
@@ -100,119 +113,121 @@ def _youden(evidence: Evidence) -> Finding:
     )
     where = "within" if inside else "not both within"
     why = f"chosen on the test scores, the slides' rates are {where} the 95 % confidence of these"
-    return Finding(told, "reproduced" if inside else "not reproduced", why)
+    return Finding(measured, "reproduced" if inside else "not reproduced", why, rests_on=(run,))
 
 
 def _starts_high(evidence: Evidence) -> Finding:
     """How precise GAP + CAM's map is where it first meets a defective pixel, and on how many
     defects it peaks."""
+    runs = evidence.runs("gap_cam")
     first: dict[str, list[float]] = {}
-    curves = evidence.files(evidence.curves, "gap_cam")
+    curves = runs.with_files(evidence.curves)
     for _, curve in curves:
         for kind, part in curve.groupby("map", sort=False):
             first.setdefault(str(kind), []).append(100 * part["precision"].iloc[0])
     precision = {kind: mean(values) for kind, values in first.items()}
-    told = f"{evidence.title}, precision at the strongest defective pixel: " + ", ".join(
+    measured = f"{evidence.title}, precision at the strongest defective pixel: " + ", ".join(
         f"{value:.1f} % ({MAP_TITLES[kind]})" for kind, value in precision.items()
     )
-    known = {record.run_id for record, _ in curves}
+    ids = {record.run_id for record, _ in curves}
     peaks = [
         float(hit)
         for outcome, scores in evidence.scores
-        if outcome.record is not None and outcome.record.run_id in known and "on_defect" in scores
+        if outcome.record is not None and outcome.record.run_id in ids and "on_defect" in scores
         for hit in scores["on_defect"].dropna()
     ]
     if peaks:
         hits = f"{100 * mean(peaks):.0f} % of the defective images"
-        told += f"; in {hits} the map peaks on the defect"
+        measured += f"; in {hits} the map peaks on the defect"
     if max(precision.values()) >= NEAR_ONE:
-        return Finding(told, "reproduced", "the strongest pixels are those of defects")
+        why = "the strongest pixels are those of defects"
+        return Finding(measured, "reproduced", why, rests_on=(runs,))
     why = (
         "scikit-learn's precision_recall_curve, if it drew the slides' curve, gives every curve a "
         "point of precision 1 at recall 0, whatever the map; such a start confirms nothing"
     )
-    return Finding(told, "explained otherwise", why)
+    return Finding(measured, "explained otherwise", why, rests_on=(runs,))
 
 
 def _blob(evidence: Evidence) -> Finding:
     log = published_log("gap_cam", KSDD2)["AP-loc"]
     fell = f"the published run had {log.max():.1f} early and {log.iloc[-1]:.1f} at the end"
-    even, ran = _label_only(evidence)
-    published, raw = (even.mean("gap_cam", metric) for metric in ("sigmoid-AP-loc", "AP-loc"))
-    name, best = best_label_only(longest(even.outcomes), evidence.category)
-    told = (
+    label_only = _label_only(evidence)
+    by_name = {runs.name: runs for runs in label_only}
+    cam = by_name["gap_cam"]
+    published, raw = (cam.mean(metric) for metric in ("sigmoid-AP-loc", "AP-loc"))
+    outcomes = [Outcome.of(record) for record in records_of(label_only)]
+    which, best = best_label_only(outcomes, evidence.category)
+    measured = (
         f"{evidence.title}: sigmoid {published:.1f}, raw {raw:.1f}, best label-only map "
-        f"{best:.1f} ({name})"
+        f"{best:.1f} ({which})"
     )
-    wide = even.margin("AP-loc", name.partition(",")[0], "gap_cam", regime=LABELS)
+    wide = by_name[which.partition(",")[0]].margin("AP-loc", cam, regime=LABELS)
     if best - published > wide:  # GAP + CAM's raw map is among the label-only ones
         why = f"maps on the same grid do better without a mask; {fell}, on one grid"
-        return Finding(told, "explained otherwise", why)
-    absent = [name for name in LABEL_PRESETS if name not in ran]
+        return Finding(measured, "explained otherwise", why, rests_on=label_only)
+    absent = [name for name in LABEL_PRESETS if name not in by_name]
     if absent:
-        raise MissingError(f"no run as long of {', '.join(absent)}; {fell}", told)
-    whole_trainings(evidence, told)
-    return Finding(told, "reproduced", f"no label-only map does better by {wide:.1f}; but {fell}")
+        why = f"no run as long of {', '.join(absent)}; {fell}"
+        raise MissingError(why, measured, label_only)
+    whole_trainings(measured, label_only)
+    why = f"no label-only map does better by {wide:.1f}; but {fell}"
+    return Finding(measured, "reproduced", why, rests_on=label_only)
 
 
-def _label_only(evidence: Evidence) -> tuple[Evidence, list[str]]:
+def _label_only(evidence: Evidence) -> tuple[Runs, ...]:
     """GAP + CAM beside the label-only presets that were trained equally long, at the greatest
-    length that any of them has in common with it; and the names of all of these."""
-    others = [name for name in LABEL_PRESETS if name != "gap_cam" and evidence.ran(name)]
-    pairs = {}
-    for name in others:
-        with suppress(MissingError):  # no length in common
-            pairs[name] = evidence.alike("gap_cam", name).epochs
-    most = max(pairs.values(), default=0)
-    ran = ["gap_cam", *(name for name, epochs in pairs.items() if epochs == most)]
-    even = evidence.alike(*ran)
-    for name in ran:
-        even.records(name)  # what the best is the best of
-    return even, ran
+    length that any of them has in common with it."""
+    lengths = {}
+    for name in LABEL_PRESETS:
+        if name != "gap_cam" and evidence.ran(name):
+            with suppress(MissingError):  # no length in common
+                lengths[name] = evidence.alike("gap_cam", name)[0].epochs
+    most = max(lengths.values(), default=0)
+    return evidence.alike("gap_cam", *(name for name in lengths if lengths[name] == most))
 
 
 def _cure(evidence: Evidence) -> Finding:
     """In two steps: from GAP + CAM to the better segmentation head that saw no mask, and from there
     to one that saw 10 % of them."""
-    heads = ("weak_ssn", "cam_traced")
-    even = evidence.alike("gap_cam", *heads, "mixed_ssn")
-    before, after = (even.mean(name, "AP-loc") for name in ("gap_cam", "mixed_ssn"))
-    unmasked = {name: even.mean(name, "AP-loc") for name in heads}
-    best = max(unmasked, key=unmasked.__getitem__)
-    between = unmasked[best]
+    cam, *heads, mixed = basis = evidence.alike("gap_cam", "weak_ssn", "cam_traced", "mixed_ssn")
+    before, after = cam.mean("AP-loc"), mixed.mean("AP-loc")
+    best = max(heads, key=lambda runs: runs.mean("AP-loc"))
+    between = best.mean("AP-loc")
     wide, first, second = (
-        even.margin("AP-loc", *pair, regime=LABELS)
-        for pair in (("gap_cam", "mixed_ssn"), ("gap_cam", best), (best, "mixed_ssn"))
+        one.margin("AP-loc", other, regime=LABELS)
+        for one, other in ((cam, mixed), (cam, best), (best, mixed))
     )
-    listed = ", ".join(f"{name} {value:.1f}" for name, value in unmasked.items())
-    told = (
+    listed = ", ".join(f"{runs.name} {runs.mean('AP-loc'):.1f}" for runs in heads)
+    measured = (
         f"{evidence.title}, AP-loc: GAP + CAM {before:.1f}; a segmentation head without masks: "
         f"{listed}; with 10 % of the masks {after:.1f}"
     )
-    swing = evidence.swing("AP-loc")
+    moves = swing("AP-loc", basis)
     if after - before <= wide:
-        return Finding(told, "not reproduced", f"no gain beyond {wide:.1f} points" + swing)
+        why = f"no gain beyond {wide:.1f} points" + moves
+        return Finding(measured, "not reproduced", why, rests_on=basis)
     if after - between > second:
-        why = "the masks' step gains more than the seeds' deviation"
-        return Finding(told, "reproduced", why + swing)
+        why = "the masks' step gains more than the seeds' deviation" + moves
+        return Finding(measured, "reproduced", why, rests_on=basis)
     if between - before > first:
-        why = f"it takes no mask: {best}, taught by none, gains as much or more"
-        return Finding(told, "explained otherwise", why + swing)
-    raise MissingError("the two steps cannot be told apart" + swing, told)
+        why = f"it takes no mask: {best.name}, taught by none, gains as much or more" + moves
+        return Finding(measured, "explained otherwise", why, rests_on=basis)
+    raise MissingError("the two steps cannot be told apart" + moves, measured, basis)
 
 
 def _comparison_rows(evidence: Evidence) -> Finding:
     """No measurement: whether the slides' AP-loc figures occur in the published tables of KSDD2."""
     jims = published_figures()["supersimplenet_jims2025"][KSDD2]
     icpr = published_figures()["supersimplenet_icpr2024"]["ksdd2_full_supervision"]
-    known = [row["AP-loc"]["mean"] for row in (*jims.values(), icpr)]
+    published = [row["AP-loc"]["mean"] for row in (*jims.values(), icpr)]
     cited = [row["AP-loc"] for row in _slides_rows() if row["method"] != "GAP+CAM"]
-    told = f"published AP-loc on KSDD2: {min(known):.1f} to {max(known):.1f}"
-    if all(min(abs(figure - value) for value in known) <= NEAR for figure in cited):
-        return Finding(told, "reproduced", "the figures are in the published tables")
-    return Finding(
-        told, "not reproduced", "the figures occur in no table of SuperSimpleNet's two papers"
-    )
+    measured = f"published AP-loc on KSDD2: {min(published):.1f} to {max(published):.1f}"
+    if all(min(abs(figure - value) for value in published) <= NEAR for figure in cited):
+        why = "the figures are in the published tables"
+        return Finding(measured, "reproduced", why, rests_on=())
+    why = "the figures occur in no table of SuperSimpleNet's two papers"
+    return Finding(measured, "not reproduced", why, rests_on=())
 
 
 def _slides_rows() -> list[dict]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ssn_lib.presets import preset
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, margin, margin_of, mean
-from ssn_lib.study.claims.rules import Claim, Finding, whole_trainings
+from ssn_lib.study.claims.evidence import (
+    SCREW,
+    Evidence,
+    MissingError,
+    margin,
+    margin_of,
+    mean,
+    swing,
+    whole_trainings,
+)
+from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import HALF, Efficiency
 from ssn_lib.study.published import last_epochs, published_figures, published_log
 from ssn_lib.study.systems import LAST_EPOCHS, REAL_TIME_MS
@@ -23,50 +32,54 @@ ON_GPU = "the claim is of a GPU; `make bench` on one decides it"
 
 def _equals_paper(evidence: Evidence) -> Finding:
     """No measurement: the author's log of the baseline against the paper's table."""
-    told, apart, swings = [], [], []
+    pairs, apart, swings = [], [], []
     paper = published_figures()["supersimplenet_icpr2024"]["mvtec_ad"]
     for category, metrics in published_figures()["slides"]["table_backbone_swap"].items():
         log = published_log("baseline", category)
         for metric in metrics:
             ours, row = log[metric].iloc[-1], paper[category][metric]
-            told.append(f"{category} {metric} {ours:.1f} / {row['mean']:.1f}")
+            pairs.append(f"{category} {metric} {ours:.1f} / {row['mean']:.1f}")
             if abs(ours - row["mean"]) > margin_of(row["std"], 1, PAPER_SEEDS):
                 apart.append(f"{category} {metric}")
             last = last_epochs(log, LAST_EPOCHS)[metric]
             swings.append((last.max() - last.min(), f"{category} {metric}", last))
-    measured = "author's log / ICPR 2024: " + ", ".join(told)
+    measured = "author's log / ICPR 2024: " + ", ".join(pairs)
     _, which, last = max(swings, key=lambda swing: swing[0])
-    log_told = (
+    widest = (
         f"in the log's last {LAST_EPOCHS} epochs {which} moves from {last.min():.0f} to "
         f"{last.max():.0f}"
     )
     if apart:
-        return Finding(measured, "not reproduced", f"{', '.join(apart)} differ; {log_told}")
+        why = f"{', '.join(apart)} differ; {widest}"
+        return Finding(measured, "not reproduced", why, rests_on=())
     why = f"each within twice the standard error of one seed against the mean of {PAPER_SEEDS}"
-    return Finding(measured, "reproduced", f"{why}; but {log_told}")
+    return Finding(measured, "reproduced", f"{why}; but {widest}", rests_on=())
 
 
 def _kept(evidence: Evidence) -> Finding:
-    reference = published_figures()["slides"]["table_backbone_swap"][BOTTLE]["I-AUROC"]
-    published = reference["scenario_a_resnet18"]
-    found, area = (evidence.mean("scenario_a", metric, BOTTLE) for metric in ("I-AUROC", "AUPRO"))
-    told = f"{BOTTLE}, I-AUROC {found:.1f}, AUPRO {area:.1f}"
-    seeds = len(evidence.values("scenario_a", "I-AUROC", category=BOTTLE))
-    if found >= published - margin("I-AUROC", seeds, 1):
-        return Finding(told, "reproduced", "within the deviation between seeds, or above")
-    return Finding(told, "not reproduced", f"{published - found:.1f} points below")
+    slides = published_figures()["slides"]["table_backbone_swap"][BOTTLE]["I-AUROC"]
+    published = slides["scenario_a_resnet18"]
+    runs = evidence.runs("scenario_a", BOTTLE)
+    auroc = runs.mean("I-AUROC")
+    measured = f"{BOTTLE}, I-AUROC {auroc:.1f}, AUPRO {runs.mean('AUPRO'):.1f}"
+    if auroc >= published - margin("I-AUROC", len(runs.values("I-AUROC")), 1):
+        why = "within the deviation between seeds, or above"
+        return Finding(measured, "reproduced", why, rests_on=(runs,))
+    why = f"{published - auroc:.1f} points below"
+    return Finding(measured, "not reproduced", why, rests_on=(runs,))
 
 
 def _drops(evidence: Evidence) -> Finding:
-    pair = evidence.alike("baseline", "scenario_a")
-    before, after = (pair.mean(name, "I-AUROC") for name in ("baseline", "scenario_a"))
-    told = f"I-AUROC: WRN50 {before:.1f}, ResNet18 {after:.1f}"
-    if before - after > pair.margin("I-AUROC", "baseline", "scenario_a"):
-        whole_trainings(evidence, told)  # it may only learn more slowly
+    large, small = pair = evidence.alike("baseline", "scenario_a")
+    before, after = large.mean("I-AUROC"), small.mean("I-AUROC")
+    measured = f"I-AUROC: WRN50 {before:.1f}, ResNet18 {after:.1f}"
+    moves = swing("I-AUROC", pair)
+    if before - after > large.margin("I-AUROC", small):
+        whole_trainings(measured, pair)  # it may only learn more slowly
         why = f"{before - after:.1f} points less"
-        return Finding(told, "reproduced", why + evidence.swing("I-AUROC"))
+        return Finding(measured, "reproduced", why + moves, rests_on=pair)
     why = "no loss beyond the deviation between seeds"
-    return Finding(told, "not reproduced", why + evidence.swing("I-AUROC"))
+    return Finding(measured, "not reproduced", why + moves, rests_on=pair)
 
 
 def _blind(evidence: Evidence) -> Finding:
@@ -79,117 +92,121 @@ def _blind(evidence: Evidence) -> Finding:
     if not evidence.ran("scenario_a", SCREW):
         command = run_command(None, "scenario_a", SCREW)
         raise MissingError(f"no run on real images of {SCREW}; `{command}` makes one")
-    own = evidence.mean("scenario_a", "I-AUROC", SCREW)  # of the network claimed to be blind
+    blind = evidence.runs("scenario_a", SCREW)
+    own = blind.mean("I-AUROC")
     slides = published_figures()["slides"]["table_noise_losses_screw"]
     from_map = slides["seg-I-AUROC"]["scenario_a"]
     peers = published_figures()["peers_mvtec_ad_i_auroc"]
-    known = ", ".join(
+    published = ", ".join(
         f"{name.removesuffix(' ResNet18')} {peers[name][SCREW]}"
         for name in ("PatchCore ResNet18", "MemSeg ResNet18")
     )
-    best = {
-        name: max(evidence.mean(name, metric) for metric in ("I-AUROC", "seg-I-AUROC"))
+    small = [
+        evidence.runs(name)
         for name in dict.fromkeys(outcome.preset for outcome in evidence.outcomes)
-        if preset(name).model.backbone == "resnet18" and evidence.values(name, "I-AUROC")
+        if preset(name).model.backbone == "resnet18" and evidence.ran(name)
+    ]
+    scores = {
+        runs.name: max(runs.mean("I-AUROC"), runs.mean("seg-I-AUROC"))
+        for runs in small
+        if runs.values("I-AUROC")
     }
-    name = max(best, key=best.__getitem__)
-    told = f"Scenario A {own:.1f}; best score of a ResNet18 here: {best[name]:.1f} ({name})"
-    if best[name] >= SEEN_AUROC:
-        return Finding(
-            told, "not reproduced", "the same backbone, trained otherwise, sees the thread"
-        )
+    best = max(scores, key=scores.__getitem__)
+    measured = f"Scenario A {own:.1f}; best score of a ResNet18 here: {scores[best]:.1f} ({best})"
+    basis = (blind, *small)
+    if scores[best] >= SEEN_AUROC:
+        why = "the same backbone, trained otherwise, sees the thread"
+        return Finding(measured, "not reproduced", why, rests_on=basis)
     why = (
         f"the maximum of the same network's map has {from_map:.1f} in the slides' own table, and "
-        f"published peers with a ResNet18 reach {known}: the score is blind, not the backbone"
+        f"published peers with a ResNet18 reach {published}: the score is blind, not the backbone"
     )
-    return Finding(told, "explained otherwise", why)
+    return Finding(measured, "explained otherwise", why, rests_on=basis)
 
 
 def _hallucinates(evidence: Evidence) -> Finding:
     """How many sound screws have a map that peaks above the median defective screw's; half of them
     where the map tells nothing. Only the maxima are kept, so how far it spreads is not seen."""
-    name = "scenario_a"
+    runs = evidence.runs("scenario_a", SCREW)
     above, over = [], {0: [], 1: []}
-    for record, scores in evidence.files(evidence.scores, name, SCREW):
+    for record, scores in runs.with_files(evidence.scores):
         sound, defective = (scores[scores["label"] == label]["map_max"] for label in (0, 1))
         above.append((sound > defective.median()).mean())
         for label, peaks in enumerate((sound, defective)):
             over[label].append((peaks > record.thresholds.map).mean())
     share, alarms, hits = (100 * mean(shares) for shares in (above, over[0], over[1]))
-    told = (
+    measured = (
         f"{share:.0f} % of the {len(sound)} sound screws do; {alarms:.0f} % of the sound and "
         f"{hits:.0f} % of the defective ones exceed the run's own limit of the map"
     )
-    slides = published_figures()["slides"]["table_noise_losses_screw"]["seg-I-AUROC"][name]
-    known = f"the slides' own AUROC of these maxima is {slides}"
+    slides = published_figures()["slides"]["table_noise_losses_screw"]["seg-I-AUROC"]["scenario_a"]
+    published = f"the slides' own AUROC of these maxima is {slides}"
     # Of a share of one half among so many, against a median of so many.
     wide = 100 * math.sqrt(1 / len(sound) + 1 / len(defective))
     if share >= 50 - wide:
-        whole_trainings(evidence, told)  # it may not have learned yet
-        return Finding(told, "reproduced", f"no fewer than half, within {wide:.0f}; but {known}")
-    return Finding(told, "not reproduced", f"fewer than half by more than {wide:.0f}; {known}")
+        whole_trainings(measured, (runs,))  # it may not have learned yet
+        why = f"no fewer than half, within {wide:.0f}; but {published}"
+        return Finding(measured, "reproduced", why, rests_on=(runs,))
+    why = f"fewer than half by more than {wide:.0f}; {published}"
+    return Finding(measured, "not reproduced", why, rests_on=(runs,))
 
 
 def _batchnorm(evidence: Evidence) -> Finding:
     """Scenario B with noise as large, against its features' spread, as Scenario A's."""
     names = ("scenario_b", "scenario_b_relative", "scenario_a_relative")
-    even = evidence.alike(*names, category=BOTTLE)
-    plain, relative, reference = (even.mean(name, "I-AUROC", BOTTLE) for name in names)
-    told = (
+    b, b_relative, a_relative = basis = evidence.alike(*names, category=BOTTLE)
+    plain, relative, reference = (runs.mean("I-AUROC") for runs in basis)
+    measured = (
         f"{BOTTLE}, I-AUROC: B {plain:.1f}; with noise of the same relative size B "
         f"{relative:.1f}, A {reference:.1f}"
     )
-    gains = relative - plain > even.margin("I-AUROC", "scenario_b_relative", "scenario_b", BOTTLE)
-    behind = reference - relative > even.margin(
-        "I-AUROC", "scenario_a_relative", "scenario_b_relative", BOTTLE
-    )
-    swing = evidence.swing("I-AUROC")
+    gains = relative - plain > b_relative.margin("I-AUROC", b)
+    behind = reference - relative > a_relative.margin("I-AUROC", b_relative)
+    moves = swing("I-AUROC", basis)
     if gains and not behind:
-        shares = [even.noise_share("scenario_b", BOTTLE)]
-        shares.append(evidence.noise_share("scenario_a", BOTTLE))
+        a = evidence.runs("scenario_a", BOTTLE)
         why = (
-            f"the published noise is {shares[0]:.1f} % of the spread of B's features (A's: "
-            f"{shares[1]:.1f} %), too small to learn from; with noise in proportion B is as good "
-            "as A, so the wider features do no harm in themselves"
+            f"the published noise is {b.noise_share():.1f} % of the spread of B's features (A's: "
+            f"{a.noise_share():.1f} %), too small to learn from; with noise in proportion B is as "
+            "good as A, so the wider features do no harm in themselves"
         )
-        return Finding(told, "explained otherwise", why + swing)
+        return Finding(measured, "explained otherwise", why + moves, rests_on=(*basis, a))
     if behind:
-        whole_trainings(evidence, told)  # it may only learn more slowly
+        whole_trainings(measured, basis)  # it may only learn more slowly
         why = "B is worse with noise of the same relative size, too"
-        return Finding(told, "reproduced", why + swing)
-    return Finding(told, "not reproduced", "B is no worse" + swing)
+        return Finding(measured, "reproduced", why + moves, rests_on=basis)
+    return Finding(measured, "not reproduced", "B is no worse" + moves, rests_on=basis)
 
 
 def _no_benefit(evidence: Evidence) -> Finding:
-    pairs = (("scenario_a", "scenario_b"), ("scenario_a_relative", "scenario_b_relative"))
-    even = [evidence.alike(*pair, category=BOTTLE) for pair in pairs]
-    means = [
-        [own.mean(name, "I-AUROC", BOTTLE) for name in pair]
-        for own, pair in zip(even, pairs, strict=True)
-    ]
-    told = f"{BOTTLE}, I-AUROC: " + "; relative noise: ".join(
+    names = (("scenario_a", "scenario_b"), ("scenario_a_relative", "scenario_b_relative"))
+    pairs = [evidence.alike(*pair, category=BOTTLE) for pair in names]
+    basis = tuple(runs for pair in pairs for runs in pair)
+    means = [[runs.mean("I-AUROC") for runs in pair] for pair in pairs]
+    measured = f"{BOTTLE}, I-AUROC: " + "; relative noise: ".join(
         f"A {a:.1f}, B {b:.1f}" for a, b in means
     )
-    swing = evidence.swing("I-AUROC")
-    for own, pair, (a, b) in zip(even, pairs, means, strict=True):
-        if b - a > own.margin("I-AUROC", *pair, BOTTLE):
-            return Finding(told, "not reproduced", f"B gains {b - a:.1f} points" + swing)
-    whole_trainings(evidence, told)
-    return Finding(told, "reproduced", "no gain beyond the deviation between seeds" + swing)
+    moves = swing("I-AUROC", basis)
+    for (first, second), (a, b) in zip(pairs, means, strict=True):
+        if b - a > first.margin("I-AUROC", second):
+            why = f"B gains {b - a:.1f} points" + moves
+            return Finding(measured, "not reproduced", why, rests_on=basis)
+    whole_trainings(measured, basis)
+    why = "no gain beyond the deviation between seeds" + moves
+    return Finding(measured, "reproduced", why, rests_on=basis)
 
 
-def _on_a_gpu(cost: Efficiency, told: str) -> None:
-    if cost.environment["device"] != "cuda":
-        raise MissingError(ON_GPU, told)
+def _on_a_gpu(costs: Sequence[Efficiency], measured: str) -> None:
+    if costs[0].environment["device"] != "cuda":
+        raise MissingError(ON_GPU, measured, costs)
 
 
 def _pair(evidence: Evidence, *names: str) -> tuple[Efficiency, Efficiency]:
     """Costs whose ratio means something."""
     first, second = evidence.costs_of(*names)
     if first.device != second.device:
-        raise MissingError(
-            f"measured on {first.device} and {second.device}; `make bench` takes one for all"
-        )
+        why = f"measured on {first.device} and {second.device}; `make bench` takes one for all"
+        raise MissingError(why, rests_on=(first, second))
     return first, second
 
 
@@ -207,16 +224,17 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
     def rule(evidence: Evidence) -> Finding:
         costs = _pair(evidence, first, second)
         if not all(cost.memory_mb for cost in costs):
-            raise MissingError("peak memory cannot be measured on this system; " + ON_GPU)
+            why = "peak memory cannot be measured on this system; " + ON_GPU
+            raise MissingError(why, rests_on=costs)
         before, after = (cost.memory_mb.median for cost in costs)
         change = 100 * (after / before - 1)
-        told = f"{change:+.1f} % ({before:.0f} → {after:.0f} MB)".replace("-", "−")
-        told += f" {_where(costs[0])}"
-        _on_a_gpu(costs[0], told)
+        measured = f"{change:+.1f} % ({before:.0f} → {after:.0f} MB)".replace("-", "−")
+        measured += f" {_where(costs[0])}"
+        _on_a_gpu(costs, measured)
         if abs(change - published) <= 5:
-            return Finding(told, "reproduced", "within 5 points")
+            return Finding(measured, "reproduced", "within 5 points", rests_on=costs)
         apart = f"{change - published:+.1f} points from it".replace("-", "−")
-        return Finding(told, "not reproduced", apart)
+        return Finding(measured, "not reproduced", apart, rests_on=costs)
 
     return rule
 
@@ -229,40 +247,46 @@ def _throughput(evidence: Evidence) -> Finding:
         after.low / before.high,
         after.high / before.low,
     )
-    told = f"× {ratio:.1f} [{low:.1f}–{high:.1f}] {_where(costs[0])}"
+    measured = f"× {ratio:.1f} [{low:.1f}–{high:.1f}] {_where(costs[0])}"
     whole = {c.preset: c.throughput_img_s.median for c in evidence.costs if c.form == "plain"}
     if costs[0].form != "plain" and {"baseline", "scenario_a"} <= whole.keys():
-        told += f", × {whole['scenario_a'] / whole['baseline']:.1f} in float32"
-    _on_a_gpu(costs[0], told)
+        measured += f", × {whole['scenario_a'] / whole['baseline']:.1f} in float32"
+    _on_a_gpu(costs, measured)
     if ratio >= 4:
-        return Finding(told, "reproduced", "in batches of 16, by the published operations")
+        why = "in batches of 16, by the published operations"
+        return Finding(measured, "reproduced", why, rests_on=costs)
     if high >= 4:
-        raise MissingError("the measurements spread too wide to tell; `make bench` again", told)
-    return Finding(told, "not reproduced", "less than four times, in batches of 16")
+        why = "the measurements spread too wide to tell; `make bench` again"
+        raise MissingError(why, measured, costs)
+    why = "less than four times, in batches of 16"
+    return Finding(measured, "not reproduced", why, rests_on=costs)
 
 
 def _real_time(evidence: Evidence) -> Finding:
-    (cost,) = evidence.costs_of("scenario_a")
+    (cost,) = costs = evidence.costs_of("scenario_a")
     latency = cost.latency_ms
-    told = f"{latency.median:.1f} ms [{latency.low:.1f}–{latency.high:.1f}] {_where(cost)}"
+    measured = f"{latency.median:.1f} ms [{latency.low:.1f}–{latency.high:.1f}] {_where(cost)}"
     form = cost.form.replace("plain", "folded")
     folded = [c for c in evidence.costs if (c.preset, c.form) == ("scenario_a", form)]
-    told += "".join(f", folded {other.latency_ms.median:.1f} ms" for other in folded)
+    measured += "".join(f", folded {other.latency_ms.median:.1f} ms" for other in folded)
+    why = "one image, host to host"
     if latency.high < REAL_TIME_MS:
-        return Finding(told, "reproduced", "one image, host to host")
-    _on_a_gpu(cost, told)
-    return Finding(told, "not reproduced", "one image, host to host")
+        return Finding(measured, "reproduced", why, rests_on=costs)
+    _on_a_gpu(costs, measured)
+    return Finding(measured, "not reproduced", why, rests_on=costs)
 
 
 def _below_on_v100(evidence: Evidence) -> Finding:
     """No measurement: the papers' own tables."""
     papers = published_figures()["supersimplenet_perf_v100s_fp16"]
-    known = {title: papers[name]["latency_ms"] for name, title in PAPERS.items()}
-    told = "papers (V100S, float16): " + ", ".join(f"{t} {ms:.1f} ms" for t, ms in known.items())
+    latency = {title: papers[name]["latency_ms"] for name, title in PAPERS.items()}
+    measured = "papers (V100S, float16): " + ", ".join(
+        f"{title} {ms:.1f} ms" for title, ms in latency.items()
+    )
     slides = published_figures()["slides"]["table_efficiency"]["baseline_wrn50"]["latency_ms"]
     why = f"the slides' P100 takes {slides:.1f} ms for the same network"
-    below = max(known.values()) < REAL_TIME_MS
-    return Finding(told, "reproduced" if below else "not reproduced", why)
+    below = max(latency.values()) < REAL_TIME_MS
+    return Finding(measured, "reproduced" if below else "not reproduced", why, rests_on=())
 
 
 BACKBONE_SWAP = (

@@ -14,8 +14,9 @@ import numpy as np
 from ssn_lib.config import FORMS
 from ssn_lib.runs.record import device_name
 from ssn_lib.storage import write_text
+from ssn_lib.study.systems import group
 
-BENCH_PRESETS = ("baseline", "scenario_a", "scenario_b", "gap_cam", "evolved")
+BENCH_PRESETS = group("bench")
 BENCH_FILE, GPU_BENCH_FILE = "bench.json", "bench.cuda.json"
 
 

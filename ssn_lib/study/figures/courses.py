@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study import systems
 from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
     PALETTE,
+    colours_of,
     legend,
     plain_numbers,
     subplots,
@@ -47,12 +49,12 @@ def training_curves(
                 axes.plot(
                     history["epoch"] * images,
                     history["loss"],
-                    color=PALETTE[which % len(PALETTE)],
+                    color=systems.colour(outcome.preset),
                     ls=LINES[which % len(LINES)],
                     marker=MARKERS[which % len(MARKERS)],
                     ms=3.5,
                     markevery=max(1, len(history) // 12),
-                    label=outcome.preset,
+                    label=systems.title(outcome.preset),
                 )
                 if outcome.record.status == "diverged":
                     end = history.tail(1)  # no point, but a legend, when it was the first epoch
@@ -64,7 +66,8 @@ def training_curves(
                         ms=11,
                         mew=2.5,
                         ls="none",
-                        label=f"{outcome.preset} diverged in epoch {outcome.record.diverged_at}",
+                        label=f"{systems.title(outcome.preset)} diverged in epoch "
+                        f"{outcome.record.diverged_at}",
                     )
         for name in names if real else ():
             log = published_log(name, category)
@@ -73,13 +76,13 @@ def training_curves(
                 axes.plot(
                     log["images"],
                     log["loss"],
-                    color=PALETTE[which % len(PALETTE)],
+                    color=systems.colour(name),
                     ls=":",
                     lw=1,
                     marker=MARKERS[which % len(MARKERS)],
                     mfc="none",
                     ms=5,
-                    label=f"{name}, published log",
+                    label=f"{systems.title(name)}, published log",
                 )
         for with_focal in sorted({o.record.config.training.focal for o, _ in histories}):
             axes.axhline(
@@ -130,6 +133,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
         sharey=False if single else "row",
         squeeze=False,
     )
+    colours = colours_of([name.partition(" ")[0] for name in runs])  # behind it stands a β
     cells = [(metric, category) for metric in shown for category in categories]
     for axes, (metric, category) in zip(grid.flat, cells, strict=True):
         for which, (name, title) in enumerate(runs.items()):
@@ -137,7 +141,7 @@ def published_courses(runs: Mapping[str, str]) -> Figure:
             axes.plot(
                 log["epochs_done"],
                 log[metric],
-                color=PALETTE[which],
+                color=colours[which],
                 ls=LINES[which % len(LINES)],
                 marker=MARKERS[which],
                 ms=4,
@@ -232,7 +236,7 @@ def full_courses(
                 axes.set_yscale("log")
                 plain_numbers(axes.yaxis)
             axes.grid(alpha=0.3)
-        told = ", ".join((preset(name).title, category, *changes))
+        told = ", ".join((systems.title(name), category, *changes))
         column[0].set_title(wrapped(told, 34), fontsize=8.5)
         column[-1].set_xlabel("epochs")
     for axes, title in zip(grid[:, 0], shown.values(), strict=True):
@@ -256,8 +260,8 @@ def noise_courses(
     for axes, shown in ((left, histories), (right, profiles)):
         for outcome, table in shown:
             which = names.index(outcome.preset)
-            style = {"color": PALETTE[which], "ls": LINES[which % len(LINES)]}
-            style["label"] = preset(outcome.preset).title
+            style = {"color": systems.colour(outcome.preset), "ls": LINES[which % len(LINES)]}
+            style["label"] = systems.title(outcome.preset)
             if axes is left:
                 ratio = table["noise_rms"] / table["feature_std"]
                 axes.plot(table["epoch"], ratio, marker=MARKERS[which], ms=4, **style)

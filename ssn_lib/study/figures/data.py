@@ -113,7 +113,7 @@ def _around(mask: NDArray) -> tuple[slice, slice]:
     side = min(side, width)
 
     def about(found: NDArray, length: int) -> slice:
-        start = int((found[0] + found[-1]) / 2 - side / 2)
+        start = int((found[0] + found[-1] + 1 - side) / 2)
         start = min(max(start, 0), max(length - side, 0))
         return slice(start, start + side)
 

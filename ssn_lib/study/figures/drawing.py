@@ -13,6 +13,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
+from ssn_lib.study.systems import colour
+
 PALETTE = sns.color_palette("colorblind")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -46,6 +48,15 @@ def subplots(*shape: int, figsize: tuple[float, float], **how: Any) -> tuple[Fig
     """As `pyplot.subplots` does, without pyplot: no backend is loaded, and none stays open."""
     figure = Figure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(*shape, **how)
+
+
+def colours_of(presets: Sequence[str]) -> list[tuple[float, float, float]]:
+    """A colour for each of several runs: its system's, and of runs of one system tints of it."""
+    tints = {
+        name: iter(sns.light_palette(colour(name), presets.count(name) + 2)[2:])
+        for name in set(presets)
+    }
+    return [next(tints[name])[:3] for name in presets]
 
 
 def alt_text(figure: Figure) -> str:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ssn_lib.data.registry import images_title
-from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study import systems
 from ssn_lib.study.figures.drawing import MARKERS, PALETTE, NotDrawn, subplots, wrapped
 
 
@@ -149,7 +149,7 @@ def scores_by_defect(
         axes.axvline(limit, color="black", ls="--", lw=1.2)
         height, width = outcome.record.config.data.image_size
         title = (
-            f"{preset(outcome.preset).title}\n"
+            f"{systems.title(outcome.preset)}\n"
             f"{images_title(outcome.category)}, {height}×{width} px, "
             f"{outcome.record.epochs_done} epochs; dashed: its limit, {limit:.3g}"
         )

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, device_name
+from ssn_lib.study import systems
 from ssn_lib.study.costs.records import PEERS, Efficiency
 from ssn_lib.study.figures.drawing import (
     MARKERS,
@@ -84,10 +84,8 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
     figure, axes = subplots(figsize=(11, 5.2))
     categories = sorted({outcome.category for outcome in outcomes})
     memories = [cost.memory_mb.median for cost in costs if cost.memory_mb]
-    presets = list(dict.fromkeys(cost.preset for cost in costs))
     for cost in costs:
-        colour = PALETTE[presets.index(cost.preset)]
-        style = {"color": colour, "edgecolor": "black"}
+        style = {"color": systems.colour(cost.preset), "edgecolor": "black"}
         style |= {"alpha": 0.35} if cost.form == "plain" else {"alpha": 0.6, "hatch": "///"}
         memory = f", {cost.memory_mb.median:.0f} MB" if cost.memory_mb else ""
         area = 900 * cost.memory_mb.median / max(memories) if cost.memory_mb else 120
@@ -106,7 +104,7 @@ def bubble_chart(costs: Sequence[Efficiency], outcomes: Sequence[Outcome], capti
             point = (cost.latency_ms.median, float(np.mean(known)))
             axes.scatter(*point, s=area, marker="o", **style)
             axes.scatter(*point, s=28, color="black", marker=marker)
-        label = f"{preset(cost.preset).title}, {cost.form}{memory}"
+        label = f"{systems.title(cost.preset)}, {cost.form}{memory}"
         if not placed:
             label += f"\n({cost.latency_ms.median:.0f} ms; accuracy not measured)"
         axes.scatter([], [], s=90, label=label, **style)
@@ -160,12 +158,12 @@ def roofline(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
             title = PEERS[cost.preset]
         else:
             form = FORM_TITLES.get(cost.form, cost.form)
-            title = f"{preset(cost.preset).title}, {form}"
+            title = f"{systems.title(cost.preset)}, {form}"
         axes.errorbar(
             cost.gflop,
             latency.median,
             [[latency.median - latency.low], [latency.high - latency.median]],
-            color=PALETTE[which % len(PALETTE)],
+            color="0.4" if peer else systems.colour(cost.preset),
             marker=("x", "+", "1", "2")[which % 4] if peer else MARKERS[which % len(MARKERS)],
             fillstyle={"plain": "none", "folded": "full", "onnx": "bottom"}.get(cost.form, "full"),
             ms=9,

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import image_metrics, roc_curve
-from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study import systems
 from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
     PALETTE,
     NotDrawn,
+    colours_of,
     legend,
     plain_numbers,
     subplots,
@@ -28,6 +29,8 @@ from ssn_lib.study.published import published_figures, published_log
 from ssn_lib.study.tables.cells import values
 from ssn_lib.study.tables.supervision import (
     KSDD2,
+    LABEL_PRESETS,
+    MIXED_PRESETS,
     PUBLISHED_MASKS,
     Chosen,
     data_name,
@@ -36,25 +39,11 @@ from ssn_lib.study.tables.supervision import (
 )
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
-
-
-# The presets that a figure shows together: more could not be told apart.
-ROC_PRESETS = ("gap_cam", "cam_max", "weak_ssn", "weak_ssn_relative")
-PIXEL_PRESETS = ("gap_cam", "cam_max", "cam_traced", "weak_ssn_relative", "full_ssn")
-MAP_PRESETS = (
-    "gap_cam",
-    "cam_max",
-    "cam_fine",
-    "cam_refined",
-    "cam_traced",
-    "weak_ssn",
-    "weak_ssn_relative",
-    "full_ssn",
-)
-
-
-# Without a mask, and not the curve's own system: single marks beside it.
-ALONE = {"gap_cam": "GAP + CAM, raw map", "cam_traced": "CAM, traced along contrast"}
+ROC_PRESETS = systems.group("ROC")
+PIXEL_PRESETS = systems.group("pixel curves")
+MAP_PRESETS = systems.group("strip maps")
+# Without a mask, and not the curve's own system: single marks of raw maps beside it.
+ALONE = tuple(n for n in MIXED_PRESETS if n in LABEL_PRESETS and n != "weak_ssn")
 
 
 def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure | NotDrawn:
@@ -71,11 +60,11 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure 
         for style, (column, title) in zip(LINES, SCORES, strict=False):
             fpr, tpr, _ = roc_curve(table[column], table["label"])
             auroc = image_metrics(table[column], table["label"])["I-AUROC"]
-            label = f"{preset(outcome.preset).title}, {title} ({auroc:.1f})"
+            label = f"{systems.title(outcome.preset)}, {title} ({auroc:.1f})"
             axes.plot(
                 100 * fpr,
                 100 * tpr,
-                color=PALETTE[which],
+                color=systems.colour(outcome.preset),
                 ls=style,
                 marker=MARKERS[which],
                 markevery=0.15,
@@ -140,6 +129,7 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
     if not curves:
         return NotDrawn("No curves: none of these runs was made, see the tables above.")
     figure, axes = subplots(figsize=(8, 5))
+    colours = colours_of([outcome.preset for outcome, _ in curves])
     for which, (outcome, table) in enumerate(curves):
         for style, (kind, part) in zip(LINES, table.groupby("map", sort=False), strict=False):
             title = named(outcome)
@@ -152,7 +142,7 @@ def pixel_curves(curves: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -
                 100 * recall,
                 100 * precision,
                 where="pre",
-                color=PALETTE[which % len(PALETTE)],
+                color=colours[which],
                 ls=style,
                 marker=MARKERS[which % len(MARKERS)],
                 markevery=0.12,
@@ -204,7 +194,7 @@ def masks_curve(
             [100 * masks / total for masks in PUBLISHED_MASKS],
             [jims[name][metric]["mean"] for name in PUBLISHED_MASKS.values()],
             [jims[name][metric]["std"] for name in PUBLISHED_MASKS.values()],
-            color=PALETTE[0],
+            color="0.4",
             ls="--",
             marker="s",
             mfc="none",
@@ -228,15 +218,25 @@ def masks_curve(
             axes.plot(
                 [100 * share for share, _ in points],
                 [np.mean(known) for _, known in points],
-                color=PALETTE[1],
+                color=systems.colour("mixed_ssn"),
                 marker="o",
                 label=f"here: {data_name(outcomes, category)}",
             )
-        for (name, title), marker in zip(ALONE.items(), ("x", "*"), strict=True):
+        for name, marker in zip(ALONE, MARKERS[1:], strict=False):
             known = values(outcomes, name, category, metric)
             if known:
-                axes.plot(0, np.mean(known), color="black", marker=marker, ms=9, mew=1.5,
-                          mfc="none", ls="none", clip_on=False, label=f"here: {title}")  # fmt: skip
+                axes.plot(
+                    0,
+                    np.mean(known),
+                    color=systems.colour(name),
+                    marker=marker,
+                    ms=9,
+                    mew=1.5,
+                    mfc="none",
+                    ls="none",
+                    clip_on=False,
+                    label=f"here: {systems.title(name)}",
+                )
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.3)

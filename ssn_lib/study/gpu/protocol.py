@@ -27,6 +27,7 @@ from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome, read_record
 from ssn_lib.runs.run import configure
 from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
+from ssn_lib.study.systems import BETA, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 
 SEEDS = (42, 43, 44)
@@ -35,7 +36,6 @@ IMAGE_SIZE = (256, 256)
 GPU_WORKERS = 3  # trainings at once on one GPU
 RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
 FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
-BETA = "training.noise.generator.beta"
 FOLD = "training.supervision.fold"
 
 
@@ -52,11 +52,7 @@ def _on(category: str, *presets: str) -> list[Asked]:
     return [Asked(name, category) for name in presets]
 
 
-_SWEPT = ("learned_noise_v2_published", "learned_noise_v2")
-
-
-# The first ones decide most claims; every one has a second and a third seed after them all.
-PROTOCOL: tuple[Asked, ...] = (
+_FIRST: tuple[Asked, ...] = (  # what decides most claims, and in which order
     *_on("screw", "scenario_a"),
     *_on("bottle", "scenario_b"),
     *_on("screw", "learned_noise_v2_published"),
@@ -65,10 +61,10 @@ PROTOCOL: tuple[Asked, ...] = (
     # Two claims rest on these five, two on the sweep, and none on v1 alone.
     *_on("bottle", "scenario_b_relative", "scenario_a_relative"),
     *_on("screw", "scenario_a_relative"),
-    *_on("bottle", *_SWEPT),
+    *_on("bottle", *SWEEP_PRESETS),
     *(
         Asked(name, "screw", (assignment(BETA, beta),))
-        for name in _SWEPT
+        for name in SWEEP_PRESETS
         for beta in (0.05, 0.5, 0.015, 0.0015)
     ),
     *_on("screw", "learned_noise_v1_published", "learned_noise_v1", "scenario_b_relative"),
@@ -82,6 +78,24 @@ PROTOCOL: tuple[Asked, ...] = (
     # A threshold without test labels wants the scores of training images that were left out.
     *(Asked("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
 )
+
+
+def _after(first: Sequence[Asked]) -> list[Asked]:
+    """The systems of the protocol that are not among those: on strips where they learn from
+    labels, else on plates."""
+    named = {asked.preset for asked in first}
+    return [
+        Asked(name, category)
+        for name in group("protocol")
+        if name not in named
+        for category in (
+            (STRIPS,) if preset(name).training.supervision.labels else ("bottle", "screw")
+        )
+    ]
+
+
+# Every one has a second and a third seed after them all.
+PROTOCOL = (*_FIRST, *_after(_FIRST))
 
 
 @dataclass

@@ -36,6 +36,7 @@ from ssn_lib.study.costs.records import (
     read_bench,
 )
 from ssn_lib.study.gpu import checks, protocol
+from ssn_lib.study.systems import SWAP_PRESETS
 
 FACTS = "gpu.json"  # what the preflight found and how the checks ended, beside the runs
 ARCHIVE = "protocol.zip"
@@ -92,42 +93,79 @@ def use(
         precision=precision,
     )
     facts = preflight(device, tasks, runs_dir, weights)
-    for name, fact in facts.items():
+    for name, fact in (*facts.items(), *(("left out", reason) for reason in missing)):
         tell(f"{name}: {fact}")
-    for reason in missing:
-        tell(f"left out: {reason}")
     if not tasks:
         raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
-    archive = out / ARCHIVE
     waiting = [task for task in tasks if not task.finished]
     if results is not None and epochs is None:
         waiting = protocol.without_recorded(waiting, results)
     queue = protocol.Queue(list(waiting), deadline)
-    if device.type == "cuda":
-        results = checks.run_all(device, tell)
-        content = {"facts": facts, "checks": [asdict(result) for result in results]}
-        write_text(runs_dir / FACTS, json.dumps(content, indent=1))
-        failed = [result for result in results if not result.passed]
-        missing += [f"check failed: {result.name}: {result.told}" for result in failed]
-        if any(result.decisive for result in failed):
-            protocol.archive(runs_dir, archive)
-            raise InputError(f"{missing[-1]}; its trainings would not be the study's")
-        step_s = costs(runs_dir, tell)
-        protocol.archive(runs_dir, archive)
-        # Trainings at once share the GPU: an image takes each of three 2.6 times longer on an H200,
-        # with learned noise 3.2 times.
-        crew = workers or protocol.GPU_WORKERS
-        queue.image_s = {name: 1.1 * crew * step_s / bench.TRAINED_ON for name in PRESETS}
-    else:
-        crew = workers or 1
+    on_gpu = device.type == "cuda"
+    crew = workers or (protocol.GPU_WORKERS if on_gpu else 1)
+    if on_gpu:
+        missing += _check(device, facts, runs_dir, out / ARCHIVE, tell)
+        _estimate(queue, crew, costs(runs_dir, tell))
+        protocol.archive(runs_dir, out / ARCHIVE)
     tell(f"{len(tasks) - len(queue.tasks)} of {len(tasks)} runs are finished; {crew} at once")
+    missing += _make(queue, crew, runs_dir, out / ARCHIVE, tell)
+    finished = len(tasks) - len(waiting) + sum(task.finished for task in waiting)
+    tell(f"{finished} of {len(tasks)} runs are finished; the new records are in {out / ARCHIVE}")
+    return [*missing, *queue.left]
+
+
+def _check(
+    device: torch.device,
+    facts: dict[str, str],
+    runs_dir: Path,
+    archive: Path,
+    tell: Callable[[str], None],
+) -> list[str]:
+    """Make the checks and keep how they ended.
+
+    Returns:
+        Those that failed and are not decisive, in words.
+
+    Raises:
+        InputError: a decisive one failed.
+    """
+    results = checks.run_all(device, tell)
+    content = {"facts": facts, "checks": [asdict(result) for result in results]}
+    write_text(runs_dir / FACTS, json.dumps(content, indent=1))
+    failed = [result for result in results if not result.passed]
+    reasons = [f"check failed: {result.name}: {result.told}" for result in failed]
+    if any(result.decisive for result in failed):
+        protocol.archive(runs_dir, archive)
+        raise InputError(f"{reasons[-1]}; its trainings would not be the study's")
+    return reasons
+
+
+def _estimate(queue: protocol.Queue, crew: int, step_s: float) -> None:
+    """What an image will take in each preset, from the seconds of a training step of Scenario A.
+
+    Trainings at once share the GPU: an image takes each of three 2.6 times longer on an H200, with
+    learned noise 3.2 times.
+    """
+    queue.image_s = {name: 1.1 * crew * step_s / bench.TRAINED_ON for name in PRESETS}
+
+
+def _make(
+    queue: protocol.Queue, crew: int, runs_dir: Path, archive: Path, tell: Callable[[str], None]
+) -> list[str]:
+    """Make the runs and archive each record at once.
+
+    Returns:
+        The runs that failed, in words.
+    """
+    failed: list[str] = []
+    began = time.time()
     started: dict[str, float] = {}
 
     def finished(task: parallel.Task, outcome: Outcome) -> None:
-        took = time.time() - started.get(task.config.run_id, began)
-        tell(protocol.line(task, outcome, took))
+        line = protocol.line(task, outcome, time.time() - started.get(task.config.run_id, began))
+        tell(line)
         if outcome.record is None:
-            missing.append(protocol.line(task, outcome, took))
+            failed.append(line)
         protocol.archive(runs_dir, archive)
 
     protocol.make(
@@ -139,9 +177,7 @@ def use(
     if queue.left:
         more = f"; and {len(queue.left) - 1} more" if len(queue.left) > 1 else ""
         tell(f"{queue.left[0]}{more}")
-    done = len(tasks) - len(waiting) + sum(task.finished for task in waiting)
-    tell(f"{done} of {len(tasks)} runs are finished; the new records are in {archive}")
-    return [*missing, *queue.left]
+    return failed
 
 
 def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
@@ -150,8 +186,7 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
     Returns:
         Seconds of a training step of Scenario A on 32 images.
     """
-    swapped = BENCH_PRESETS[:3]
-    kinds = [*both_forms(BENCH_PRESETS), *half_forms(swapped)]
+    kinds = [*both_forms(BENCH_PRESETS), *half_forms(SWAP_PRESETS)]
     for cost in inference_costs.measure_all(kinds, runs_dir, repetitions=REPETITIONS):
         tell(
             f"{cost.preset}, {cost.form}: {cost.latency_ms.median:.2f} ms, "

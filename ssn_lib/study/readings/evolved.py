@@ -7,11 +7,11 @@ from functools import partial
 
 from ssn_lib.runs.record import Record
 from ssn_lib.study import search
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
+from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import SOUND
 from ssn_lib.study.claims.swap import BOTTLE
 from ssn_lib.study.published import PUBLISHED_SIZE, published_figures
-from ssn_lib.study.readings.reading import Rule, pair
+from ssn_lib.study.readings.reading import Rule, Sentence, pair
 from ssn_lib.study.readings.swap import costs_of, speed
 
 PEER = "PatchCore ResNet18"
@@ -20,92 +20,95 @@ PEER = "PatchCore ResNet18"
 def _against_a(category: str) -> Rule:
     """Both after their own whole trainings, each at its own size."""
 
-    def rule(evidence: Evidence) -> str:
+    def rule(evidence: Evidence) -> Sentence:
+        both = evidence.runs("evolved", category), evidence.runs("scenario_a", category)
         told = []
         for metric in ("I-AUROC", "AUPRO"):
-            found = pair(evidence, metric, "evolved", "scenario_a", category)
+            found = pair(metric, *both)
             told.append(f"{metric} {found.told[0]}, {found.step} {found.told[1]}")
-        return (
+        return Sentence(
             f"On {category} `evolved` against Scenario A, each by its own recipe and image size: "
-            f"{'; '.join(told)}."
+            f"{'; '.join(told)}.",
+            both,
         )
 
     return rule
 
 
-def _peer(evidence: Evidence) -> str:
-    published = [published_figures()["peers_mvtec_ad_i_auroc"][PEER][SCREW]]
-    found = pair(evidence, "I-AUROC", "evolved", published, SCREW)
-    return (
+def _peer(evidence: Evidence) -> Sentence:
+    runs = evidence.runs("evolved", SCREW)
+    found = pair("I-AUROC", runs, [published_figures()["peers_mvtec_ad_i_auroc"][PEER][SCREW]])
+    return Sentence(
         f"Its I-AUROC of {found.told[0]} on screw is {found.step} the published {found.told[1]} of "
-        "PatchCore with the same backbone, which keeps a memory of features."
+        "PatchCore with the same backbone, which keeps a memory of features.",
+        (runs,),
     )
 
 
-def _size(records: Sequence[Record], evidence: Evidence) -> str:
+def _size(records: Sequence[Record], evidence: Evidence) -> Sentence:
     """At the others' size, so that what its own size gives is known."""
-    small = _i_auroc(evidence, search.Made("evolved", image_size=PUBLISHED_SIZE), records)
-    own = _i_auroc(evidence, search.Made("evolved"), records)
-    if not small or not own:
+    small = _runs(evidence, search.Made("evolved", image_size=PUBLISHED_SIZE), records)
+    own = _runs(evidence, search.Made("evolved"), records)
+    if small is None or own is None:
         raise MissingError("`evolved` on screw at the published size")
-    to_a = pair(evidence, "I-AUROC", small, "scenario_a", SCREW)
-    to_own = pair(evidence, "I-AUROC", own, small)
-    return (
+    a = evidence.runs("scenario_a", SCREW)
+    to_a, to_small = pair("I-AUROC", small, a), pair("I-AUROC", own, small)
+    return Sentence(
         f"At {'×'.join(map(str, PUBLISHED_SIZE))}, Scenario A's size, it has {to_a.told[0]} on "
-        f"screw, {to_a.step} Scenario A with {to_a.told[1]}; at its own size, {to_own.told[0]}, it "
-        f"is {to_own.step} that."
+        f"screw, {to_a.step} Scenario A with {to_a.told[1]}; at its own size, {to_small.told[0]}, "
+        f"it is {to_small.step} that.",
+        (small, own, a),
     )
 
 
-def _ingredients(records: Sequence[Record], evidence: Evidence) -> str:
+def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     """Which change to the decoder's recipe costs more than seeds explain."""
     (_, recipe), *changes = search.INGREDIENTS
-    own = _i_auroc(evidence, recipe, records)
+    own = _runs(evidence, recipe, records)
     found = {
-        title: values
+        title: runs
         for title, made in changes
-        if made.preset == recipe.preset and (values := _i_auroc(evidence, made, records))
+        if made.preset == recipe.preset and (runs := _runs(evidence, made, records))
     }
-    if not own or not found:
+    if own is None or not found:
         raise MissingError("the recipe without one ingredient at a time")
-    pairs = {title: pair(evidence, "I-AUROC", values, own) for title, values in found.items()}
+    pairs = {title: pair("I-AUROC", runs, own) for title, runs in found.items()}
     felt = [f"{title} ({one.told[0]})" for title, one in pairs.items() if one.is_below]
-    return (
+    return Sentence(
         f"Of {len(pairs)} changes to its recipe, one at a time, {len(felt)} cost more I-AUROC on "
-        f"screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}."
+        f"screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}.",
+        (own, *found.values()),
     )
 
 
-def _i_auroc(evidence: Evidence, made: search.Made, records: Sequence[Record]) -> list[float]:
-    """Of a recipe's records of screw, seed by seed."""
+def _runs(evidence: Evidence, made: search.Made, records: Sequence[Record]) -> Runs | None:
+    """A recipe's runs on screw; None where there are none."""
     found = made.records(records, SCREW)
-    evidence.used += found
-    return [record.metrics["I-AUROC"] for record in found]
+    return Runs(made.preset, SCREW, tuple(found), evidence) if found else None
 
 
-def _strips(evidence: Evidence) -> str:
+def _strips(evidence: Evidence) -> Sentence:
     """Where another system that sees sound images alone may be better. Both scores are of the map's
     highest pixels, and so is the published deviation."""
-    names = ("evolved", "simplenet")
-    if not all(evidence.ran(name) for name in names):
-        raise MissingError(f"`evolved` and SimpleNet on the strips of {evidence.title}")
-    values = [evidence.values(name, "AP-det") for name in names]
-    found = pair(evidence, "seg-AP-det", *values, regime=SOUND)
-    return (
+    both = evidence.runs("evolved"), evidence.runs("simplenet")
+    found = pair("seg-AP-det", *(runs.values("AP-det") for runs in both), regime=SOUND)
+    return Sentence(
         f"On the strips of {evidence.title} it has an AP-det of {found.told[0]}, {found.step} "
-        f"SimpleNet with {found.told[1]}, which sees sound images alone too."
+        f"SimpleNet with {found.told[1]}, which sees sound images alone too.",
+        both,
     )
 
 
-def _cost(evidence: Evidence) -> str:
-    own, plain, folded = costs_of(
+def _cost(evidence: Evidence) -> Sentence:
+    own, plain, folded = costs = costs_of(
         evidence, ("evolved", "folded"), ("scenario_a", "plain"), ("scenario_a", "folded")
     )
-    return (
+    return Sentence(
         f"It has {own.parameters / 1e6:.2f} million parameters (Scenario A "
         f"{plain.parameters / 1e6:.2f}) and takes {own.latency_ms.median:.0f} ms for an image of "
         f"its own size: {speed(own, plain)} Scenario A as published, {speed(own, folded)} Scenario "
-        "A folded."
+        "A folded.",
+        costs,
     )
 
 

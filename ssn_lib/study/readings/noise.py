@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, mean
+from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
 from ssn_lib.study.claims.noise import ENDS
 from ssn_lib.study.published import last_epochs, published_log
-from ssn_lib.study.readings.reading import FAR, Rule, pair
+from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
 from ssn_lib.study.systems import BETAS, LAST_EPOCHS, LEARNED_CATEGORIES, beta_changes
 
 V1 = {"as published": "learned_noise_v1_published", "as stated": "learned_noise_v1"}
@@ -17,89 +17,95 @@ V2 = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_
 def _last_epoch(metric: str) -> Rule:
     """v2 in both forms against Scenario A, at the end of equally long trainings."""
 
-    def rule(evidence: Evidence) -> str:
+    def rule(evidence: Evidence) -> Sentence:
         even = evidence.alike("scenario_a", *V2.values())
-        found = {form: pair(even, metric, name, "scenario_a") for form, name in V2.items()}
+        found = {form: pair(metric, runs, even[0]) for form, runs in zip(V2, even[1:], strict=True)}
         told = [f"v2 {form}, with {one.told[0]}, is {one.step} it" for form, one in found.items()]
         reference = found["as stated"].told[1]
-        return f"On screw Scenario A ends with an {metric} of {reference}; {'; '.join(told)}."
+        text = f"On screw Scenario A ends with an {metric} of {reference}; {'; '.join(told)}."
+        return Sentence(text, even)
 
     return rule
 
 
-def _over_the_end(evidence: Evidence) -> str:
+def _over_the_end(evidence: Evidence) -> Sentence:
     """The same, averaged over the last epochs: a lead of the last one alone is a draw."""
-    names = ("learned_noise_v2", "scenario_a")
-    even = evidence.alike(*names)
-    end = pair(even, "I-AUROC", *names)
-    late = [even.late_mean(name, "I-AUROC") for name in names]
+    both = evidence.alike("learned_noise_v2", "scenario_a")
+    end = pair("I-AUROC", *both)
+    late = [runs.late_mean("I-AUROC") for runs in both]
     if None in late:
         raise MissingError("the courses of whole trainings, which tell of more than the last epoch")
-    average = pair(even, "I-AUROC", *([value] for value in late))
+    average = pair("I-AUROC", *([value] for value in late))
     kept = "the last epoch says the same"
     if average.step != end.step:
         kept = "what the last epoch says is a draw"
-    return (
+    return Sentence(
         f"Over the last {LAST_EPOCHS} epochs v2 as stated has an I-AUROC of {average.told[0]} on "
-        f"average, {average.step} Scenario A with {average.told[1]}: {kept}."
+        f"average, {average.step} Scenario A with {average.told[1]}: {kept}.",
+        both,
     )
 
 
-def _published_swing(evidence: Evidence) -> str:
+def _published_swing(evidence: Evidence) -> Sentence:
     """No measurement: how far the author's own last epochs move."""
     last = last_epochs(published_log(V2["as published"], SCREW), LAST_EPOCHS)["I-AUROC"]
     end = "it is steady"
     if last.max() - last.min() > FAR:
         end = "a figure of one epoch says little"
-    return (
+    return Sentence(
         f"In the author's log the I-AUROC of v2 moves from {last.min():.0f} to {last.max():.0f} "
         f"within its last {LAST_EPOCHS} epochs: {end}."
     )
 
 
-def _v1(evidence: Evidence) -> str:
+def _v1(evidence: Evidence) -> Sentence:
     """How its trainings ended."""
-    told = []
+    told, basis = [], []
     for form, name in V1.items():
-        state, course = evidence.state(name)
+        runs = evidence.runs(name)
+        state, course = runs.state()
         told.append(f"{form}, {course}: {ENDS[state]}")
-    return f"v1 {'; '.join(told)}."
+        basis.append(runs)
+    return Sentence(f"v1 {'; '.join(told)}.", basis)
 
 
-def _simplest(evidence: Evidence) -> str:
+def _simplest(evidence: Evidence) -> Sentence:
     """Learned noise against Gaussian noise that is larger."""
-    told, better = [], 0
+    told, basis, better = [], [], 0
     for category in LEARNED_CATEGORIES:
-        even = evidence.alike("scenario_a_relative", *V2.values(), category=category)
-        best = max(V2.values(), key=lambda name: even.mean(name, "I-AUROC", category))
-        found = pair(even, "I-AUROC", best, "scenario_a_relative", category)
+        simple, *learned = evidence.alike("scenario_a_relative", *V2.values(), category=category)
+        best = max(learned, key=lambda runs: runs.mean("I-AUROC"))
+        found = pair("I-AUROC", best, simple)
         told.append(f"{category} {found.told[0]}, {found.step} {found.told[1]}")
+        basis += [simple, best]
         better += found.is_above
     end = "learned noise is no better than larger noise on any of them"
     if better:
         end = f"learned noise is better on {better} of {len(LEARNED_CATEGORIES)}"
-    return (
+    return Sentence(
         "The better v2 against Gaussian noise that is larger (12 % of the features' spread), "
-        f"I-AUROC: {'; '.join(told)}; {end}."
+        f"I-AUROC: {'; '.join(told)}; {end}.",
+        basis,
     )
 
 
-def _beta(evidence: Evidence) -> str:
+def _beta(evidence: Evidence) -> Sentence:
     """Which β has the highest figure, and whether there is an order."""
     name = V2["as stated"]
     ran = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
     if len(ran) < 3:
         raise MissingError("a sweep of β on real images")
     even = evidence.alike(*((name, beta_changes(beta)) for beta in ran))
-    known = {beta: mean(even.values(name, "I-AUROC", beta_changes(beta))) for beta in ran}
+    known = {beta: runs.mean("I-AUROC") for beta, runs in zip(ran, even, strict=True)}
     steps = [after - before for before, after in pairwise(known.values())]
     ordered = all(step > 0 for step in steps) or all(step < 0 for step in steps)
     best = max(known, key=known.__getitem__)
     values = ", ".join(f"{value:.1f} at {beta:g}" for beta, value in known.items())
     order = "it goes one way with β" if ordered else "it does not go one way with β"
-    return (
+    return Sentence(
         f"v2 as stated by β, I-AUROC on screw: {values}; the highest is that of β = {best:g}, and "
-        f"{order}."
+        f"{order}.",
+        even,
     )
 
 

@@ -13,20 +13,39 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Literal
 
-from ssn_lib.runs.record import Record, device_name
-from ssn_lib.study.claims.evidence import MIN_DEVIATION, Evidence, MissingError, margin, mean
+from ssn_lib.runs.record import device_name
+from ssn_lib.study.claims.evidence import (
+    MIN_DEVIATION,
+    Basis,
+    Evidence,
+    MissingError,
+    Runs,
+    margin,
+    mean,
+    records_of,
+)
 from ssn_lib.study.costs.records import Efficiency
 from ssn_lib.study.tables.cells import of_seeds
 
 FAR = 10.0  # points from which on a difference is called far
 Step = Literal["far above", "above", "level with", "below", "far below"]
-Rule = Callable[[Evidence], str]
 NOTE = (
     "Above and below: two means are further apart than twice their standard error, by the "
     "deviation between seeds that was published, the one measured here, or "
     f"{MIN_DEVIATION:g} point, whichever is largest; far: by more than {FAR:g} points too; level: "
     "neither. Metrics in percent."
 )
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence, and the runs and costs that its figures were taken from."""
+
+    text: str
+    rests_on: Basis = ()
+
+
+Rule = Callable[[Evidence], Sentence]
 
 
 @dataclass(frozen=True)
@@ -62,24 +81,23 @@ def read(title: str, rules: Iterable[Rule], evidence: Evidence, lead: Sequence[s
     """
     sentences, missing = list(lead), []
     for rule in rules:
-        own = evidence.on(evidence.category)  # nothing of it is used yet
         try:
-            sentence = rule(own)
+            sentence = rule(evidence)
         except MissingError as error:
             missing.append(error.why)
             continue
-        rests_on = how(own.used)
-        sentences.append(f"{sentence} *({rests_on})*" if rests_on else sentence)
+        rests_on = how(sentence.rests_on)
+        sentences.append(f"{sentence.text} *({rests_on})*" if rests_on else sentence.text)
     notes = [NOTE]
     if missing:
         notes.append(f"Not said, for want of records: {'; '.join(dict.fromkeys(missing))}.")
     return Reading(title, tuple(sentences), tuple(notes))
 
 
-def how(used: Sequence[Record | Efficiency]) -> str:
+def how(basis: Basis) -> str:
     """The trainings and measurements that a sentence rests on: epochs, seeds, sizes, device."""
-    records = list({one.run_id: one for one in used if isinstance(one, Record)}.values())
-    costs = [one.environment for one in used if isinstance(one, Efficiency)]
+    records = records_of(basis)
+    costs = [one.environment for one in basis if isinstance(one, Efficiency)]
     parts = []
     if records:
         epochs = sorted({record.epochs_done for record in records})
@@ -131,49 +149,36 @@ class Pair:
 
 
 def pair(
-    evidence: Evidence,
-    metric: str,
-    first: str | Sequence[float],
-    second: str | Sequence[float],
-    category: str | None = None,
-    regime: str | None = None,
+    metric: str, first: Runs | Sequence[float], second: Runs | Sequence[float], regime: str = ""
 ) -> Pair:
     """Two presets' means of a metric, or those of values that are given, one of each seed.
 
     Args:
-        category: None for the evidence's own.
+        metric: whose published deviation counts, too.
         regime: of the published deviation on KSDD2, such as "unsupervised"; else that on screw.
 
     Raises:
-        MissingError: no run of a preset on real images.
+        MissingError: runs that do not have the metric.
     """
-    both = [_values(evidence, metric, one, category) for one in (first, second)]
-    published = margin(metric, 1, math.inf, regime) / 2
+    published = margin(metric, 1, math.inf, regime or None) / 2
+    both = [_values(metric, one) for one in (first, second)]
     errors = [_deviation(values, published) ** 2 / len(values) for values in both]
     told = tuple(str(of_seeds(values)) for values in both)
     return Pair(*map(mean, both), 2 * math.sqrt(sum(errors)), told)
 
 
-def beside(
-    evidence: Evidence, metric: str, name: str, constant: float, category: str | None = None
-) -> Pair:
-    """A preset's mean beside a figure that has no deviation, such as chance.
-
-    Raises:
-        MissingError: no run of the preset on real images.
-    """
-    known = _values(evidence, metric, name, category)
+def beside(metric: str, runs: Runs, constant: float) -> Pair:
+    """A preset's mean beside a figure that has no deviation, such as chance."""
+    known = _values(metric, runs)
     wide = 2 * _deviation(known, margin(metric, 1, math.inf) / 2) / math.sqrt(len(known))
     return Pair(mean(known), constant, wide, (str(of_seeds(known)), f"{constant:.1f}"))
 
 
-def _values(
-    evidence: Evidence, metric: str, of: str | Sequence[float], category: str | None
-) -> Sequence[float]:
-    if not isinstance(of, str):
+def _values(metric: str, of: Runs | Sequence[float]) -> Sequence[float]:
+    if not isinstance(of, Runs):
         return of
-    evidence.mean(of, metric, category)  # which says so where there is none
-    return evidence.values(of, metric, category=category)
+    of.mean(metric)  # which says so where there is none
+    return of.values(metric)
 
 
 def _deviation(values: Sequence[float], published: float) -> float:

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from ssn_lib.data.registry import images_title
 from ssn_lib.data.samples import number_of_masks
-from ssn_lib.study.claims.evidence import Evidence, MissingError, margin, mean
+from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs, margin
 from ssn_lib.study.claims.supervision import LABELS, SOUND
 from ssn_lib.study.published import published_figures, published_log
-from ssn_lib.study.readings.reading import FAR, Rule, pair
-from ssn_lib.study.tables.supervision import KSDD2, MASKS, PUBLISHED_MASKS
+from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
+from ssn_lib.study.tables.supervision import KSDD2, MASKED, MASKS, PUBLISHED_MASKS
 
 HEADS = ("cam_traced", "cam_refined", "weak_ssn_relative", "weak_ssn")  # taught without a mask
 
@@ -26,91 +26,97 @@ def whose_images(category: str) -> list[str]:
     ]
 
 
-def _labels_detect(evidence: Evidence) -> str:
+def _labels_detect(evidence: Evidence) -> Sentence:
     slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
-    found = {metric: evidence.mean("gap_cam", metric) for metric in ("I-AUROC", "AP-det")}
-    told = ", ".join(f"{metric} {value:.1f}" for metric, value in found.items())
-    said = ", ".join(f"{slides[metric]:.1f}" for metric in found)
-    return f"GAP + CAM detects from labels alone with {told} (slides, KSDD2: {said})."
-
-
-def _peak_or_score(evidence: Evidence) -> str:
-    """The map's maximum beside the image score."""
-    evidence.mean("gap_cam", "I-AUROC")
-    peaks = evidence.values("gap_cam", "seg-I-AUROC")
-    found = pair(evidence, "I-AUROC", peaks, "gap_cam", regime=LABELS)
-    return (
-        f"The maximum of its map has an I-AUROC of {found.told[0]}, {found.step} its image score "
-        f"with {found.told[1]}."
+    runs = evidence.runs("gap_cam")
+    metrics = ("I-AUROC", "AP-det")
+    told = ", ".join(f"{metric} {runs.mean(metric):.1f}" for metric in metrics)
+    said = ", ".join(f"{slides[metric]:.1f}" for metric in metrics)
+    return Sentence(
+        f"GAP + CAM detects from labels alone with {told} (slides, KSDD2: {said}).", (runs,)
     )
 
 
-def _against_sound(evidence: Evidence) -> str:
+def _peak_or_score(evidence: Evidence) -> Sentence:
+    """The map's maximum beside the image score."""
+    runs = evidence.runs("gap_cam")
+    found = pair("I-AUROC", runs.values("seg-I-AUROC"), runs, LABELS)
+    return Sentence(
+        f"The maximum of its map has an I-AUROC of {found.told[0]}, {found.step} its image score "
+        f"with {found.told[1]}.",
+        (runs,),
+    )
+
+
+def _against_sound(evidence: Evidence) -> Sentence:
     """Labels against sound images alone, equally long. SimpleNet's score is its map's maximum, and
     so is that of the published deviation."""
-    even = evidence.alike("gap_cam", "simplenet")
-    values = [even.values(name, "AP-det") for name in ("gap_cam", "simplenet")]
-    found = pair(even, "seg-AP-det", *values, regime=SOUND)
-    return (
+    both = evidence.alike("gap_cam", "simplenet")
+    found = pair("seg-AP-det", *(runs.values("AP-det") for runs in both), SOUND)
+    return Sentence(
         f"Its AP-det of {found.told[0]} is {found.step} that of SimpleNet, which sees sound images "
-        f"alone, with {found.told[1]}."
+        f"alone, with {found.told[1]}.",
+        both,
     )
 
 
-def _ties(evidence: Evidence) -> str:
+def _ties(evidence: Evidence) -> Sentence:
     """What the published sigmoid does to the same maps."""
-    evidence.mean("gap_cam", "sigmoid-AP-loc")
-    tied = evidence.values("gap_cam", "sigmoid-AP-loc")
-    found = pair(evidence, "AP-loc", tied, "gap_cam", regime=LABELS)
+    runs = evidence.runs("gap_cam")
+    runs.mean("sigmoid-AP-loc")  # which says so where there is none
+    found = pair("AP-loc", runs.values("sigmoid-AP-loc"), runs, LABELS)
     end = "here few pixels saturate"
     if found.is_below:
         end = "the pixels that it ties cost that much"
-    return (
+    return Sentence(
         f"Behind the published sigmoid its map has an AP-loc of {found.told[0]}, {found.step} the "
-        f"raw one with {found.told[1]}: {end}."
+        f"raw one with {found.told[1]}: {end}.",
+        (runs,),
     )
 
 
-def _decay(evidence: Evidence) -> str:
+def _decay(evidence: Evidence) -> Sentence:
     """No measurement: the author's log, at one resolution of the map."""
     log = published_log("gap_cam", KSDD2)["AP-loc"]
     end = "it stayed, as the resolution did"
     if log.max() - log.iloc[-1] > FAR:
         end = "the resolution stayed, so it cannot explain the fall"
-    return (
+    return Sentence(
         f"In the author's log the AP-loc of GAP + CAM goes from {log.max():.1f} to "
         f"{log.iloc[-1]:.1f}: {end}."
     )
 
 
-def _better_map(evidence: Evidence) -> str:
+def _better_map(evidence: Evidence) -> Sentence:
     """The best map that no mask taught, against GAP + CAM's as published, equally long."""
     name = _best_head(evidence)
-    even = evidence.alike("gap_cam", name)
-    blobs = even.values("gap_cam", "sigmoid-AP-loc")
-    found = pair(even, "AP-loc", name, blobs, regime=LABELS)
-    return (
+    blob, head = evidence.alike("gap_cam", name)
+    blob.mean("sigmoid-AP-loc")  # which says so where there is none
+    found = pair("AP-loc", head, blob.values("sigmoid-AP-loc"), LABELS)
+    return Sentence(
         f"The best map of a segmentation head without any mask, `{name}`, has an AP-loc of "
         f"{found.told[0]}: {found.step} GAP + CAM as published with {found.told[1]}, trained as "
-        "long."
+        "long.",
+        (blob, head),
     )
 
 
-def _all_masks(evidence: Evidence) -> str:
+def _all_masks(evidence: Evidence) -> Sentence:
     """The same against all masks."""
     name = _best_head(evidence)
-    even = evidence.alike(name, "full_ssn")
-    found = pair(even, "AP-loc", name, "full_ssn", regime=LABELS)
-    return (
+    both = evidence.alike(name, MASKED)
+    found = pair("AP-loc", *both, LABELS)
+    return Sentence(
         f"Without a mask `{name}` has an AP-loc of {found.told[0]}, {found.step} SSN taught by all "
-        f"masks with {found.told[1]}."
+        f"masks with {found.told[1]}.",
+        both,
     )
 
 
-def _curve(evidence: Evidence) -> str:
+def _curve(evidence: Evidence) -> Sentence:
     """AP-loc by the number of masks."""
-    points = _by_masks(evidence, "AP-loc")
-    values = [value for _, value in points]
+    points = _by_masks(evidence)
+    values = [runs.mean("AP-loc") for runs in points.values()]
     steps = [after - before for before, after in pairwise(values)]
     if values[-1] - values[0] <= margin("AP-loc", 1, 1, LABELS):
         course = "it does not rise by more than seeds explain"
@@ -118,95 +124,93 @@ def _curve(evidence: Evidence) -> str:
         course = "it rises with every step"
     else:
         course = "it rises, though not with every step"
-    told = ", ".join(f"{value:.1f} with {masks}" for masks, value in points)
-    return f"AP-loc by the number of masks (none: GAP + CAM): {told}; {course}."
+    told = ", ".join(f"{value:.1f} with {n}" for n, value in zip(points, values, strict=True))
+    return Sentence(
+        f"AP-loc by the number of masks (none: GAP + CAM): {told}; {course}.", [*points.values()]
+    )
 
 
-def _detection(evidence: Evidence) -> str:
+def _detection(evidence: Evidence) -> Sentence:
     """AP-det by the number of masks."""
-    values = [value for _, value in _by_masks(evidence, "AP-det")]
+    points = _by_masks(evidence)
+    values = [runs.mean("AP-det") for runs in points.values()]
     if max(values) - min(values) <= margin("AP-det", 1, 1, LABELS):
         course = "no more than seeds explain"
     elif all(after >= before for before, after in pairwise(values)):
         course = "and rises with every step"
     else:
         course = "without following their number"
-    return (
+    return Sentence(
         f"AP-det moves between {min(values):.1f} and {max(values):.1f} over the same numbers of "
-        f"masks, {course}."
+        f"masks, {course}.",
+        [*points.values()],
     )
 
 
-def _tenth(evidence: Evidence) -> str:
+def _tenth(evidence: Evidence) -> Sentence:
     """The slides' remedy, 10 % of the masks, against none."""
-    even = evidence.alike("gap_cam", "mixed_ssn")
-    found = pair(even, "AP-loc", "mixed_ssn", "gap_cam", regime=LABELS)
-    return (
+    both = evidence.alike("mixed_ssn", "gap_cam")
+    found = pair("AP-loc", *both, LABELS)
+    return Sentence(
         f"With 10 % of the masks, the slides' outlook, SSN has an AP-loc of {found.told[0]}, "
-        f"{found.step} GAP + CAM's raw map with {found.told[1]}."
+        f"{found.step} GAP + CAM's raw map with {found.told[1]}.",
+        both,
     )
 
 
-def _tenth_or_none(evidence: Evidence) -> str:
+def _tenth_or_none(evidence: Evidence) -> Sentence:
     """The same remedy against the best head that saw no mask."""
     name = _best_head(evidence)
-    even = evidence.alike(name, "mixed_ssn")
-    found = pair(even, "AP-loc", "mixed_ssn", name, regime=LABELS)
+    both = evidence.alike("mixed_ssn", name)
+    found = pair("AP-loc", *both, LABELS)
     end = "so the blob needs no mask to be cured"
     if found.is_above:
         end = "so these masks gain what the images alone do not"
-    return (
+    return Sentence(
         f"The same {found.told[0]} is {found.step} `{name}`, which no mask taught, with "
-        f"{found.told[1]}: {end}."
+        f"{found.told[1]}: {end}.",
+        both,
     )
 
 
-def _published_curve(evidence: Evidence) -> str:
+def _published_curve(evidence: Evidence) -> Sentence:
     """No measurement: what JIMS 2025 publishes of KSDD2."""
     jims = published_figures()["supersimplenet_jims2025"][KSDD2]
     told = ", ".join(
         f"{jims[name]['AP-loc']['mean']:.1f} with {masks}"
         for masks, name in PUBLISHED_MASKS.items()
     )
-    return f"Published of KSDD2 (JIMS 2025, WideResNet50-2), AP-loc by the number of masks: {told}."
+    return Sentence(
+        f"Published of KSDD2 (JIMS 2025, WideResNet50-2), AP-loc by the number of masks: {told}."
+    )
 
 
 def _best_head(evidence: Evidence) -> str:
     """The segmentation head without a mask whose raw map has the highest AP-loc."""
-    known = {name: evidence.values(name, "AP-loc") for name in HEADS}
-    found = {name: mean(values) for name, values in known.items() if values}
+    found = {name: evidence.runs(name).mean("AP-loc") for name in HEADS if evidence.ran(name)}
     if not found:
         raise MissingError("a segmentation head that no mask taught")
-    evidence.used.clear()  # a sentence rests on the one that is chosen, not on the others
     return max(found, key=found.__getitem__)
 
 
-def _by_masks(evidence: Evidence, metric: str) -> list[tuple[str, float]]:
-    """A metric of SSN by how many defective training images had a mask, GAP + CAM for none; of
-    trainings that are equally long.
+def _by_masks(evidence: Evidence) -> dict[str, Runs]:
+    """Trainings of SSN by how many defective training images had a mask, GAP + CAM for none;
+    equally long, by rising number.
 
     Raises:
         MissingError: fewer than three numbers of masks were run.
     """
     changed = {o.changes for o in evidence.real if o.preset == "mixed_ssn" and _of_masks(o.changes)}
-    wanted = [
-        ("gap_cam", ()),
-        ("full_ssn", ()),
-        *(("mixed_ssn", c) for c in ((), *sorted(changed))),
-    ]
+    wanted = [("gap_cam", ()), (MASKED, ()), *(("mixed_ssn", c) for c in ((), *sorted(changed)))]
     ran = [one for one in wanted if evidence.ran(one[0], changed=one[1])]
     if len(ran) < 3:
         raise MissingError("runs with several numbers of masks")
-    even = evidence.alike(*ran)
-    points = []
-    for name, changes in ran:
-        record = even.records(name, changed=changes)[0]
+    points = {}
+    for runs in evidence.alike(*ran):
+        record = runs.records[0]
         total = record.counts["train_defective"]
-        masks = number_of_masks(record.config.training.supervision.masks, total)
-        points.append((masks, mean(even.values(name, metric, changes))))
-    return [
-        (f"all {total}" if masks == total else f"{masks}", value) for masks, value in sorted(points)
-    ]
+        points[number_of_masks(record.config.training.supervision.masks, total)] = runs
+    return {f"all {n}" if n == total else f"{n}": points[n] for n in sorted(points)}
 
 
 def _of_masks(changes: Sequence[str]) -> bool:

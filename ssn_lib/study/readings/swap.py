@@ -6,106 +6,119 @@ from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
 from ssn_lib.study.claims.swap import BOTTLE, CARPET
 from ssn_lib.study.costs.records import Efficiency
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.readings.reading import Rule, beside, pair
+from ssn_lib.study.readings.reading import Rule, Sentence, beside, pair
 
 CHANCE_AUROC = 50.0  # of scores that say nothing
 SAME_SPEED = 1.1  # a ratio of latencies up to which neither is called faster
 
 
-def _kept(evidence: Evidence) -> str:
+def _kept(evidence: Evidence) -> Sentence:
     slides = published_figures()["slides"]["table_backbone_swap"][BOTTLE]
-    published = [slides["I-AUROC"]["scenario_a_resnet18"]]
-    found = pair(evidence, "I-AUROC", "scenario_a", published, BOTTLE)
-    return (
+    runs = evidence.runs("scenario_a", BOTTLE)
+    found = pair("I-AUROC", runs, [slides["I-AUROC"]["scenario_a_resnet18"]])
+    return Sentence(
         f"On bottle Scenario A, with a ResNet18, has an I-AUROC of {found.told[0]}: {found.step} "
-        f"the published {found.told[1]}."
+        f"the published {found.told[1]}.",
+        (runs,),
     )
 
 
-def _blind(evidence: Evidence) -> str:
+def _blind(evidence: Evidence) -> Sentence:
     """Its image score against chance, and against the maximum of the same network's map."""
-    chance = beside(evidence, "I-AUROC", "scenario_a", CHANCE_AUROC, SCREW)
-    peaks = evidence.values("scenario_a", "seg-I-AUROC", category=SCREW)
-    peak = pair(evidence, "I-AUROC", peaks, "scenario_a", SCREW)
+    runs = evidence.runs("scenario_a", SCREW)
+    chance = beside("I-AUROC", runs, CHANCE_AUROC)
+    peak = pair("I-AUROC", runs.values("seg-I-AUROC"), runs)
     if chance.is_above:
         told = "better than chance"
         end = "the map tells more" if peak.is_above else "the map tells no more"
     else:
         told = "no better than chance"
         end = "the score fails, not the backbone" if peak.is_above else "neither sees the defects"
-    return (
+    return Sentence(
         f"On screw its image score has an I-AUROC of {chance.told[0]}, {told}; the maximum of the "
-        f"same network's map has {peak.told[0]}: {end}."
+        f"same network's map has {peak.told[0]}: {end}.",
+        (runs,),
     )
 
 
-def _another(evidence: Evidence) -> str:
+def _another(evidence: Evidence) -> Sentence:
     """The same backbone under another training."""
-    found = pair(evidence, "I-AUROC", "evolved", "scenario_a", SCREW)
-    return (
+    both = evidence.runs("evolved", SCREW), evidence.runs("scenario_a", SCREW)
+    found = pair("I-AUROC", *both)
+    return Sentence(
         "With the same frozen ResNet18 `evolved`, which trains without noise and at its own size, "
-        f"has {found.told[0]} on screw: {found.step} Scenario A."
+        f"has {found.told[0]} on screw: {found.step} Scenario A.",
+        both,
     )
 
 
-def _scenario_b(evidence: Evidence) -> str:
-    even = evidence.alike("scenario_a", "scenario_b", category=BOTTLE)
-    found = pair(even, "I-AUROC", "scenario_b", "scenario_a", BOTTLE)
-    return (
+def _scenario_b(evidence: Evidence) -> Sentence:
+    both = evidence.alike("scenario_b", "scenario_a", category=BOTTLE)
+    found = pair("I-AUROC", *both)
+    return Sentence(
         f"Scenario B, with its non-linear adaptor, has {found.told[0]} on bottle, {found.step} "
-        f"Scenario A with {found.told[1]}, trained as long."
+        f"Scenario A with {found.told[1]}, trained as long.",
+        both,
     )
 
 
-def _same_noise(evidence: Evidence) -> str:
+def _same_noise(evidence: Evidence) -> Sentence:
     """Both adaptors with noise as large against their own features."""
-    names = ("scenario_b_relative", "scenario_a_relative", "scenario_b")
-    even = evidence.alike(*names, category=BOTTLE)
-    to_a = pair(even, "I-AUROC", *names[:2], BOTTLE)
-    gain = pair(even, "I-AUROC", names[0], names[2], BOTTLE)
+    b, a, published = even = evidence.alike(
+        "scenario_b_relative", "scenario_a_relative", "scenario_b", category=BOTTLE
+    )
+    to_a, gain = pair("I-AUROC", b, a), pair("I-AUROC", b, published)
     if not gain.is_above:
         end = "the size of the noise does not explain B"
     elif to_a.is_below:
         end = "larger noise helps B, and something else is missing too"
     else:
         end = "what B lacked is noise that it can see, and its adaptor does no harm"
-    return (
+    return Sentence(
         f"With noise of one size against the features' spread, B has {gain.told[0]} on bottle "
-        f"(with the published noise {gain.told[1]}), {to_a.step} A with {to_a.told[1]}: {end}."
+        f"(with the published noise {gain.told[1]}), {to_a.step} A with {to_a.told[1]}: {end}.",
+        even,
     )
 
 
-def _ancestor(evidence: Evidence) -> str:
+def _ancestor(evidence: Evidence) -> Sentence:
     """SimpleNet against Scenario A after equally short trainings."""
-    told = []
+    told, basis = [], []
     for category in (BOTTLE, SCREW):
-        even = evidence.alike("simplenet", "scenario_a", category=category)
-        found = pair(even, "I-AUROC", "simplenet", "scenario_a", category)
+        both = evidence.alike("simplenet", "scenario_a", category=category)
+        found = pair("I-AUROC", *both)
         told.append(f"{category} {found.told[0]}, {found.step} Scenario A with {found.told[1]}")
-    return f"SimpleNet, the ancestor, after equally many epochs, I-AUROC: {'; '.join(told)}."
+        basis += both
+    return Sentence(
+        f"SimpleNet, the ancestor, after equally many epochs, I-AUROC: {'; '.join(told)}.", basis
+    )
 
 
-def _baseline(evidence: Evidence) -> str:
+def _baseline(evidence: Evidence) -> Sentence:
     """ResNet18 against WideResNet50-2, wherever both were trained."""
-    told = []
+    told, basis = [], []
     for category in (BOTTLE, CARPET, SCREW):
         if evidence.ran("baseline", category):
-            even = evidence.alike("baseline", "scenario_a", category=category)
-            found = pair(even, "I-AUROC", "scenario_a", "baseline", category)
+            both = evidence.alike("scenario_a", "baseline", category=category)
+            found = pair("I-AUROC", *both)
             told.append(f"{category} {found.told[0]}, {found.step} {found.told[1]}")
+            basis += both
     if not told:
         raise MissingError("no training of WideResNet50-2, so what the swap costs is not known")
-    return f"Scenario A against WideResNet50-2, trained as long, I-AUROC: {'; '.join(told)}."
+    return Sentence(
+        f"Scenario A against WideResNet50-2, trained as long, I-AUROC: {'; '.join(told)}.", basis
+    )
 
 
-def _faster(evidence: Evidence) -> str:
-    large, small, folded = costs_of(
+def _faster(evidence: Evidence) -> Sentence:
+    large, small, folded = costs = costs_of(
         evidence, ("baseline", "plain"), ("scenario_a", "plain"), ("scenario_a", "folded")
     )
-    return (
+    return Sentence(
         f"One image takes Scenario A {small.latency_ms.median:.0f} ms, {speed(small, large)} the "
         f"baseline. With its linear parts folded (`fuse`) it takes {folded.latency_ms.median:.0f} "
-        f"ms, {speed(folded, small)} before."
+        f"ms, {speed(folded, small)} before.",
+        costs,
     )
 
 
@@ -119,9 +132,7 @@ def costs_of(evidence: Evidence, *kinds: tuple[str, str]) -> list[Efficiency]:
     for name, form in kinds:
         if (name, form) not in known:
             raise MissingError(f"the cost of {name}, {form}; `make bench` measures it")
-    found = [known[kind] for kind in kinds]
-    evidence.used += found
-    return found
+    return [known[kind] for kind in kinds]
 
 
 def speed(cost: Efficiency, reference: Efficiency) -> str:

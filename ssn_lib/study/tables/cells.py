@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssn_lib.config import DataConfig, RunConfig
+from ssn_lib.config import DataConfig, RunConfig, SupervisionConfig
 from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
@@ -64,6 +64,20 @@ def is_whole(record: Record) -> bool:
     """Whether a training saw as many images as the published one: progress goes by images, so its
     epochs count, and not the size of its batches."""
     return record.epochs_done >= preset(record.config.preset).training.epochs
+
+
+def learns_from(supervision: SupervisionConfig) -> str:
+    """What a training with that supervision must be given, in words."""
+    if not supervision.labels:
+        return "sound images"
+    masks = supervision.masks
+    if masks is None:
+        return "labels and all masks"
+    if masks == 0:
+        return "labels"
+    return (
+        f"labels, {100 * masks:g} % masks" if isinstance(masks, float) else f"labels, {masks} masks"
+    )
 
 
 def command_of(config: RunConfig) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ssn_lib.presets import preset
 from ssn_lib.runs.record import device_name
 from ssn_lib.study.costs.records import HALF, PEERS, SCENARIO_A, Bench, Efficiency
 from ssn_lib.study.published import published_figures
+from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
@@ -34,7 +34,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
 
         rows.append(
             {
-                "system": preset(cost.preset).title,
+                "system": title(cost.preset),
                 "form": cost.form,
                 "image, px": "×".join(map(str, cost.image_size)),
                 "parameters, M (slides)": said("parameters_M", 1),
@@ -70,7 +70,8 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
     ]
     if measurements[0].memory_allocated_mb is not None:
         allocated = ", ".join(
-            f"{cost.preset} {cost.form} {cost.memory_allocated_mb:.0f}" for cost in measurements
+            f"{short(cost.preset)} {cost.form} {cost.memory_allocated_mb:.0f}"
+            for cost in measurements
         )
         notes.append(f"Peak memory allocated, MB: {allocated}.")
     return Table("Cost of inference, published and measured here", frame_of(rows), tuple(notes))
@@ -84,10 +85,10 @@ def bench_costs(made: Bench) -> Table:
     reference = folded.latency_ms.median
     rows = []
     for cost in made.costs:
-        title = PEERS.get(cost.preset) or preset(cost.preset).title
+        network = PEERS.get(cost.preset) or title(cost.preset)
         rows.append(
             {
-                "network": title,
+                "network": network,
                 "form": FORM_TITLES.get(cost.form, cost.form),
                 "image, px": "×".join(map(str, cost.image_size)),
                 "parameters, M": number(cost.parameters / 1e6, ".2f"),

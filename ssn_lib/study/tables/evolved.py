@@ -13,10 +13,11 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study import search
 from ssn_lib.study.published import published_figures
+from ssn_lib.study.systems import group, short, title
 from ssn_lib.study.tables.cells import command_of, describe, measured, notes, of_seeds, run_command
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
-SYSTEMS = ("scenario_a", "evolved")
+SYSTEMS = group("evolved")
 CATEGORIES = ("screw", "bottle", "carpet")
 SCREW = "screw"
 SHOWN = ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
@@ -34,11 +35,11 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
         said = {"slides, Scenario A": slides[category]["I-AUROC"]["scenario_a_resnet18"]}
         said |= {f"published, {name}": peers[name][category] for name in PEERS}
         rows += [
-            {"category": category, "system": title, "I-AUROC": number(value)}
-            for title, value in said.items()
+            {"category": category, "system": who, "I-AUROC": number(value)}
+            for who, value in said.items()
         ]
         for name in SYSTEMS:
-            row = {"category": category, "system": f"here, {preset(name).title}"}
+            row = {"category": category, "system": f"here, {title(name)}"}
             row |= {metric: measured(outcomes, name, category, metric) for metric in SHOWN}
             row["imitated I-AUROC"] = EMPTY
             if preset(name).training.validation_fraction:
@@ -76,9 +77,13 @@ def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> 
         row = {"images": kind.replace("_", " "), "number": str(counts[kind])}
         for name in SYSTEMS:
             runs = [(o, table) for o, table in own if o.preset == name]
-            row[f"{name}: I-AUROC"] = _mean([_auroc(table, kind) for _, table in runs])
-            row[f"{name}: over the limit"] = _mean([_over(o, table, kind) for o, table in runs])
-            row[f"{name}: peak on the defect"] = _mean([_hits(table, kind) for _, table in runs])
+            row[f"{short(name)}: I-AUROC"] = _mean([_auroc(table, kind) for _, table in runs])
+            row[f"{short(name)}: over the limit"] = _mean(
+                [_over(o, table, kind) for o, table in runs]
+            )
+            row[f"{short(name)}: peak on the defect"] = _mean(
+                [_hits(table, kind) for _, table in runs]
+            )
         rows.append(row)
     records = [outcome.record for outcome, _ in own]
     return Table(
@@ -119,8 +124,8 @@ def _mean(values: Sequence[float]) -> str:
 def ingredients(records: Sequence[Record]) -> Table:
     """The recipe without one ingredient at a time."""
     rows = []
-    for title, made in search.INGREDIENTS:
-        row = {"recipe": title}
+    for recipe, made in search.INGREDIENTS:
+        row = {"recipe": recipe}
         for category in (SCREW, "bottle"):
             found = made.records(records, category)
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):

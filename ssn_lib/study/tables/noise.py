@@ -18,6 +18,7 @@ from ssn_lib.study.systems import (
     SWEEP_CATEGORY,
     SWEEP_PRESETS,
     beta_changes,
+    short,
 )
 from ssn_lib.study.tables.cells import (
     METRICS,
@@ -47,27 +48,18 @@ def learned_noise(
     categories = [name for name in LEARNED_CATEGORIES if name in categories_of(outcomes)]
     slides = published_figures()["slides"]["table_noise_losses_screw"]
     theirs = {
-        "scenario_a": "slides, A",
+        "scenario_a": f"slides, {short('scenario_a')}",
         "learned_noise_v1": "slides, v1",
         "learned_noise_v2": "slides, v2",
     }
-    ours = (
-        "A",
-        "A, larger σ",
-        "v1 as published",
-        "v1 as stated",
-        "v2 as published",
-        "v2 as stated",
-        "gradient ascent",
-    )
     rows = []
     for category in categories:
         for metric in METRICS:
             row = {"category": category, "metric": metric}
             for key, title in theirs.items():
                 row[title] = number(slides[metric][key]) if category == SWEEP_CATEGORY else EMPTY
-            for name, title in zip(LEARNED_PRESETS, ours, strict=True):
-                row[f"here, {title}"] = measured(outcomes, name, category, metric)
+            for name in LEARNED_PRESETS:
+                row[f"here, {short(name)}"] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
         f"Noise sources{which and f', {which}'}: percent, published and measured here",
@@ -76,7 +68,8 @@ def learned_noise(
             *notes(outcomes, LEARNED_PRESETS, categories),
             *(_moved(metric, courses) for metric in ("I-AUROC", "AP-loc") if courses),
             f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1.",
-            "A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' spread.",
+            "Scenario A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' "
+            "spread.",
         ),
     )
 
@@ -84,7 +77,7 @@ def learned_noise(
 def _moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
     """Between what a metric moved at the end of those trainings, in words."""
     ranges = [
-        f"{outcome.preset} {outcome.category} {last.min():.0f} to {last.max():.0f}"
+        f"{short(outcome.preset)} {outcome.category} {last.min():.0f} to {last.max():.0f}"
         for outcome, course in courses
         if outcome.record is not None and len(last := late(course, metric, outcome.record))
     ]
@@ -99,7 +92,9 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
     slides = {row["beta"]: row for row in published_figures()["slides"]["table_beta_sweep_screw"]}
     rows = []
     for beta in (None, *BETAS):
-        row: dict[str, str] = {"β": "Gaussian (A)" if beta is None else f"{beta:g}"}
+        row: dict[str, str] = {
+            "β": f"Gaussian ({short('scenario_a')})" if beta is None else f"{beta:g}"
+        }
         for metric in ("I-AUROC", "P-AUROC"):
             row[f"slides, {metric}"] = number(slides[beta][metric]) if beta in slides else EMPTY
         name = "scenario_a" if beta is None else "learned_noise_v2_published"
@@ -108,11 +103,11 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
         last = published_log(name + suffix, SWEEP_CATEGORY).tail(1)
         for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
             row[f"log, {metric}"] = percent(last[metric].item()) if len(last) else EMPTY
-        forms = ("scenario_a",) * 2 if beta is None else SWEEP_PRESETS
-        for form, title in zip(forms, ("as published", "as stated"), strict=True):
+        for form in SWEEP_PRESETS:
+            made = "scenario_a" if beta is None else form
             for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC"):
-                row[f"here, {title}, {metric}"] = measured(
-                    outcomes, form, SWEEP_CATEGORY, metric, changed
+                row[f"here, {short(form)}, {metric}"] = measured(
+                    outcomes, made, SWEEP_CATEGORY, metric, changed
                 )
         rows.append(row)
     asked = [
@@ -143,6 +138,7 @@ def inference_free(made: Comparison) -> Table:
     """What a noise generator costs at inference: the slides' figures, and paired differences."""
     slides = published_figures()["slides"]["table_efficiency"]
     without, with_it = slides["scenario_a"], slides["learned_noise"]
+    plain = short("scenario_a")
     kinds = (
         ("latency, ms", "latency_ms", "latency_ms", 2),
         ("throughput, images/s", "throughput_img_s", "throughput_img_s", 2),
@@ -157,10 +153,10 @@ def inference_free(made: Comparison) -> Table:
         rows.append(
             {
                 "cost": title,
-                "slides, A": number(without[theirs], ".2f"),
+                f"slides, {plain}": number(without[theirs], ".2f"),
                 "slides, learned noise": number(with_it[theirs], ".2f"),
                 "slides, difference": number(with_it[theirs] - without[theirs], "+.2f"),
-                "here, A": shown[0],
+                f"here, {plain}": shown[0],
                 "here, learned noise": shown[1],
                 "here, difference": shown[2],
                 "chance": number(sign_test(differences), ".2f") if differences else EMPTY,
@@ -169,7 +165,7 @@ def inference_free(made: Comparison) -> Table:
     rows.append(
         {
             "cost": "parameters of the inference network",
-            "slides, A": number(
+            f"slides, {plain}": number(
                 published_figures()["parameter_counts_256"]["scenario_a_resnet18"], ","
             ),
             "slides, learned noise": number(with_it["parameters"], ","),
@@ -177,7 +173,7 @@ def inference_free(made: Comparison) -> Table:
                 with_it["parameters"]
                 - published_figures()["parameter_counts_256"]["scenario_a_resnet18"]
             ),
-            "here, A": number(made.first.parameters, ","),
+            f"here, {plain}": number(made.first.parameters, ","),
             "here, learned noise": number(made.second.parameters, ","),
             "here, difference": number(made.second.parameters - made.first.parameters, "+,"),
             "chance": EMPTY,

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssn_lib.config import SupervisionConfig
 from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Efficiency
-from ssn_lib.study.systems import SWEEP_CATEGORY
-from ssn_lib.study.tables.cells import command_of, describe, is_whole, measured, percent, records_of
+from ssn_lib.study.systems import SWEEP_CATEGORY, group, title
+from ssn_lib.study.tables.cells import (
+    command_of,
+    describe,
+    is_whole,
+    learns_from,
+    measured,
+    percent,
+    records_of,
+)
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
-SYNTHESIS = (  # row of the slides' table, what stands for it here, and their adjectives
-    ("Baseline (WideResNet50)", "baseline", "slow", "high (masks)", "high"),
-    ("Mod 1 (ResNet18)", "scenario_a", "very fast", "high (masks)", "low (fails)"),
-    (
-        "Mod 2 (learned noise, v2 as stated)",
-        "learned_noise_v2",
-        "very fast",
-        "high (masks)",
-        "medium to good",
+SYNTHESIS_PRESETS = group("synthesis")
+# Their name for it; adjectives for speed, cost of the data, accuracy on textures; their note.
+SLIDES = {
+    "baseline": ("Baseline", "slow", "high (masks)", "high", "precise but heavy"),
+    "scenario_a": (
+        *("Mod 1", "very fast", "high (masks)", "low (fails)"),
+        "excellent for simple objects only (bottle)",
     ),
-    ("Mod 3 (weak supervision)", "gap_cam", "very fast", "none (labels only)", "low (blob)"),
-    ("Mod 4 (mixed supervision)", "mixed_ssn", "", "", ""),
-    ("evolved (this study)", "evolved", "", "", ""),
-)
-
-
+    "learned_noise_v2": (
+        *("Mod 2", "very fast", "high (masks)", "medium to good"),
+        "recovers robustness at no cost at run time",
+    ),
+    "gap_cam": (
+        *("Mod 3", "very fast", "none (labels only)", "low (blob)"),
+        "perfect for detection, less for precise masks",
+    ),
+    "mixed_ssn": ("Mod 4", EMPTY, EMPTY, EMPTY, EMPTY),
+}
 # What is measured of a preset whose network at inference is another one's.
 SAME_NETWORK = {"learned_noise_v2": "scenario_a", "mixed_ssn": "scenario_a"}
 
@@ -42,7 +51,8 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
     folded = {cost.preset: cost for cost in costs if cost.form == "folded"}
     reference = folded.get("baseline")
     rows = []
-    for title, name, speed, labels, accuracy in SYNTHESIS:
+    for name in SYNTHESIS_PRESETS:
+        called, speed, labels, accuracy, note = SLIDES.get(name, (EMPTY,) * 5)
         cost = folded.get(SAME_NETWORK.get(name, name))
         latency = EMPTY
         if cost is not None:
@@ -61,18 +71,19 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
         )
         rows.append(
             {
-                "model": title,
-                "slides: speed": speed or EMPTY,
+                "model": title(name),
+                "slides: model": called,
+                "slides: speed": speed,
                 "here: latency": latency,
-                "slides: data cost": labels or EMPTY,
+                "slides: data cost": labels,
                 "here: learns from": learns_from(preset(name).training.supervision),
-                "slides: texture accuracy": accuracy or EMPTY,
+                "slides: texture accuracy": accuracy,
+                "slides: note": note,
                 "screw: I-AUROC / AUPRO": on_screw,
                 f"{images_title(strips)}: AP-det / AP-loc": on_strips,
             }
         )
-    names = [name for _, name, *_ in SYNTHESIS]
-    own = [o for o in outcomes if o.preset in names]
+    own = [o for o in outcomes if o.preset in SYNTHESIS_PRESETS]
     records = [o.record for o in own if o.record is not None]
     device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
@@ -95,20 +106,6 @@ def _unfinished(records: Sequence[Record]) -> str:
         return ""
     whole = preset(records[0].config.preset).training.epochs
     return f" ({min(record.epochs_done for record in records)} of {whole} epochs)"
-
-
-def learns_from(supervision: SupervisionConfig) -> str:
-    """What a training with that supervision must be given, in words."""
-    if not supervision.labels:
-        return "sound images"
-    masks = supervision.masks
-    if masks is None:
-        return "labels and all masks"
-    if masks == 0:
-        return "labels"
-    return (
-        f"labels, {100 * masks:g} % masks" if isinstance(masks, float) else f"labels, {masks} masks"
-    )
 
 
 def all_runs(records: Sequence[Record]) -> Table:

@@ -9,7 +9,8 @@ from typing import Literal
 from ssn_lib.config import FOCAL_GAMMA, ModelConfig, NoiseConfig, TrainingConfig
 from ssn_lib.presets import preset
 from ssn_lib.study.profiles import Profile
-from ssn_lib.study.tables.overview import learns_from
+from ssn_lib.study.systems import title
+from ssn_lib.study.tables.cells import learns_from
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 Kind = Literal["as published", "as stated", "own"]
@@ -101,7 +102,7 @@ def _row(name: str, profile: Profile, strips: bool) -> dict[str, str]:
     size, epochs, batch_size = profile.protocol(name)
     size = profile.strip_size if strips else size
     return {
-        "system": chosen.title,
+        "system": title(name),
         "preset": f"`{name}`",
         "whose": str(ORIGINS[name]),
         "backbone": f"{model.backbone}, layers {', '.join(map(str, model.layers))}",

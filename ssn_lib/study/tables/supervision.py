@@ -17,17 +17,17 @@ from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import published_figures, published_log
-from ssn_lib.study.tables.cells import measured, notes, of_seeds, values
-from ssn_lib.study.tables.table import EMPTY, Table, deviating, frame_of, interval, number
+from ssn_lib.study.systems import group, title
+from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values
+from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
 
 KSDD2 = "ksdd2"
-CAM_PRESETS = ("gap_cam", "cam_max", "cam_mixed", "cam_fine")
-TAUGHT_PRESETS = ("cam_refined", "cam_traced")  # by another network's maps
-LABEL_PRESETS = (*CAM_PRESETS, *TAUGHT_PRESETS, "weak_ssn", "weak_ssn_relative")
-UNLABELLED_PRESETS = ("simplenet", "scenario_a", "evolved")  # learn from sound images only
-WEAK_PRESETS = (*UNLABELLED_PRESETS, *LABEL_PRESETS, "full_ssn")
-UNMASKED_PRESETS = ("gap_cam", "weak_ssn", "cam_traced")  # what masks are held against
-MIXED_PRESETS = (*UNMASKED_PRESETS, "mixed_ssn", "full_ssn")
+WEAK_PRESETS, MIXED_PRESETS, METHOD_PRESETS = map(group, ("weak", "mixed", "methods"))
+LABELLED_PRESETS = tuple(n for n in WEAK_PRESETS if preset(n).training.supervision.labels)
+LABEL_PRESETS = tuple(n for n in LABELLED_PRESETS if preset(n).training.supervision.masks == 0)
+CAM_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).model.score == "cam")
+TAUGHT_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).training.supervision.teacher)
+MASKED = "full_ssn"  # what learns from all masks
 MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
 SHOWN = ("I-AUROC", "AP-det", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 PIXEL = ("P-AUROC", "AUPRO", "AP-loc")
@@ -54,10 +54,10 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
     ]
     data = data_name(outcomes, category)
     kinds = (("raw", ""), ("raw, mean over flips", "flips-"))
-    for name in (*LABEL_PRESETS, "full_ssn"):
+    for name in LABELLED_PRESETS:
         published_too = (("sigmoid, as published", "sigmoid-"),) if name in CAM_PRESETS else ()
-        for title, prefix in (*published_too, *kinds):
-            row = {"system": f"here, {preset(name).title}", "map": title, "data": data}
+        for how, prefix in (*published_too, *kinds):
+            row = {"system": f"here, {title(name)}", "map": how, "data": data}
             for metric in SHOWN:
                 own = prefix + metric if metric in PIXEL else metric
                 row[metric] = measured(outcomes, name, category, own)
@@ -68,7 +68,7 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
         "Labels alone: percent",
         frame_of(rows),
         (
-            *notes(outcomes, (*LABEL_PRESETS, "full_ssn"), [category]),
+            *notes(outcomes, LABELLED_PRESETS, [category]),
             "Here: ResNet18. Slides: KSDD2, WideResNet50-2, 300 epochs, one seed. JIMS 2025: "
             "likewise, five seeds.",
             "Over flips: the mean map of an image, its two mirror images and itself turned round, "
@@ -100,7 +100,7 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
         done = next((str(record.epochs_done) for record in records if record), EMPTY)
         rows.append(
             {
-                "run": f"here, {preset(name).title}",
+                "run": f"here, {title(name)}",
                 "epochs": done,
                 "AP-loc, sigmoid": measured(outcomes, name, category, "sigmoid-AP-loc"),
                 "AP-loc, raw": measured(outcomes, name, category, "AP-loc"),
@@ -130,17 +130,17 @@ def by_epochs(outcomes: Sequence[Outcome], category: str) -> Table:
     def lengths(name: str) -> list[int]:
         return sorted({o.record.config.training.epochs for o in made if o.preset == name})
 
-    names = [name for name in (*LABEL_PRESETS, "full_ssn") if len(lengths(name)) > 1]
+    names = [name for name in LABELLED_PRESETS if len(lengths(name)) > 1]
     rows = []
     for name, epochs in ((each, epochs) for each in names for epochs in lengths(each)):
         same = [o for o in made if o.record.config.training.epochs == epochs]
-        row = {"system": f"here, {preset(name).title}", "epochs": str(epochs)}
-        for title, metric in (
+        row = {"system": f"here, {title(name)}", "epochs": str(epochs)}
+        for heading, metric in (
             ("I-AUROC", "I-AUROC"),
             ("AP-loc, raw", "AP-loc"),
             ("AP-loc, over flips", "flips-AP-loc"),
         ):
-            row[title] = measured(same, name, category, metric)
+            row[heading] = measured(same, name, category, metric)
         blob = values(same, "gap_cam", category, "sigmoid-AP-loc")
         row["GAP + CAM as published"] = of_seeds(blob)
         best = best_map(same, name, category)
@@ -164,7 +164,7 @@ def teaching(files: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Tab
         files: of each run, columns masks, precision, recall, IoU.
     """
     rows = [
-        {"system": preset(outcome.preset).title, "masks from the teacher's maps": row["masks"]}
+        {"system": title(outcome.preset), "masks from the teacher's maps": row["masks"]}
         | {name: number(row[name]) for name in ("precision", "recall", "IoU")}
         for outcome, table in files
         for _, row in table.iterrows()
@@ -187,27 +187,30 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
     slides = {row["method"]: row for row in published_figures()["slides"]["table_ksdd2_comparison"]}
     jims = published_figures()["supersimplenet_jims2025"][KSDD2]
     icpr = published_figures()["supersimplenet_icpr2024"]["ksdd2_full_supervision"]
+    theirs = {"simplenet": "SimpleNet", "full_ssn": "SuperSimpleNet", "gap_cam": "GAP+CAM"}
     papers = {"full_ssn": (jims["full (246 masks)"], icpr), "scenario_a": (jims["unsupervised"],)}
     rows = []
-    for title, regime, method, name in (
-        ("SimpleNet", "sound images only", "SimpleNet", "simplenet"),
-        ("SSN", "sound images only", None, "scenario_a"),
-        ("Evolved: feature reconstruction", "sound images only", None, "evolved"),
-        ("SSN", "labels and all masks", "SuperSimpleNet", "full_ssn"),
-        ("GAP + CAM", "labels", "GAP+CAM", "gap_cam"),
-    ):
-        row = {"method": title, "learns from": regime}
+    for name in METHOD_PRESETS:
+        said = slides.get(theirs.get(name), {})
+        row = {"method": title(name)}
+        row["learns from"] = learns_from(preset(name).training.supervision)
         for metric in ("AP-det", "AP-loc"):
-            row[f"slides, {metric}"] = _said(slides[method][metric]) if method else EMPTY
+            row[f"slides, {metric}"] = _said(said.get(metric))
             known = [number(paper[metric]["mean"]) for paper in papers.get(name, ())]
             row[f"papers, {metric}"] = " / ".join(known) or EMPTY
             row[f"here, {metric}"] = measured(outcomes, name, category, metric)
+        row |= {"slides, ΔAP-det": EMPTY, "here, ΔAP-det": EMPTY}
+        if name != MASKED:
+            here = [values(outcomes, one, category, "AP-det") for one in (name, MASKED)]
+            row["slides, ΔAP-det"] = signed(said.get("AP-det"), slides[theirs[MASKED]]["AP-det"])
+            row["here, ΔAP-det"] = signed(*(fmean(known) if known else None for known in here))
         rows.append(row)
     return Table(
         "Methods on strips: percent",
         frame_of(rows),
         (
-            *notes(outcomes, (*UNLABELLED_PRESETS, "full_ssn", "gap_cam"), [category]),
+            *notes(outcomes, METHOD_PRESETS, [category]),
+            "ΔAP-det: against all masks, in points.",
             "Here: of raw maps. Slides and papers: KSDD2, WideResNet50-2, 300 epochs; papers: JIMS "
             "2025 / ICPR 2024. The slides' AP-loc of SimpleNet (89.6) and of SuperSimpleNet (93.0) "
             "occur in neither of SuperSimpleNet's papers, whose AP-loc with all masks is 81 to 82. "
@@ -307,7 +310,7 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
         rows.append(row | said)
     for name, changed, masks in masks_runs(outcomes, category, numbers):
         row = {
-            "system": f"here, {preset(name).title}",
+            "system": f"here, {title(name)}",
             "data": data_name(outcomes, category),
             "masks": masks,
         }
@@ -337,15 +340,16 @@ def masks_runs(
         None,
     )
     of = f" of {total}" if total else ""
-    share = preset("mixed_ssn").training.supervision.masks
-    in_words = f"{100 * share:g} %"
-    if total:
-        in_words = f"{number_of_masks(share, total)}{of} ({in_words})"
-    points: list[tuple[float, str, tuple[str, ...], str]] = [
-        *((-1, name, (), f"0{of}") for name in UNMASKED_PRESETS),
-        (share * (total or 0), "mixed_ssn", (), in_words),
-        (math.inf, "full_ssn", (), f"all{of}"),
-    ]
+    points: list[tuple[float, str, tuple[str, ...], str]] = []
+    for name in MIXED_PRESETS:
+        share = preset(name).training.supervision.masks
+        if share is None:
+            points.append((math.inf, name, (), f"all{of}"))
+        elif share == 0:
+            points.append((-1, name, (), f"0{of}"))
+        else:
+            known = f"{number_of_masks(share, total)}{of} ({100 * share:g} %)" if total else ""
+            points.append((share * (total or 0), name, (), known or f"{100 * share:g} %"))
     points += [(n, "mixed_ssn", (assignment(MASKS, n),), f"{n:g}{of}") for n in numbers]
     return [point[1:] for point in sorted(points, key=lambda point: point[0])]
 
@@ -361,7 +365,7 @@ def data_name(outcomes: Sequence[Outcome], category: str) -> str:
 def named(outcome: Outcome) -> str:
     """A run in figures: its preset's title, and its masks where they are not the preset's."""
     masks = [change.partition("=")[2] for change in outcome.changes if change.startswith(MASKS)]
-    return preset(outcome.preset).title + "".join(f", {number} masks" for number in masks)
+    return title(outcome.preset) + "".join(f", {number} masks" for number in masks)
 
 
 def best_label_only(outcomes: Sequence[Outcome], category: str) -> tuple[str, float] | None:
@@ -379,6 +383,13 @@ def best_map(outcomes: Sequence[Outcome], name: str, category: str) -> tuple[flo
         if (known := values(outcomes, name, category, f"{prefix}AP-loc"))
     ]
     return max(found, default=None)
+
+
+def signed(value: float | None, reference: float | None) -> str:
+    """By how much a figure differs from a reference, in points; empty where one is not there."""
+    if value is None or reference is None:
+        return EMPTY
+    return Cell(f"{value - reference:+.1f}".replace("-", "−"), value=value - reference)
 
 
 def _said(value: float | None) -> str:

@@ -23,6 +23,8 @@ from ssn_lib.study.systems import (
     NOISE_PRESETS,
     SWAP_PRESETS,
     ignorance_loss,
+    short,
+    title,
 )
 from ssn_lib.study.tables.cells import METRICS, categories_of, describe, measured, notes, percent
 from ssn_lib.study.tables.table import Table, frame_of, number
@@ -35,19 +37,19 @@ def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
         which: of the trainings are shown, in words.
     """
     rows = []
-    columns = {
+    published = {
         "paper_v100": "paper, WRN50 (V100)",
         "baseline_wrn50_p100": "slides, WRN50 (P100)",
-        "scenario_a_resnet18": "slides, A",
-        "scenario_b_resnet18_nonlinear": "slides, B",
+        "scenario_a_resnet18": f"slides, {short('scenario_a')}",
+        "scenario_b_resnet18_nonlinear": f"slides, {short('scenario_b')}",
     }
     slides = published_figures()["slides"]["table_backbone_swap"]
     for category, metrics in slides.items():
         for metric, values in metrics.items():
             row = {"category": category, "metric": metric}
-            row |= {title: number(values[key]) for key, title in columns.items()}
-            for name, title in zip(SWAP_PRESETS, ("WRN50", "A", "B"), strict=True):
-                row[f"here, {title}"] = measured(outcomes, name, category, metric)
+            row |= {said: number(values[key]) for key, said in published.items()}
+            for name in SWAP_PRESETS:
+                row[f"here, {short(name)}"] = measured(outcomes, name, category, metric)
             rows.append(row)
     return Table(
         f"Backbone swap{which and f', {which}'}: accuracy in percent, published and measured here",
@@ -77,7 +79,7 @@ def published_start(records: Sequence[Record]) -> Table:
         sides = [("published log", int(row["epochs_done"]), row) for row in pd.concat(around).iloc]
         sides.insert(1, ("here", done, record.metrics))
         for who, epochs, metrics in sides:
-            row = {"category": config.data.category, "system": config.preset}
+            row = {"category": config.data.category, "system": title(config.preset)}
             row |= {"run": who, "epochs": epochs}
             row |= {name: percent(metrics[name]) for name in METRICS}
             rows.append(row)
@@ -96,10 +98,10 @@ def published_leaving() -> Table:
     rows = []
     for category in ("bottle", "carpet", "screw"):
         row = {"category": category}
-        for name, title in SWAP_COURSES.items():
+        for name, said in SWAP_COURSES.items():
             log = published_log(name, category)
             learned = log[log["loss"] < LEARNED_LOSS]["epochs_done"]
-            row[title] = f"{learned.iloc[0]}" if len(learned) else "never in 300"
+            row[said] = f"{learned.iloc[0]}" if len(learned) else "never in 300"
         rows.append(row)
     return Table(
         f"Epochs until the published training loss lies below {LEARNED_LOSS:.2f}",
@@ -121,7 +123,7 @@ def ablation(outcomes: Sequence[Outcome]) -> Table:
             model, noise = preset(name).model, preset(name).training.noise
             row = {
                 "category": category,
-                "system": preset(name).title,
+                "system": title(name),
                 "feature grid": f"{model.upscale}× layer 2",
                 "noise": "everywhere" if noise.mask == "half" else "Perlin masks",
                 "score": "map maximum" if model.score == "map_max" else "classification head",
@@ -148,7 +150,7 @@ def scenario_b_noise(outcomes: Sequence[Outcome]) -> Table:
             unit = "× feature spread" if noise.std_unit == "feature" else "absolute"
             row = {
                 "category": category,
-                "system": preset(name).title,
+                "system": title(name),
                 "σ": f"{noise.std:g} {unit}",
             }
             for metric in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc"):

@@ -315,12 +315,32 @@ def test_ids_are_unique():
     assert len({claim.id for claim in every}) == len(every)
 
 
+def test_the_ledgers_evidence_is_what_the_finding_rests_on(record):
+    """Not what its rule looked at besides."""
+
+    def rule(evidence):
+        evidence.runs("baseline").mean("I-AUROC")
+        runs = evidence.runs("scenario_a")
+        return Finding("figures", "reproduced", "so it is", rests_on=(runs,))
+
+    outcomes = [
+        Outcome.of(record(name, "screw", seed, epochs, **{"I-AUROC": 90.0}))
+        for name, seed, epochs in (("baseline", 44, 20), ("scenario_a", 42, WHOLE))
+    ]
+    claim = Claim("id", "text", "published", rule, None)
+    basis = rules.judge([claim], Evidence(outcomes)).iloc[0]["evidence"]
+    assert basis.startswith("screw, ")
+    assert "300 epochs" in basis
+    assert "20" not in basis.partition("epochs")[0]
+    assert "44" not in basis
+
+
 # --- too short trainings -------------------------------------------------------------------------
 
 
 def refute(evidence):
-    evidence.values("scenario_a", "I-AUROC")
-    return Finding("figures", "not reproduced", "so it is")
+    runs = evidence.runs("scenario_a")
+    return Finding("figures", "not reproduced", "so it is", rests_on=(runs,))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_strips_have_their_defects_enlarged(drawn):
     [
         ((slice(0, 2), slice(0, 2)), (0, 12), (0, 12)),  # at the edge
         ((slice(58, 60), slice(18, 20)), (48, 60), (8, 20)),
-        ((slice(30, 32), slice(0, 20)), (20, 40), (0, 20)),  # as wide as the strip
+        ((slice(30, 32), slice(0, 20)), (21, 41), (0, 20)),  # as wide as the strip
         ((slice(0, 60), slice(5, 7)), (20, 40), (0, 20)),  # longer than it is wide
     ],
 )

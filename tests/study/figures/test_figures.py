@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from matplotlib.colors import to_hex
 
 from ssn_lib.metrics import Thresholds
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.figures import courses as course_figures
-from ssn_lib.study.figures.drawing import Picture, alt_text
+from ssn_lib.study.figures.drawing import Picture, alt_text, colours_of
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, roofline
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
-from ssn_lib.study.systems import ignorance_loss
+from ssn_lib.study.systems import colour, ignorance_loss, title
 
 CPU = {"device": "cpu", "threads": 2, "processor": "chip"}
 
@@ -43,6 +45,15 @@ def test_a_figure_is_said_by_its_heading_or_by_what_is_written_in_it():
     assert "\n" not in said
 
 
+def test_runs_of_one_system_have_tints_of_its_colour():
+    first, other, last = colours_of(["mixed_ssn", "full_ssn", "mixed_ssn"])
+    assert [to_hex(last), to_hex(other)] == [
+        colour("mixed_ssn").lower(),
+        colour("full_ssn").lower(),
+    ]
+    assert min(np.subtract(first, last)) > 0.02  # the lighter
+
+
 def lines(axes):
     """Label -> (x, y) of every line of a panel."""
     return {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines}
@@ -56,8 +67,8 @@ def test_training_curves_count_images_and_show_the_published_run_beside(record):
     runs = [(Outcome.of(record()), history([2.0, 1.5]))]
     figure = course_figures.training_curves(runs, "caption")
     drawn = lines(figure.axes[0])
-    assert drawn["scenario_a"] == [[209.0, 418.0], [2.0, 1.5]]  # images of bottle
-    images, losses = drawn["scenario_a, published log"]
+    assert drawn[title("scenario_a")] == [[209.0, 418.0], [2.0, 1.5]]  # images of bottle
+    images, losses = drawn[f"{title('scenario_a')}, published log"]
     assert (images[0], losses[0], images[-1]) == (836.0, 1.11, 62700.0)
     assert drawn["answering 0 everywhere (SSN)"][1] == [ignorance_loss(True)] * 2
 

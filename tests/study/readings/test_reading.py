@@ -8,7 +8,7 @@ import pytest
 
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
-from ssn_lib.study.readings.reading import FAR, beside, listed, pair, read
+from ssn_lib.study.readings.reading import FAR, Sentence, beside, listed, pair, read
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def two(record, evidence):
             for name, values in (("scenario_b", first), ("scenario_a", second))
             for seed, value in enumerate(values)
         ]
-        return pair(evidence(*made), "I-AUROC", "scenario_b", "scenario_a")
+        own = evidence(*made)
+        return pair("I-AUROC", own.runs("scenario_b"), own.runs("scenario_a"))
 
     return make
 
@@ -61,21 +62,22 @@ def test_more_seeds_narrow_the_margin_and_a_wide_spread_widens_it(two):
 
 def test_chance_has_no_deviation_of_its_own(record, evidence):
     made = evidence(record("scenario_a", "screw", **{"I-AUROC": 55.0}))
-    assert beside(made, "I-AUROC", "scenario_a", 50.0).is_above
-    assert beside(made, "I-AUROC", "scenario_a", 52.0).step == "level with"
+    assert beside("I-AUROC", made.runs("scenario_a"), 50.0).is_above
+    assert beside("I-AUROC", made.runs("scenario_a"), 52.0).step == "level with"
 
 
 def test_a_sentence_says_what_it_rests_on_and_a_missing_one_why(record, evidence):
     made = evidence(record("scenario_a", "screw", seed=7, epochs=300, **{"I-AUROC": 55.0}))
 
     def known(own):
-        return f"It has {own.mean('scenario_a', 'I-AUROC'):.1f}."
+        runs = own.runs("scenario_a")
+        return Sentence(f"It has {runs.mean('I-AUROC'):.1f}.", (runs,))
 
     def unknown(own):
         raise MissingError("no run of another")
 
     def published(own):
-        return "The slides say so."
+        return Sentence("The slides say so.")
 
     told = read("Seen", (known, unknown, published), made, ["First."])
     assert told.sentences == (
@@ -93,7 +95,7 @@ def test_a_rendered_or_untrained_run_is_not_told(record, evidence):
     made = record("scenario_a", "screw")
     untrained = replace(made, config=replace(made.config, weights="untrained"))
     with pytest.raises(MissingError, match="no run of scenario_a"):
-        beside(evidence(untrained), "I-AUROC", "scenario_a", 50.0)
+        evidence(untrained).runs("scenario_a")
 
 
 def test_lists_read_as_a_sentence():

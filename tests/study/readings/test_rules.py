@@ -27,7 +27,7 @@ def told(record):
             one = record(name, where, epochs=epochs, changes=tuple(changes), **metrics)
             outcomes.append(Outcome.of(one))
         given = {kind: [(o, table) for o in outcomes] for kind, table in files.items()}
-        return rule(Evidence(outcomes, category=category, **given))
+        return rule(Evidence(outcomes, category=category, **given)).text
 
     return tell
 
@@ -116,7 +116,7 @@ def test_a_lead_of_the_last_epoch_alone_is_called_a_draw(late, said, told, recor
         outcomes.append(Outcome.of(record(name, "screw", epochs=300, **auroc(end))))
         rows = [{"epoch": epoch, "I-AUROC": before} for epoch in range(0, 301, 20)]
         courses.append((outcomes[-1], pd.DataFrame(rows)))
-    assert said in noise._over_the_end(Evidence(outcomes, courses=courses))
+    assert said in noise._over_the_end(Evidence(outcomes, courses=courses)).text
     with pytest.raises(MissingError, match="courses"):
         noise._over_the_end(Evidence(outcomes))
 
@@ -215,7 +215,7 @@ def test_evolved_is_told_at_both_sizes(record):
     records = [of((448, 448), 97.0), of((256, 256), 80.0)]
     a = Outcome.of(record("scenario_a", "screw", epochs=300, **auroc(53.0)))
     rule = evolved.rules(records)[3]
-    said = rule(Evidence([a, *map(Outcome.of, records)]))
+    said = rule(Evidence([a, *map(Outcome.of, records)])).text
     assert "it has 80.0 on screw, far above Scenario A with 53.0" in said
     assert "at its own size, 97.0, it is far above that" in said
     with pytest.raises(MissingError, match="published size"):

@@ -77,8 +77,8 @@ def test_every_kind_of_defect_is_ranked_against_the_sound_images(record, evolved
     assert (bent["evolved: over the limit"], good["evolved: over the limit"]) == ("50.0", "50.0")
     assert bent["evolved: peak on the defect"] == "50.0"
     assert (good["evolved: I-AUROC"], good["evolved: peak on the defect"]) == (EMPTY, EMPTY)
-    assert bent["scenario_a: I-AUROC"] == "75.0"
-    assert bent["scenario_a: peak on the defect"] == EMPTY
+    assert bent["Scenario A: I-AUROC"] == "75.0"
+    assert bent["Scenario A: peak on the defect"] == EMPTY
     nothing = evolved_tables.by_defect([], "screw")
     assert "No scores of screw" in nothing.to_markdown()
 

@@ -9,8 +9,14 @@ import torch
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.costs.records import Efficiency, Spread
-from ssn_lib.study.published import last_epochs, published_figures, published_log, published_logs
-from ssn_lib.study.systems import ABLATION_PRESETS, SWAP_PRESETS
+from ssn_lib.study.published import (
+    SWAP_COURSES,
+    last_epochs,
+    published_figures,
+    published_log,
+    published_logs,
+)
+from ssn_lib.study.systems import ABLATION_PRESETS, title
 from ssn_lib.study.tables.cells import command_of, describe, measured
 from ssn_lib.study.tables.costs import efficiency
 from ssn_lib.study.tables.noise import beta_sweep, learned_noise, sign_test
@@ -29,9 +35,9 @@ def cell(table: Table, column: str, **where: str) -> str:
 
 def test_published_and_measured_stand_in_columns_of_their_own(record):
     table = backbone_swap([Outcome.of(record(**{"I-AUROC": 12.34}))])
-    assert cell(table, "here, A", category="bottle", metric="I-AUROC") == "12.3"
-    assert cell(table, "slides, A", category="bottle", metric="I-AUROC") == "100.0"
-    assert cell(table, "here, WRN50", category="bottle", metric="I-AUROC") == EMPTY
+    assert cell(table, "here, Scenario A", category="bottle", metric="I-AUROC") == "12.3"
+    assert cell(table, "slides, Scenario A", category="bottle", metric="I-AUROC") == "100.0"
+    assert cell(table, "here, baseline", category="bottle", metric="I-AUROC") == EMPTY
 
 
 def test_several_seeds_give_mean_and_deviation(record):
@@ -119,7 +125,7 @@ def test_published_logs_end_where_the_slides_say():
     logs, slides = published_logs(), published_figures()["slides"]["table_backbone_swap"]
     keys = dict(
         zip(
-            SWAP_PRESETS,
+            SWAP_COURSES,
             ("baseline_wrn50_p100", "scenario_a_resnet18", "scenario_b_resnet18_nonlinear"),
             strict=True,
         )
@@ -150,9 +156,8 @@ def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
 def test_published_runs_leave_the_line_when_their_logs_say_so():
     table = published_leaving()
     assert "below 0.98" in table.title
-    title = {name: preset(name).title for name in SWAP_PRESETS}
-    assert cell(table, title["scenario_a"], category="screw") == "120"
-    assert cell(table, title["scenario_b"], category="carpet") == "never in 300"
+    assert cell(table, title("scenario_a"), category="screw") == "120"
+    assert cell(table, title("scenario_b"), category="carpet") == "never in 300"
 
 
 def test_a_run_asked_for_twice_counts_once(record):
@@ -196,7 +201,7 @@ def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(reco
     def cell(epochs):
         made = [Outcome.of(record("scenario_a", "screw", epochs=epochs, **{"I-AUROC": 53.0}))]
         table = synthesis(made, [], "ksdd2").frame.set_index("model")
-        return table.loc["Mod 1 (ResNet18)", "screw: I-AUROC / AUPRO"]
+        return table.loc[title("scenario_a"), "screw: I-AUROC / AUPRO"]
 
     assert cell(10) == "53.0 / 40.0 (10 of 300 epochs)"
     assert cell(300) == "53.0 / 40.0"
@@ -206,7 +211,7 @@ def test_noise_sources_say_how_far_their_last_epochs_moved(record):
     run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
     course = pd.DataFrame({"epoch": [100, 200, 300], "I-AUROC": [90.0, 60.0, 53.0]})
     notes = learned_noise([run], courses=[(run, course)]).notes
-    assert any("scenario_a screw 53 to 60" in note for note in notes)
+    assert any("Scenario A screw 53 to 60" in note for note in notes)
     assert not any("last 100 epochs" in note for note in learned_noise([run]).notes)
 
 
