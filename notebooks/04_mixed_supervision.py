@@ -147,8 +147,9 @@ pd.DataFrame(rows, columns=["case", "term", "loss", "pixels with a gradient, %",
 #
 # - *label alone*: the two terms on the map are empty. What reaches the map comes from the score,
 #   and it says "somewhere": the score sees the map through its mean, its maximum and a convolution.
-# - *label and mask*: the same two terms now raise the pixels of the defect and lower those around
-#   it that are not yet right. The score's term is the same in both cases.
+# - *label and mask*: the same two terms now raise the defect's pixels and lower the others. The
+#   truncated L1 passes over those that are right by more than ½ already. The score's term is the
+#   same in both cases.
 
 # %%
 figure, axes = plt.subplots(1, 8, figsize=(11, 4.2), layout="constrained")
