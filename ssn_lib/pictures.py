@@ -21,6 +21,7 @@ def picture_grid(
     *,
     outlines: Sequence[Sequence[ArrayLike]] | None = None,
     columns: int = 6,
+    heading: str = "",
 ) -> Figure:
     """Pictures in rows, each below its title.
 
@@ -31,6 +32,7 @@ def picture_grid(
         outlines: for each picture up to two masks (H, W), drawn as a red and a light blue line
             around what is not 0.
         columns: pictures in a row.
+        heading: above them all, what they show together.
 
     Raises:
         InputError: a picture of another shape, no pictures, or not a title for each.
@@ -45,6 +47,8 @@ def picture_grid(
     columns = min(columns, len(arrays))
     rows = math.ceil(len(arrays) / columns)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+    if heading:
+        figure.suptitle(heading, fontsize=9)
     for place, (array, title, around) in enumerate(zip(arrays, titles, masks, strict=True), 1):
         axes = figure.add_subplot(rows, columns, place)
         if array.ndim == 3 and len(array) == 3:

@@ -25,10 +25,11 @@ def test_images_keep_their_colours_and_maps_get_a_bar(image):
 
 
 def test_rows_are_filled_one_after_the_other(image):
-    figure = picture_grid([image] * 5, list("abcde"), columns=3)
+    figure = picture_grid([image] * 5, list("abcde"), columns=3, heading="all")
     places = [axes.get_subplotspec().num1 for axes in figure.axes]
     assert places == [0, 1, 2, 3, 4]
     assert figure.axes[0].get_gridspec().get_geometry() == (2, 3)
+    assert figure.get_suptitle() == "all"
 
 
 def test_masks_are_outlined_in_their_order_and_empty_ones_are_not(image):
