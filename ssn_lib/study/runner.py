@@ -45,11 +45,14 @@ from ssn_lib.study.parameters import (
     whole_number,
 )
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
+from ssn_lib.study.progress import Progress
 from ssn_lib.study.tables.cells import METRICS, describe
 from ssn_lib.study.tables.table import Table
+from ssn_lib.training.holdout import images_per_epoch
 
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
 SCHEDULER_VARIABLE, DEADLINE_VARIABLE = "SSN_SCHEDULER", "SSN_DEADLINE"
+PLAN_VARIABLE = "SSN_PLAN"  # the file by which they know of one another's runs
 
 
 @dataclass
@@ -138,6 +141,12 @@ class Study:
         """The profile of that name, with the epochs and the image size that were asked for."""
         profile = PROFILES[self.profile_name]
         return profile if self._asked == (None, None) else profile.asked(*self._asked)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What says how far the runs are; a study's notebooks go on from one another."""
+        plan = os.environ.get(PLAN_VARIABLE)
+        return Progress(Path(plan) if plan else None)
 
     @cached_property
     def out_dir(self) -> Path:
@@ -358,7 +367,17 @@ class Study:
             return [o for o in known if (o.preset, o.category, o.changes) in wanted]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]
-        made = iter(parallel.make_all(tasks, self.scheduler))
+        progress = self.progress
+        progress.expect(tasks)
+        made = iter(
+            parallel.make_all(
+                tasks,
+                self.scheduler,
+                progress.ended,
+                begins=progress.begins,
+                epoch=progress.epoch,
+            )
+        )
         outcomes = [next(made) if isinstance(item, parallel.Task) else item for item in planned]
         self.not_made += [outcome for outcome in outcomes if outcome.record is None]
         return outcomes
@@ -389,7 +408,8 @@ class Study:
         weights = None if weights is None else Path(weights).resolve()
         root = self.root(config.data.dataset)
         runs_dir = Path(self.runs_dir).resolve()
-        return parallel.Task(config, asked, root, weights, runs_dir, self.deadline)
+        images = images_per_epoch(dataset.train, config.training)
+        return parallel.Task(config, asked, root, weights, runs_dir, self.deadline, images)
 
 
 def save(folder: Path, name: str, made: Any) -> list[Path]:

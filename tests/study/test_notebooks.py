@@ -245,7 +245,7 @@ class TestExecution:
         ({"image_size": "640x"}, "image_size='640x': expected the longer side"),
         ({"image_size": 99999}, "image_size=99999: expected the longer side"),
         ({"image_size": 250}, "image_size=250: image size 250×250: .* multiples of 8.*248×248"),
-        ({"presets": "scenario_a,scenarioB"}, "no preset 'scenarioB'; known: baseline, scenario_a"),
+        ({"presets": "scenario_a,scenarioB"}, "no preset 'scenarioB'; known: .*, scenario_b,"),
         ({"presets": ""}, "presets='': expected one or several"),
         ({"seeds": "1,two"}, "seeds='1,two': expected whole numbers, such as '42,43'"),
         ({"seeds": True}, "seeds=True: expected whole numbers"),
