@@ -9,7 +9,7 @@ from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
 from ssn_lib.models.backbone import torchvision_name
 from ssn_lib.models.supersimplenet import build
-from ssn_lib.study.examples import example_images, fresh_network
+from ssn_lib.study.at_hand import example_images, fresh_network
 from ssn_lib.study.runner import Study
 
 
