@@ -99,8 +99,8 @@ report.save("settings_weak")
 # pixels that the map marks. AUPRO is the area below PRO against the pixels' false positive rate, up
 # to a rate of 0.3, divided by 0.3.
 #
-# **A threshold.** *Youden's* is the one with the largest $J = \mathrm{TPR} - \mathrm{FPR}$, true less
-# false positive rate.
+# **A threshold.** *Youden's* is the one with the largest $J = \mathrm{TPR} - \mathrm{FPR}$: the true
+# less the false positive rate.
 
 # %% [markdown]
 # ## Runs
@@ -376,16 +376,13 @@ report.save("seen_weak")
 # - another system: `study.run_all(["cam_fine", "cam_traced"], [study.strips])`.
 
 # %%
-tried = try_it and study.sweep(
-    "gap_cam", "training.noise.perlin_threshold", (0.2, 0.6, 0.9), [study.strips]
-)
-pd.DataFrame(
-    [
-        {"preset": run.preset, "changed": ", ".join(run.changes) or "nothing"}
-        | ({key: run.record.metrics[key] for key in ("AP-det", "AP-loc")} if run.record else {})
-        for run in tried or []
-    ]
-)
+if try_it:
+    for run in study.sweep(
+        "gap_cam", "training.noise.perlin_threshold", (0.2, 0.6, 0.9), [study.strips]
+    ):
+        metrics = run.record.metrics if run.record else {}
+        told = {name: round(metrics[name], 1) for name in ("AP-det", "AP-loc") if metrics}
+        print(", ".join(run.changes) or "nothing changed", told or run.reason)
 
 # %%
 study.finish("03_weak_supervision")

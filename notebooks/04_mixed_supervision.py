@@ -88,8 +88,8 @@ report.save("settings_mixed")
 # probability that the logit gives to the truth.
 #
 # **Weights.** $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, with $d_p$ the distance to its
-# edge (borders are drawn by hand), and 1 elsewhere. In a defective image without a mask $\omega_p = 0$
-# everywhere: where its defect lies is not known. Masks are widened to all pixels within a square of
+# edge (borders are drawn by hand), and 1 elsewhere. In a defective image without a mask
+# $\omega_p = 0$ everywhere: where its defect lies is not known. Masks are widened to all pixels within a square of
 # 7, gradients clipped to length 1, defective and sound images shown equally often, defective ones
 # also mirrored and turned (Rolih et al., JIMS 2025).
 #
@@ -245,16 +245,11 @@ report.save("seen_mixed")
 # - another share of masks: `study.sweep("mixed_ssn", MASKS, (0.2, 0.5), [study.strips])`.
 
 # %%
-tried = try_it and study.sweep(
-    "mixed_ssn", "training.supervision.weight", (0.0, 3.0), [study.strips]
-)
-pd.DataFrame(
-    [
-        {"preset": run.preset, "changed": ", ".join(run.changes) or "nothing"}
-        | ({key: run.record.metrics[key] for key in ("AP-det", "AP-loc")} if run.record else {})
-        for run in tried or []
-    ]
-)
+if try_it:
+    for run in study.sweep("mixed_ssn", "training.supervision.weight", (0.0, 3.0), [study.strips]):
+        metrics = run.record.metrics if run.record else {}
+        told = {name: round(metrics[name], 1) for name in ("AP-det", "AP-loc") if metrics}
+        print(", ".join(run.changes) or "nothing changed", told or run.reason)
 
 # %%
 study.finish("04_mixed_supervision")

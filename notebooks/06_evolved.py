@@ -258,14 +258,11 @@ report.save("seen_evolved")
 # - one layer alone: `"model.layers"` with `((2,), (3,), (2, 3))`.
 
 # %%
-tried = try_it and study.sweep("evolved", "model.decoder_width", (46, 92, 184), ["bottle"])
-pd.DataFrame(
-    [
-        {"preset": run.preset, "changed": ", ".join(run.changes) or "nothing"}
-        | ({key: run.record.metrics[key] for key in ("I-AUROC", "AP-loc")} if run.record else {})
-        for run in tried or []
-    ]
-)
+if try_it:
+    for run in study.sweep("evolved", "model.decoder_width", (46, 92, 184), ["bottle"]):
+        metrics = run.record.metrics if run.record else {}
+        told = {name: round(metrics[name], 1) for name in ("I-AUROC", "AP-loc") if metrics}
+        print(", ".join(run.changes) or "nothing changed", told or run.reason)
 
 # %%
 study.finish("06_evolved")
