@@ -99,8 +99,8 @@ report.save("settings_weak")
 # pixels that the map marks. AUPRO is the area below PRO against the pixels' false positive rate, up
 # to a rate of 0.3, divided by 0.3.
 #
-# **A threshold.** *Youden's* is the one with the largest $J = \mathrm{TPR} - \mathrm{FPR}$: the true
-# less the false positive rate.
+# **A threshold.** *Youden's* has the largest $J = \mathrm{TPR} - \mathrm{FPR}$: the true less the
+# false positive rate.
 
 # %% [markdown]
 # ## Runs

@@ -89,9 +89,9 @@ report.save("settings_mixed")
 #
 # **Weights.** $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, with $d_p$ the distance to its
 # edge (borders are drawn by hand), and 1 elsewhere. In a defective image without a mask
-# $\omega_p = 0$ everywhere: where its defect lies is not known. Masks are widened to all pixels within a square of
-# 7, gradients clipped to length 1, defective and sound images shown equally often, defective ones
-# also mirrored and turned (Rolih et al., JIMS 2025).
+# $\omega_p = 0$ everywhere: where its defect lies is not known. Masks are widened to all pixels
+# within a square of 7, gradients clipped to length 1, defective and sound images shown equally
+# often, defective ones also mirrored and turned (Rolih et al., JIMS 2025).
 #
 # **Metrics.** *AP-det* is the average precision of the image scores,
 # $\sum_n (R_n - R_{n-1}) P_n$ with precision $P_n$ and recall $R_n$ at falling thresholds; *AP-loc*

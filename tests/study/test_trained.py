@@ -30,7 +30,8 @@ def test_it_is_the_studys_own_run(here):
     (outcome,) = study.run_all(["evolved"], ["screw"])
     assert (found.config, found.epochs) == (outcome.record.config, 1)
     assert str(found) == (
-        "evolved on rendered screw, 32×32 pixels; the study's run, epochs: 1, on an untrained backbone"
+        "evolved on rendered screw, 32×32 pixels; the study's run, epochs: 1, "
+        "on an untrained backbone"
     )
     assert not found.model.training
 
