@@ -345,14 +345,14 @@ report.save("claims_backbone_swap")
 # %% [markdown]
 # ## Take away
 #
-# - A smaller backbone saves most of the time. What it costs in accuracy depends on the object; the
-#   tables of accuracy say how much.
+# - How much time a smaller backbone saves depends on the device, and what it costs in accuracy on
+#   the object: hold the tables of efficiency and of accuracy against each other.
 # - A score near chance does not show that a backbone is blind. Look first whether the loss left
 #   1.087, and whether the map's maximum (`seg-`) tells the images apart.
 # - The size of synthetic noise only means something against the spread of the features. An adaptor
 #   that changes the spread changes the task.
-# - Exact algebra (folding) makes the same network faster, at no cost in accuracy; how much,
-#   depends on the device.
+# - Exact algebra (folding) gives the same outputs with less arithmetic. Whether that is faster,
+#   and by how much, depends on the device too.
 #
 # ## Try it
 #
@@ -369,9 +369,9 @@ if try_it:
     sigmas = (0.03, 0.12, 0.5)
     tried = study.sweep("scenario_b_relative", "training.noise.std", sigmas, study.categories[:1])
     for outcome, history in study.files(tried, "history.csv"):
-        image, pixel = (outcome.record.metrics[metric] for metric in ("I-AUROC", "AP-loc"))
-        print(*outcome.changes, f"I-AUROC {image:.1f}, AP-loc {pixel:.1f}, loss of each epoch:")
-        print(history["loss"].round(3).tolist())
+        metrics = {metric: round(value, 1) for metric, value in outcome.record.metrics.items()}
+        print(*outcome.changes, metrics)
+        print("loss of each epoch:", history["loss"].round(3).tolist())
 
 # %%
 study.finish("01_backbone_swap")

@@ -353,9 +353,9 @@ report.save("claims_learned_noise")
 if try_it:
     tried = study.sweep("learned_noise_v2", BETA, (0.01, 1.0), study.categories[:1])
     for outcome, history in study.files(tried, "history.csv"):
-        image, pixel = (outcome.record.metrics[metric] for metric in ("I-AUROC", "AP-loc"))
-        print(*outcome.changes, f"I-AUROC {image:.1f}, AP-loc {pixel:.1f}, loss of each epoch:")
-        print(history["loss"].round(3).tolist())
+        metrics = {metric: round(value, 1) for metric, value in outcome.record.metrics.items()}
+        print(*outcome.changes, metrics)
+        print("loss of each epoch:", history["loss"].round(3).tolist())
 
 # %%
 study.finish("02_learned_noise")
