@@ -214,12 +214,13 @@ report.save("saturation")
 # %%
 teacher = trained(study, "cam_max", study.strips)
 train = teacher.data.train
-defective, sound = ((train.labels == label).nonzero()[:, 0].tolist() for label in (1, 0))
-few = train.subset([*defective[:8], *sound[:16]])  # all of them are used in the study
-scores, maps = predict(teacher.model, few)[::-1]
-regions, confident = pseudo_masks(maps, few.labels)
-best = int(scores[:8].argmax())
+defective, sound = ((train.labels == label).nonzero()[:16, 0].tolist() for label in (1, 0))
+few = train.subset([*defective, *sound])  # the study takes all of them
+maps = predict(teacher.model, few).anomaly_map
+regions, _ = pseudo_masks(maps, few.labels)
+best = int(maps[: len(defective)].amax((1, 2, 3)).argmax())  # the highest peak
 image, region = few.images[best].numpy(), regions[best, 0].astype(bool)
+region |= (maps[best, 0] == maps[best].max()).numpy()  # the peak at least, if none is confident
 c = contrast(image)
 t = threshold_otsu(c[region])
 traced, drawn = trace(region, image), few.masks[best, 0].numpy()
