@@ -251,7 +251,8 @@ report.save("seen_evolved")
 # %% [markdown]
 # ## Try it
 #
-# Set `try_it = True` in the parameters, leave `records_dir` at `None`, and change the cell. Ideas:
+# Set `try_it = True` in the parameters, leave `records_dir` at `None`, and change the cell. In the
+# demo set `epochs = 10` too: after its two the decoder has learned nothing to compare. Ideas:
 #
 # - the bottleneck's width, as here: what does a narrower one cost?
 # - longer training: `"training.epochs"` with `(2, 10, 30)`;
