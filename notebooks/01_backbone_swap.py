@@ -17,13 +17,14 @@
 # **Question.** SuperSimpleNet's frozen WideResNet50-2 is most of its size. Can a ResNet18 take its
 # place, what does that cost in accuracy, and what does it save?
 #
-# | system | backbone | adaptor | parameters |
-# |---|---|---|---|
-# | baseline | WideResNet50-2 | 1×1 convolution | 33.7 M |
-# | Scenario A | ResNet18 | 1×1 convolution | 4.6 M |
-# | Scenario B | ResNet18 | 3×3 convolution, BatchNorm, ReLU | 5.7 M |
+# | system | backbone | adaptor |
+# |---|---|---|
+# | baseline | WideResNet50-2 | 1×1 convolution |
+# | Scenario A | ResNet18 | 1×1 convolution |
+# | Scenario B | ResNet18 | 3×3 convolution, BatchNorm, ReLU |
 #
-# All three are tested on MVTec AD's bottle, carpet and screw, beside SimpleNet, the ancestor.
+# Beside them stands SimpleNet, the ancestor, with a ResNet18. You see first the images, then the
+# settings, then one step of the method that you can run and change, and only then the results.
 # `profile` decides how much is run: `demo` (the project's own rendered images, minutes), `quick`
 # (real images, few epochs) or `full` (the published protocol, which wants a GPU).
 
@@ -35,15 +36,136 @@ runs_dir = "runs"
 category = None
 seeds = None
 records_dir = None
+epochs = None
+image_size = None
+presets = None
+try_it = False
 
 # %%
+import torch
+from matplotlib.figure import Figure
+
+from ssn_lib import normalise, picture_grid, preset
+from ssn_lib.study.at_hand import example_images, fresh_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.systems import ABLATION_PRESETS, NOISE_CATEGORIES, NOISE_PRESETS, SWAP_PRESETS
+from ssn_lib.study.systems import (
+    ABLATION_PRESETS,
+    NOISE_CATEGORIES,
+    NOISE_PRESETS,
+    SWAP_PRESETS,
+    colour,
+    title,
+)
 
 study = Study.of_notebook(globals())
+report = Report(study)
 
 # %% [markdown]
+# ## The images
+#
+# Bottle is a simple object, carpet a texture, screw an object with a fine thread that lies at any
+# angle. Training sees the good images only. Look at how small the defects of screw are: on a grid
+# of an eighth of the image some are a pixel or two.
+
+# %%
+report.save("data_plates")
+
+# %% [markdown]
+# ## The settings
+#
+# What the systems differ in, and what they share: σ is the deviation of the training noise, γ the
+# exponent of the focal loss.
+
+# %%
+report.save("settings_swap")
+
+# %% [markdown]
+# ## How it works
+#
+# A frozen backbone turns the image $x$ into the outputs $\phi_2$ and $\phi_3$ of its layers 2 and
+# 3. Both are upscaled to twice the grid of $\phi_2$, concatenated and averaged over 3×3
+# neighbours: features $F$. The adaptor $a$ gives the adapted features $Z = a(F)$. In training the
+# batch is duplicated, and Gaussian noise is added inside Perlin masks $m$, which are empty for
+# half of the samples:
+# $$\tilde Z = Z + \varepsilon \odot m, \qquad \varepsilon \sim \mathcal N(0, \sigma^2).$$
+# The segmentation head maps $\tilde Z$ to map logits $M$, the classification head maps
+# $(F + \varepsilon \odot m,\ M)$ to the score logit $s$; the label $y$ is 1 where $m$ is not
+# empty. The loss is
+# $$\mathcal L = \mathcal L_1(M, m) + \mathcal L_\text{focal}(M, m)
+#   + \mathcal L_\text{focal}(s, y).$$
+#
+# The truncated $L_1$ loss wants normal pixels below −0.5 and anomalous ones above 0.5, and takes
+# the mean over each kind:
+# $$\mathcal L_1 = \operatorname{mean}_{m=0} \max(0,\, M + 0.5)
+#   + \operatorname{mean}_{m=1} \max(0,\, 0.5 - M).$$
+# The focal loss is a cross-entropy in which what is already right counts little. With $p$ the
+# sigmoid of the logit where the target is 1, and $1 - p$ in its place where it is 0 ($p_t$),
+# $$\mathcal L_\text{focal} = \operatorname{mean}\, (1 - p_t)^\gamma\, (-\log p_t),
+#   \qquad \gamma = 4.$$
+# A network that answers 0 to everything has
+# $\mathcal L = 2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$: remember this number.
+
+# %%
+report.save("architecture")
+
+# %% [markdown]
+# ### Run it: what two backbones make of one image
+#
+# The cell sends one image through both. Look at the number of channels and of parameters: the
+# grids are the same, the ResNet18 has a quarter of the channels. (Without ImageNet weights a
+# backbone is random; the cell says so. The shapes and numbers of parameters are the same.)
+
+# %%
+images = example_images(study, study.categories[0])
+batch = normalise(images.images[:4])
+pictures, names = [images.images[0]], ["image x"]
+for name in ("baseline", "scenario_a"):
+    network = fresh_network(study, preset(name).model)
+    count = sum(weight.numel() for weight in network.parameters())
+    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    print(f"  {count:,} parameters, {trained:,} of them trained")
+    with torch.no_grad():
+        layers = network.backbone(batch)
+        features = network.upscale(layers)
+    for what, tensor in {"φ₂": layers[0], "φ₃": layers[1], "F": features}.items():
+        print(f"  {what} {tuple(tensor.shape[1:])}")
+        pictures.append(tensor[0].mean(0))
+        names.append(f"{what} of {network.config.backbone}")
+heading = "One image, two backbones: the same grids (mean over channels)"
+study.save("swap_features", picture_grid(pictures, names, columns=7, heading=heading))
+
+# %% [markdown]
+# ### Run it: is the noise large enough to be seen?
+#
+# σ is an absolute number, so what it means depends on the features that it is added to. The cell
+# takes the adapted features $Z$ of Scenario A and B before training and compares their spread (the
+# standard deviation over all pixels and channels) with σ. Scenario B's adaptor ends in BatchNorm
+# and ReLU, which fix the spread of its features, whatever the backbone gives; Scenario A's follows
+# the backbone, so it is another one where the weights are random.
+
+# %%
+sigma = preset("scenario_a").training.noise.std
+figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+axes = figure.subplots()
+for name in ("scenario_a", "scenario_b"):
+    network = fresh_network(study, preset(name).model)
+    with torch.no_grad():
+        adapted = network.train().adaptor(network.features(batch))  # BatchNorm as in training
+    share = sigma / adapted.std().item()
+    print(f"{title(name)}: spread {adapted.std():.3f}, σ is {share:.1%} of it")
+    channels = adapted.std(dim=(0, 2, 3))
+    label = f"{title(name)}: σ is {share:.1%} of the spread"
+    axes.hist(channels, bins=40, alpha=0.7, color=colour(name), label=label)
+axes.axvline(sigma, color="black", ls="--", label=f"noise: σ = {sigma}")
+axes.set(xlabel="standard deviation of a channel of Z, before training", ylabel="channels")
+figure.legend(loc="outside lower center", fontsize=8)
+figure.suptitle("How large is the noise against the features that it is added to?", fontsize=9)
+study.save("swap_noise", figure)
+
+# %% [markdown]
+# Remember it for *Why does Scenario B fail?* below.
+#
 # ## Runs
 #
 # Every run is trained once and answered from its record afterwards; so is every cost. A cell that
@@ -53,32 +175,46 @@ study = Study.of_notebook(globals())
 study.run_all((*SWAP_PRESETS, *ABLATION_PRESETS))
 study.run_all(NOISE_PRESETS, NOISE_CATEGORIES)
 study.efficiency(SWAP_PRESETS)
-report = Report(study)
+report = Report(study)  # which reads the records that are there now
 
 # %% [markdown]
-# ## Architecture
+# ## What we see
 #
-# A frozen backbone gives layers 2 and 3; both are upscaled to twice layer 2's grid, concatenated
-# and averaged over 3×3 neighbours: features $F$. The adaptor makes $A = a(F)$. In training the
-# batch is duplicated and Gaussian noise is added inside Perlin masks $m$,
-# $$\tilde A = A + \epsilon \odot m, \qquad \epsilon \sim \mathcal N(0, \sigma^2), \sigma = 0.015,$$
-# with an empty mask for half of the samples. The segmentation head maps $\tilde A$ to map logits
-# $M$, the classification head $(F + \epsilon \odot m, M)$ to the score logit $s$. The loss is
-# $$L = \overline{\max(0,\, M + 0.5)}_{m=0} + \overline{\max(0,\, 0.5 - M)}_{m=1}
-#   + L_\text{focal}(M, m) + L_\text{focal}(s, y), \qquad \gamma = 4,$$
-# the truncated $L_1$ loss as means over normal and over anomalous pixels.
+# These sentences are made by rule from the records of real images that come with the project,
+# whatever this notebook ran.
 
 # %%
-report.save("architecture")
+report.save("seen_swap")
 
 # %% [markdown]
+# ## The metrics
+#
+# All are in percent and depend on the order of the values alone. $t$ runs over all thresholds.
+#
+# - **I-AUROC**: the probability that a defective image ($s^+$) has a higher score than a good one
+#   ($s^-$), ties counting half: $P(s^+ > s^-) + \tfrac12 P(s^+ = s^-)$. Chance is 50.
+# - **AP-det**: average precision of the images, $\sum_n (R_n - R_{n-1})\, P_n$, with precision
+#   $P_n$ and recall $R_n$ at the $n$-th threshold from above. Chance is the share of defective
+#   images.
+# - **P-AUROC**, **AP-loc**: the same two of the pixels of all test images together. Few pixels are
+#   defective, so P-AUROC flatters and AP-loc does not.
+# - **AUPRO**: the area under the per-region overlap, up to 30 % false positive pixels,
+#   $\frac{1}{0.3}\int_0^{0.3} \mathrm{PRO}\; d\,\mathrm{FPR}$. $\mathrm{PRO}(t)$ is the share of a
+#   defect's pixels at or above $t$, averaged over all connected defects: a small one counts as
+#   much as a large one. $\mathrm{FPR}(t)$ is the share of normal pixels at or above $t$.
+# - **seg-I-AUROC**, **seg-AP-det**: I-AUROC and AP-det of the map's maximum in the score's place.
+#
 # ## Accuracy
+#
+# Read each row from the slides' baseline to Scenario A and B, then compare "here" with "slides".
+# Look for the category in which the smaller backbone costs most.
 
 # %%
 report.save("backbone_swap")
 
 # %% [markdown]
-# By the published protocol, where such runs are at hand.
+# By the published protocol, where such runs are at hand. These decide whether the slides' figures
+# are reproduced; the table above says where a shorter training stands.
 
 # %%
 report.save("backbone_swap_full")
@@ -86,8 +222,9 @@ report.save("backbone_swap_full")
 # %% [markdown]
 # ## From SimpleNet to SuperSimpleNet
 #
-# What each step of the slides' comparison buys: finer features, contiguous anomalies instead of
-# noise everywhere, a classification head instead of the map's maximum.
+# What each step of the slides' comparison buys: finer features, contiguous anomalies in the place
+# of noise everywhere, a classification head in the place of the map's maximum. Look at the step
+# after which a short training falls behind.
 
 # %%
 report.save("ablation")
@@ -95,24 +232,37 @@ report.save("ablation")
 # %% [markdown]
 # ## Efficiency
 #
-# Published on a Tesla P100 with half precision; measured on this device in single precision. Only
-# ratios within one device compare.
+# *Latency* is the time of one image, *throughput* images per second in batches. Published on a
+# Tesla P100 with half precision; measured on this device in single precision. Only ratios within
+# one device compare.
 #
-# Every network in two forms. *Plain* is the published one, operation by operation. *Folded* has the
-# same outputs: from a layer $L_l$ of the backbone to the heads' first non-linearity everything is
-# linear, and what acts on channels ($W_l$: adaptor, first convolution, BatchNorm) commutes with
-# what acts on rows and columns ($A_l, B_l$: upscaling and pooling),
-# $$W_l\,(A_l L_l B_l^\top) = A_l\,(W_l L_l)\,B_l^\top,$$
-# so channels are multiplied at the backbone's resolution and interpolated afterwards.
+# Every network comes in two forms. *Plain* is the published one, operation by operation. *Folded*
+# has the same outputs: from a layer $\phi_l$ of the backbone to the heads' first non-linearity
+# everything is linear. What acts on channels ($W$: adaptor, first convolution, BatchNorm) commutes
+# with what acts on rows and columns ($R$, $C$: upscaling and averaging),
+# $$W (R\, \phi_l\, C^\top) = R\, (W \phi_l)\, C^\top,$$
+# so channels are multiplied at the backbone's resolution and interpolated afterwards. Compare the
+# two forms of one system, then the systems in one form.
 
 # %%
 report.save("efficiency")
 
+# %% [markdown]
+# On a GPU, in half precision as published and in single precision. Look at how much smaller the
+# ratios are for single images.
+
 # %%
 report.save("efficiency_gpu")
 
+# %% [markdown]
+# Latency against counted arithmetic. A network far above the line waits for something other than
+# arithmetic.
+
 # %%
 report.save("roofline")
+
+# %% [markdown]
+# The slides' question in one picture: what is up and to the left is accurate and fast.
 
 # %%
 report.save("tradeoff")
@@ -120,11 +270,11 @@ report.save("tradeoff")
 # %% [markdown]
 # ## How the published runs went
 #
-# The author's public notebook keeps the logs of the runs behind the slides. A network that
-# answers 0 for every pixel and every image has the loss 1.087 (dashed): a training at that line has
-# not learned to see its own anomalies. The table says when the published runs left it. Scenario A
-# needs up to 200 epochs, Scenario B never leaves it. So a short training of Scenario A stands at
-# the line too, whoever trains it.
+# The author's public notebook keeps the logs of the runs behind the slides. The dashed line is
+# 1.087, the loss of a network that answers 0 to everything: a training at that line has not
+# learned to see its own anomalies. The table says when the published runs left it: look for the
+# one that never did, and for how long the other one took. A short training stands at the line too,
+# whoever trains it.
 
 # %%
 report.save("published_leaving")
@@ -132,8 +282,15 @@ report.save("published_leaving")
 # %%
 report.save("published_courses")
 
+# %% [markdown]
+# Trainings here at the published batch size, beside the log of the same epochs: do they stand
+# where the published ones stood?
+
 # %%
 report.save("published_start")
+
+# %% [markdown]
+# The published protocol run here, over the published courses.
 
 # %%
 report.save("full_courses")
@@ -141,13 +298,13 @@ report.save("full_courses")
 # %% [markdown]
 # ## Why does Scenario B fail?
 #
-# The slides say that BatchNorm amplifies the texture's variance. Another explanation: noise of
-# $\sigma = 0.015$ is small against the spread of the adapted features, about 6 % of it in Scenario
-# A and, behind BatchNorm and ReLU, about 2.5 % in Scenario B (all channels together; the history
-# of every run records it). It would be too small to be seen, and the loss would stay where the
+# The slides say that BatchNorm amplifies the texture's variance. The cell above suggests another
+# explanation: the noise is small against the spread of the adapted features (with ImageNet weights
+# smaller in Scenario B than in A), too small to be seen, so that the loss stays where the
 # published one stays. If that is so, both adaptors must learn once the noise has the same size
-# against their features, here 12 % of the spread. It is tested where Scenario A was published far
-# above B; on screw both are near chance.
+# against their features, $\sigma = 0.12 \cdot \operatorname{std}(Z)$. It is tested where Scenario
+# A was published far above B; on screw both are near chance. Compare each system with its "σ
+# relative" row.
 
 # %%
 report.save("scenario_b_noise")
@@ -157,7 +314,7 @@ report.save("scenario_b_noise")
 #
 # The first defective test image of each category, chosen beforehand. The predicted mask is the map
 # above a threshold that knows no test image: the 99.9th percentile of the pixels of defect-free
-# training images.
+# training images. Ask of each row whether the mask lies on the defect.
 
 # %%
 report.save("panels_bottle")
@@ -172,7 +329,7 @@ report.save("panels_rendered")
 # ## Training curves
 #
 # Against images seen, by which progress goes in batches of any size; hollow markers are the
-# published runs.
+# published runs. Look for the curves that leave the dashed line.
 
 # %%
 report.save("training_curves")
@@ -184,6 +341,37 @@ report.save("training_curves")
 
 # %%
 report.save("claims_backbone_swap")
+
+# %% [markdown]
+# ## Take away
+#
+# - How much time a smaller backbone saves depends on the device, and what it costs in accuracy on
+#   the object: hold the tables of efficiency and of accuracy against each other.
+# - A score near chance does not show that a backbone is blind. Look first whether the loss left
+#   1.087, and whether the map's maximum (`seg-`) tells the images apart.
+# - The size of synthetic noise only means something against the spread of the features. An adaptor
+#   that changes the spread changes the task.
+# - Exact algebra (folding) gives the same outputs with less arithmetic. Whether that is faster,
+#   and by how much, depends on the device too.
+#
+# ## Try it
+#
+# Set `try_it = True` and run the cell: Scenario B with noise of three sizes, in spreads of its
+# features. Then change
+#
+# 1. `epochs = 10` in the parameters (the demo has two): with which σ does the loss leave 1.087?
+# 2. `"scenario_b_relative"` to `"scenario_a_relative"`: does it take the same σ?
+# 3. the field: `"training.epochs"`, `"model.backbone"` with `"resnet34"` (its weights are needed),
+#    or `"training.noise.perlin_threshold"`. Every field of `ssn_lib/config.py` can be swept.
+
+# %%
+if try_it:
+    sigmas = (0.03, 0.12, 0.5)
+    tried = study.sweep("scenario_b_relative", "training.noise.std", sigmas, study.categories[:1])
+    for outcome, history in study.files(tried, "history.csv"):
+        metrics = {metric: round(value, 1) for metric, value in outcome.record.metrics.items()}
+        print(*outcome.changes, metrics)
+        print("loss of each epoch:", history["loss"].round(3).tolist())
 
 # %%
 study.finish("01_backbone_swap")

@@ -17,18 +17,12 @@
 # **Question.** The original ends with an open step: 90 % labels and 10 % masks, to sharpen the map
 # without the cost of drawing every defect. What do a few masks buy?
 #
-# Every defective training image teaches the score. Those with a mask also teach the map, by
+# In this notebook you
 #
-# $$L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - M_p)
-#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p)
-#   + \overline{\omega\, L_{focal}(M)},$$
-#
-# with $M_p$ the map's logit, $N_+$ and $N_-$ the numbers of defective and of other pixels,
-# $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, $d_p$ the distance to its edge (borders
-# are drawn by hand, and least certain), and 1 elsewhere. A defective image without a mask takes no
-# loss on the map at all: where its defect lies is not known. Masks are widened to all pixels within
-# a square of 7, gradients clipped to length 1, defective and sound images shown equally often,
-# defective ones also mirrored and turned (Rolih et al., JIMS 2025).
+# 1. look at the strips, at their masks and at the settings,
+# 2. see what one defective image teaches without a mask, and what with one,
+# 3. read the results: quality against the number of masks,
+# 4. change something and see what happens.
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -38,13 +32,72 @@ runs_dir = "runs"
 category = None
 seeds = None
 records_dir = None
+epochs = None
+image_size = None
+presets = None
+try_it = False
 
 # %%
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from ssn_lib.losses import focal, truncated_l1
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables.supervision import MASKS
+from ssn_lib.study.tables.supervision import MASKS, MIXED_PRESETS
+from ssn_lib.study.trained import trained
+from ssn_lib.training.batches import Features
 
 study = Study.of_notebook(globals())
+
+# %% [markdown]
+# ## The data
+#
+# Long strips of a surface with thin scratches or cracks. What to look for: the outlines. Each was
+# drawn by hand, pixel by pixel, and the label "defective" took a second. Where exactly a defect
+# ends is the least certain part of a drawing.
+
+# %%
+report = Report(study)
+report.save("data_strips")
+
+# %% [markdown]
+# ## The systems
+#
+# What to look for in the table: `weak_ssn`, `mixed_ssn` and `full_ssn` are one recipe with no mask,
+# some masks and all masks. `gap_cam` and `cam_traced` (notebook 03) see no mask at all.
+
+# %%
+report.save("settings_mixed")
+
+# %% [markdown]
+# ## The quantities
+#
+# **Loss.** Every defective training image teaches the score, by its label $y$. Those with a mask
+# also teach the map:
+# $$\mathcal L = \mathcal L_{map} + \mathcal L_{focal}(s, y), \qquad
+#   \mathcal L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - M_p)
+#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p)
+#   + \overline{\omega\, \mathcal L_{focal}(M)},$$
+# with $M_p$ the map's logit at pixel $p$, and $N_+$ and $N_-$ the numbers of defective and of other
+# pixels. The first two terms are the *truncated L1*: a pixel that is right by more than ½ counts
+# nothing. $\mathcal L_{focal} = (1 - p_y)^{\gamma} (-\log p_y)$ with $\gamma = 4$ and $p_y$ the
+# probability that the logit gives to the truth.
+#
+# **Weights.** $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, with $d_p$ the distance to its
+# edge (borders are drawn by hand), and 1 elsewhere. In a defective image without a mask
+# $\omega_p = 0$ everywhere: where its defect lies is not known. Masks are widened to all pixels
+# within a square of 7, gradients clipped to length 1, defective and sound images shown equally
+# often, defective ones also mirrored and turned (Rolih et al., JIMS 2025).
+#
+# **Metrics.** *AP-det* is the average precision of the image scores,
+# $\sum_n (R_n - R_{n-1}) P_n$ with precision $P_n$ and recall $R_n$ at falling thresholds; *AP-loc*
+# is the same of all test pixels. *I-AUROC* is the probability that a defective image scores higher
+# than a sound one. *AUPRO* is the area below the mean share of each defect that is found, against
+# the pixels' false positive rate, up to a rate of 0.3, divided by 0.3.
 
 # %% [markdown]
 # ## Runs
@@ -53,9 +106,64 @@ study = Study.of_notebook(globals())
 # could not be filled says why below its table.
 
 # %%
-study.run_all(("gap_cam", "weak_ssn", "cam_traced", "mixed_ssn", "full_ssn"), [study.strips])
+study.run_all(MIXED_PRESETS, [study.strips])
 study.sweep("mixed_ssn", MASKS, study.mask_numbers(), [study.strips])
 report = Report(study)
+
+# %% [markdown]
+# ## Where the loss is blind
+#
+# One defective training image goes through the network twice: once as if nobody had drawn its mask,
+# once with the mask. For each term of the loss we ask which pixels of the map get a gradient,
+# $\partial \mathcal L / \partial M_p$. (Training also adds synthetic anomalies; they are left out
+# here.)
+
+# %%
+shown = trained(study, "mixed_ssn", study.strips)
+print(shown)
+train, model = shown.data.train, shown.model
+one = train.subset(train.labels.nonzero()[:1, 0].tolist())
+unmasked = replace(one, samples=(replace(one.samples[0], mask=None),))
+supervision = replace(shown.config.training.supervision, flips=False)
+
+# %%
+gradients, rows = {}, []
+for case, images in {"label alone": unmasked, "label and mask": one}.items():
+    data = Features(model, images, supervision)  # features, mask m, weights ω
+    plain = model.upscale(data.layers)
+    M, s = model.heads(plain, model.adaptor(plain))
+    y, m = data.labels.float(), data.masks.float()
+    terms = {"truncated L1": truncated_l1(M, m, data.weights)}
+    terms |= {"focal, map": focal(M, m, data.weights), "focal, score": focal(s, y)}
+    for term, loss in terms.items():
+        g = gradients[case, term] = torch.autograd.grad(loss, M, retain_graph=True)[0][0, 0]
+        share = 100 * (g != 0).float().mean().item()
+        rows.append((case, term, loss.item(), share, g.norm().item()))
+pd.DataFrame(rows, columns=["case", "term", "loss", "pixels with a gradient, %", "its length"])
+
+# %% [markdown]
+# The gradients as pictures, each with its own colours: red where a step of training lowers the map,
+# blue where it raises it, white where nothing happens. What to look for:
+#
+# - *label alone*: the two terms on the map are empty. What reaches the map comes from the score,
+#   and it says "somewhere": the score sees the map through its mean, its maximum and a convolution.
+# - *label and mask*: the same two terms now raise the defect's pixels and lower the others. The
+#   truncated L1 passes over those that are right by more than ½ already. The score's term is the
+#   same in both cases.
+
+# %%
+figure, axes = plt.subplots(1, 8, figsize=(11, 4.2), layout="constrained")
+axes[0].imshow(one.images[0].permute(1, 2, 0))
+axes[0].set_title("image\n", fontsize=8)
+axes[1].imshow(m[0, 0], cmap="gray")
+axes[1].set_title("mask m,\nwidened", fontsize=8)
+for ax, ((case, term), g) in zip(axes[2:], gradients.items(), strict=True):
+    most = max(g.abs().max().item(), 1e-9)
+    ax.imshow(g, cmap="seismic", vmin=-most, vmax=most)
+    ax.set_title(f"{case}\n{term}", fontsize=8)
+for ax in axes:
+    ax.set(xticks=[], yticks=[])
+plt.show()
 
 # %% [markdown]
 # ## Quality against masks
@@ -63,29 +171,85 @@ report = Report(study)
 # The masks are those of the official split files where there are any; a smaller number is a part of
 # a larger one where they are drawn here. Three systems see no mask at all: GAP + CAM, SSN's
 # published recipe for labels alone, and a segmentation head taught by class activation maps that
-# were traced along the image's contrast (notebook 03). What a mask buys is what it adds to the best
-# of these.
+# were traced along the image's contrast (notebook 03). What to look for: AP-loc of the best of
+# these three. What a mask buys is what it adds to that, not to GAP + CAM.
 
 # %%
 report.save("masks")
+
+# %% [markdown]
+# The same as a curve, beside the published one of KolektorSDD2. What to look for: which of the two
+# metrics moves with the masks.
 
 # %%
 report.save("masks_curve")
 
 # %% [markdown]
+# ## Full against weak supervision
+#
+# The two ends of the curve. What to look for: the difference in detection beside that in
+# localisation, published and measured.
+
+# %%
+report.save("full_against_weak")
+
+# %% [markdown]
 # ## The maps
+#
+# The first defective test images under each system; the line is a threshold that only sound
+# training images chose. What to look for: how the map narrows from left to right.
 
 # %%
 report.save("masks_maps")
+
+# %% [markdown]
+# Precision against recall of all test pixels; AP-loc is the area below each curve.
 
 # %%
 report.save("masks_pixel_pr")
 
 # %% [markdown]
 # ## The published claim
+#
+# Judged by a fixed rule from the records: does the map get better with 10 % of the masks, and is it
+# the masks that do it?
 
 # %%
 report.save("claims_mixed")
+
+# %% [markdown]
+# ## What we see
+#
+# From the project's committed records of real strips, whatever profile you run:
+
+# %%
+report.save("seen_mixed")
+
+# %% [markdown]
+# ## Take away
+#
+# - A defective image without a mask gives the loss on the map nothing. All that its label can tell
+#   the map comes through the score, and says that there is a defect, not where.
+# - A few masks sharpen the map of such a recipe. So does a better use of the labels, without any: a
+#   mask must be held against the best system that sees none.
+# - On KolektorSDD2 the published AP-loc rises with each further set of masks, while AP-det hardly
+#   moves: masks buy localisation.
+
+# %% [markdown]
+# ## Try it
+#
+# Set `try_it = True` in the parameters, leave `records_dir` at `None`, and change the cell. Ideas:
+#
+# - do the weights matter? `"training.supervision.weight"`, as here; 0 leaves all pixels equal;
+# - how much is a mask widened: `"training.supervision.dilation"` with `(1, 7, 15)`;
+# - another share of masks: `study.sweep("mixed_ssn", MASKS, (0.2, 0.5), [study.strips])`.
+
+# %%
+if try_it:
+    for run in study.sweep("mixed_ssn", "training.supervision.weight", (0.0, 3.0), [study.strips]):
+        metrics = run.record.metrics if run.record else {}
+        told = {name: round(metrics[name], 1) for name in ("AP-det", "AP-loc") if metrics}
+        print(", ".join(run.changes) or "nothing changed", told or run.reason)
 
 # %%
 study.finish("04_mixed_supervision")

@@ -6,13 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssn_lib.data.images import normalise
     from ssn_lib.data.loading import load_dataset
     from ssn_lib.errors import InputError
     from ssn_lib.fast.folded import fuse
-    from ssn_lib.inference import evaluate, predict
+    from ssn_lib.inference import evaluate, predict, thresholds
     from ssn_lib.metrics import image_metrics, pixel_metrics
     from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
     from ssn_lib.noise.perlin import perlin_masks
+    from ssn_lib.pictures import picture_grid
     from ssn_lib.presets import preset
     from ssn_lib.training.fit import fit
 
@@ -26,10 +28,13 @@ _HOMES = {
     "fuse": "fast.folded",
     "image_metrics": "metrics",
     "load_dataset": "data.loading",
+    "normalise": "data.images",
     "perlin_masks": "noise.perlin",
+    "picture_grid": "pictures",
     "pixel_metrics": "metrics",
     "predict": "inference",
     "preset": "presets",
+    "thresholds": "inference",
 }
 __all__ = [
     "InputError",
@@ -40,10 +45,13 @@ __all__ = [
     "fuse",
     "image_metrics",
     "load_dataset",
+    "normalise",
     "perlin_masks",
+    "picture_grid",
     "pixel_metrics",
     "predict",
     "preset",
+    "thresholds",
 ]
 
 

@@ -23,7 +23,7 @@ LAYERS = (
     {"presets"},
     {"overrides", "checks"},
     {"storage"},
-    {"machine", "metrics", "losses"},
+    {"machine", "metrics", "losses", "pictures"},
     {"data"},
     {"models"},
     {"noise"},

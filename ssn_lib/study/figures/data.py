@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ssn_lib.study.figures.drawing import subplots, wrapped
+from ssn_lib.study.figures.drawing import headed, subplots
 
 OUTLINE = "#ff00c8"  # of defects: a colour that no part has
 ZOOM = 0.6  # side of a strip's enlarged square, in widths of the strip, where the defect is smaller
@@ -45,7 +45,8 @@ def plates(categories: Sequence[Examples], caption: str) -> Figure:
     figure, grid = subplots(
         len(categories),
         columns,
-        figsize=(1.75 * columns + 1.4, 2.0 * len(categories) + 0.7),
+        height=2.0 * len(categories),
+        width=1.75 * columns + 1.4,
         squeeze=False,
     )
     for row, category in zip(grid, categories, strict=True):
@@ -63,8 +64,7 @@ def plates(categories: Sequence[Examples], caption: str) -> Figure:
             va="center",
             labelpad=8,
         )
-    figure.suptitle(f"What is good, what is defective\n{wrapped(caption, 110)}", fontsize=9.5)
-    return figure
+    return headed(figure, "What is good, what is defective", caption)
 
 
 def strips(examples: Examples, caption: str) -> Figure:
@@ -75,7 +75,8 @@ def strips(examples: Examples, caption: str) -> Figure:
     figure, grid = subplots(
         2,
         columns,
-        figsize=(1.3 * columns + 0.3, tall + 1.25 + 1.3),
+        height=tall + 1.25 + 0.6,
+        width=1.3 * columns + 0.3,
         squeeze=False,
         gridspec_kw={"height_ratios": [tall, 1.25]},
     )
@@ -90,11 +91,7 @@ def strips(examples: Examples, caption: str) -> Figure:
         near.imshow(image[rows, places])
         near.set(xticks=[], yticks=[])
         near.set_xlabel("the defect", fontsize=8)
-    figure.suptitle(
-        f"{examples.title}; {'; '.join(examples.numbers)}\n{wrapped(caption, 14 * columns)}",
-        fontsize=9.5,
-    )
-    return figure
+    return headed(figure, f"{examples.title}; {'; '.join(examples.numbers)}", caption)
 
 
 def _draw(axes: Axes, image: NDArray[np.uint8], mask: NDArray, width: float = 1.1) -> None:

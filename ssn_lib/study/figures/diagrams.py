@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ssn_lib.config import GeneratorConfig, ModelConfig
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.figures.drawing import PALETTE, subplots, wrapped
+from ssn_lib.study.figures.drawing import PALETTE, headed, subplots
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.tables.cells import measured, values
 from ssn_lib.study.tables.supervision import MASKED, signed
@@ -35,13 +35,12 @@ class Canvas:
     axes: Axes
 
     @classmethod
-    def of(cls, width: float, height: float, title: str) -> Canvas:
-        """An empty one of that size with a title."""
-        figure, axes = subplots(figsize=(width / 10, height / 10 + 0.3))
+    def of(cls, width: float, height: float, title: str, provenance: str = "") -> Canvas:
+        """An empty one of that size with a title, and below it where its numbers come from."""
+        figure, axes = subplots(width=width / 10, height=height / 10)
         axes.set(xlim=(0, width), ylim=(0, height))
         axes.axis("off")
-        figure.suptitle(title, fontsize=10)
-        return cls(figure, axes)
+        return cls(headed(figure, title, provenance), axes)
 
     def box(
         self, place: Point, size: Point, text: str, colour: Colour = BLACK, style: str = "-"

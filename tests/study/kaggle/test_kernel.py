@@ -181,7 +181,10 @@ class TestBuild:
             ({"categry": "screw"}, "unknown parameter 'categry'; known: profile, modifications"),
             ({"category": "scew"}, "category='scew': known: bottle, carpet, screw, ksdd2"),
             ({"category": 3}, "category=3: expected one or several|category=3: known: bottle"),
-            ({"modifications": "01,07"}, "modifications='01,07': no notebook 07; there are 01, 02"),
+            (
+                {"modifications": "01,07"},
+                "modifications='01,07': no notebook 07; there are 00, 01, 02",
+            ),
             ({"seeds": "many"}, "seeds='many': expected whole numbers"),
             ({"time_budget_h": -1}, "time_budget_h=-1: expected hours"),
             ({"profile": "ful"}, "did you mean 'full'"),

@@ -195,7 +195,10 @@ def test_unknown_and_senseless_parameters_list_the_known():
         (parameters(category="scew"), "category='scew': known: bottle, carpet, screw, ksdd2"),
         (parameters(time_budget_h="long"), "time_budget_h='long': expected hours"),
         (parameters(previous=3), "previous=3: expected text"),
-        (parameters(modifications="07"), "modifications='07': no notebook 07; there are 01, 02"),
+        (
+            parameters(modifications="07"),
+            "modifications='07': no notebook 07; there are 00, 01, 02",
+        ),
         (parameters(modifications=8), "modifications=8: no notebook 08"),  # YAML's 010
         (parameters(modifications="evolved"), "no notebook evolved"),
         (parameters(modifications=True), "modifications=True: no notebook True"),

@@ -1,0 +1,48 @@
+"""What mechanisms are shown on, where data and weights are missing as where they are at hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ssn_lib.config import ModelConfig
+from ssn_lib.errors import InputError
+from ssn_lib.models.backbone import torchvision_name
+from ssn_lib.models.supersimplenet import build
+from ssn_lib.study.at_hand import example_images, fresh_network
+from ssn_lib.study.runner import Study
+
+
+@pytest.fixture
+def here(demo_base, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(demo_base)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("profile", ["demo", "quick"])
+def test_without_data_images_are_rendered_and_that_is_said(profile, here, capsys):
+    study = Study(profile)
+    images = example_images(study, "bottle")
+    assert images.image_size == study.profile.image_size
+    assert "rendered training images of bottle" in capsys.readouterr().out
+
+
+def test_without_weights_the_network_is_untrained_and_that_is_said(monkeypatch, capsys):
+    def none(self, name):
+        raise InputError("no weights")
+
+    monkeypatch.setattr(Study, "weights", none)
+    first, second = (fresh_network(Study("quick"), ModelConfig()) for _ in range(2))
+    assert "resnet18: untrained, random weights" in capsys.readouterr().out
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_weights_at_hand_are_used(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "weights.pth"
+    known = build(ModelConfig(), None).backbone
+    torch.save({torchvision_name(k): v for k, v in known.state_dict().items()}, path)
+    monkeypatch.setattr(Study, "weights", lambda self, name: path)
+    network = fresh_network(Study("quick"), ModelConfig())
+    assert network.backbone.fingerprint() == known.fingerprint()
+    assert "resnet18: ImageNet weights" in capsys.readouterr().out
