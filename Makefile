@@ -29,9 +29,15 @@ test-oldest: $(OLDEST)/.ready
 report: $(VENV)/.ready
 	$(RUN) -m ssn_lib report
 
-# OWNER=name sets the kernel's owner, once; RESUME=1 lets it go on from its previous version.
+# OWNER=name sets the kernel's owner, once; RESUME=1 lets it go on from its previous version;
+# DATASETS=me/ksdd2,me/weights attaches more. PROFILE=quick CATEGORY=bottle SEEDS=42 MODIFICATIONS=01,02
+# HOURS=5 ask for less than its own parameters do.
 kernel: $(VENV)/.ready
-	$(RUN) -m ssn_lib kaggle build $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume)
+	$(RUN) -m ssn_lib kaggle build $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume) \
+		$(if $(DATASETS),--datasets $(DATASETS)) \
+		$(if $(filter-out file,$(origin PROFILE)),-p profile $(PROFILE)) \
+		$(if $(CATEGORY),-p category $(CATEGORY)) $(if $(SEEDS),-p seeds $(SEEDS)) \
+		$(if $(MODIFICATIONS),-p modifications $(MODIFICATIONS)) $(if $(HOURS),-p time_budget_h $(HOURS))
 	$(RUN) -m ssn_lib kaggle check
 
 bench: $(VENV)/.ready-test

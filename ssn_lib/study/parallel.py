@@ -116,18 +116,32 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
     return Outcome.of(record)
 
 
-def make_all(tasks: Sequence[Task], scheduler: str | None = None) -> list[Outcome]:
+def make_all(
+    tasks: Sequence[Task],
+    scheduler: str | None = None,
+    ended: Callable[[Task, Outcome], None] = lambda task, outcome: None,
+) -> list[Outcome]:
     """Make every run, in order here, or on the workers of a Dask scheduler.
+
+    Args:
+        ended: told of each run as soon as it has ended.
 
     Raises:
         InputError: the scheduler or its workers cannot be used, or went away.
     """
-    if scheduler is None:
-        return [make(task) for task in tasks]
-    _need_dask()
-    waiting = {task.config.run_id: task for task in tasks if not task.finished}
-    spread = _spread(list(waiting.values()), scheduler) if waiting else {}
-    return [spread.get(task.config.run_id) or make(task) for task in tasks]
+    spread: dict[str, Outcome] = {}
+    if scheduler is not None:
+        _need_dask()
+        waiting = {task.config.run_id: task for task in tasks if not task.finished}
+        spread = _spread(list(waiting.values()), scheduler, ended) if waiting else {}
+    outcomes = []
+    for task in tasks:
+        outcome = spread.get(task.config.run_id)
+        if outcome is None:
+            outcome = make(task)
+            ended(task, outcome)
+        outcomes.append(outcome)
+    return outcomes
 
 
 @contextlib.contextmanager
@@ -173,7 +187,9 @@ def _need_dask() -> None:
         ) from None
 
 
-def _spread(tasks: Sequence[Task], scheduler: str) -> dict[str, Outcome]:
+def _spread(
+    tasks: Sequence[Task], scheduler: str, ended: Callable[[Task, Outcome], None]
+) -> dict[str, Outcome]:
     """The outcomes of runs made by a scheduler's workers, by run id."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -202,6 +218,7 @@ def _spread(tasks: Sequence[Task], scheduler: str) -> dict[str, Outcome]:
                     "last whole epochs"
                 ) from None
             show(config.run_id, config.training.epochs, len(outcomes))
+            ended(futures[future], outcomes[config.run_id])
     return outcomes
 
 
