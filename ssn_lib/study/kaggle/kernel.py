@@ -20,7 +20,6 @@ from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study.kaggle import kernel_metadata
 from ssn_lib.study.kaggle.chapters import contents
 from ssn_lib.study.kaggle.session import Session
-from ssn_lib.study.notebooks import notebooks
 
 METADATA = kernel_metadata.FILE
 BUILT = Path("build/kernel")  # the folder that is pushed; ignored by git
@@ -65,11 +64,11 @@ def build(
     metadata = kernel_metadata.describe(template, owner, resume, datasets)
     book = jupytext.read(repository / TEMPLATE)
     (cell,) = (cell for cell in book.cells if cell.metadata.get("tags") == ["parameters"])
-    cell.source = _with_values(cell.source, parameters)
+    cell.source, session = _with_values(cell.source, parameters)
     packed, sha256 = _archive(repository)
     said = {
         "COMMIT": _commit(repository),
-        "CONTENTS": contents(notebooks(repository)),
+        "CONTENTS": contents(session.notebooks(repository)),
         "SHA256": sha256,
         "ARCHIVE": f"\n{packed}\n",
     }
@@ -190,8 +189,9 @@ def _git(repository: Path, *words: str) -> str:
     )
 
 
-def _with_values(source: str, parameters: Mapping[str, Any]) -> str:
-    """The parameters cell with other values; comments stay where the value does."""
+def _with_values(source: str, parameters: Mapping[str, Any]) -> tuple[str, Session]:
+    """The parameters cell with other values, and the session that it makes; comments stay where
+    the value does."""
     known = [name for name in Session.__dataclass_fields__ if name != "started"]
     lines = source.splitlines()
     for name, value in parameters.items():
@@ -201,5 +201,6 @@ def _with_values(source: str, parameters: Mapping[str, Any]) -> str:
         lines[index] = f"{name} = {value!r}"
     changed = "\n".join(lines)
     values = {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(changed).body}
-    Session(**values, started=0.0).check()
-    return changed
+    session = Session(**values, started=0.0)
+    session.check()
+    return changed, session

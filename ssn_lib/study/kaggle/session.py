@@ -22,7 +22,7 @@ from ssn_lib.data import loading
 from ssn_lib.errors import InputError
 from ssn_lib.models.weights import weights_files
 from ssn_lib.runs.record import KEPT_FILES, read_record
-from ssn_lib.storage import written_whole
+from ssn_lib.storage import REPOSITORY, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.kaggle.chapters import chapters
 from ssn_lib.study.kaggle.plan import Plan, in_words
@@ -92,12 +92,23 @@ class Session:
         if self.previous is not None and not isinstance(self.previous, str):
             raise InputError(f"previous={self.previous!r}: expected text, or None")
         known = sorted(path.name[:2] for path in notebooks())
-        for number in self._numbers():
+        for number in self.numbers:
             if number not in known:
                 raise InputError(
                     f"modifications={self.modifications!r}: no notebook {number}; there are "
                     f"{', '.join(known)}"
                 )
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Of the notebooks to run, two digits each; empty for all."""
+        given = listed("modifications", self.modifications, "01,02") or ()
+        return tuple(number.zfill(2) for number in given)
+
+    def notebooks(self, repository: Path = REPOSITORY) -> list[Path]:
+        """Those that were asked for, in the order in which they are executed."""
+        asked = self.numbers
+        return [path for path in notebooks(repository) if not asked or path.name[:2] in asked]
 
     def preflight(self) -> None:
         """Print what the session has; end it now if that is not enough.
@@ -152,7 +163,7 @@ class Session:
                     data_root=self.data_root,
                     weights_dir=self.weights_dir,
                     runs_dir=RUNS,
-                    only=self._numbers(),
+                    only=self.numbers,
                     category=self.category,
                     seeds=self.seeds,
                     scheduler=address,
@@ -175,19 +186,9 @@ class Session:
     def show(self) -> None:
         """Display the executed notebooks in this one, as chapters."""
         folder = self._study().out_dir / "notebooks"
-        executed = [folder / path.name for path in self._notebooks()]
+        executed = [folder / path.name for path in self.notebooks()]
         for shown in chapters([path for path in executed if path.exists()]):
             display(shown.data, metadata=shown.metadata, raw=True)
-
-    def _numbers(self) -> tuple[str, ...]:
-        """Of the notebooks to run, two digits each; empty for all."""
-        given = listed("modifications", self.modifications, "01,02") or ()
-        return tuple(number.zfill(2) for number in given)
-
-    def _notebooks(self) -> list[Path]:
-        """Those that were asked for, in the order in which they are executed."""
-        numbers = self._numbers()
-        return [path for path in notebooks() if not numbers or path.name[:2] in numbers]
 
     @property
     def _deadline(self) -> float:
@@ -199,7 +200,7 @@ class Session:
 
     def _plan(self) -> Plan:
         plan = self._study(Plan, deadline=self._deadline)
-        for path in self._notebooks():
+        for path in self.notebooks():
             plan.read(path)
         return plan
 
