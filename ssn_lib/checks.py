@@ -120,12 +120,7 @@ def check(config: RunConfig) -> RunConfig:
     Raises:
         InputError: naming the first value that does not.
     """
-    height, width = config.data.image_size
-    if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:
-        raise InputError(
-            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, "
-            f"at least {2 * IMAGE_STRIDE} (nearest: {_nearest_side(height)}×{_nearest_side(width)})"
-        )
+    check_image_size(config.data.image_size)
     # Where a rule refuses a value and the field's bound does as well, the rule says more.
     for rule in RULES:
         if not rule.holds(config):
@@ -134,6 +129,20 @@ def check(config: RunConfig) -> RunConfig:
         if not bound.takes(value):
             raise InputError(f"{name}={value} is out of range: {bound}")
     return config
+
+
+def check_image_size(size: tuple[int, int]) -> None:
+    """Raise for sides (height, width) that the backbone's layers do not divide.
+
+    Raises:
+        InputError: naming the nearest size that they do.
+    """
+    height, width = size
+    if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:
+        raise InputError(
+            f"image size {height}×{width}: height and width must be multiples of {IMAGE_STRIDE}, "
+            f"at least {2 * IMAGE_STRIDE} (nearest: {nearest_side(height)}×{nearest_side(width)})"
+        )
 
 
 def bounds(config: Any, path: str = "") -> Iterator[tuple[str, Any, Bound]]:
@@ -146,5 +155,6 @@ def bounds(config: Any, path: str = "") -> Iterator[tuple[str, Any, Bound]]:
             yield name, value, item.metadata["bound"]
 
 
-def _nearest_side(side: int) -> int:
+def nearest_side(side: float) -> int:
+    """The side of an image, in pixels, that is nearest to that and can be used."""
     return max(2 * IMAGE_STRIDE, round(side / IMAGE_STRIDE) * IMAGE_STRIDE)

@@ -122,6 +122,9 @@ def _study(options: argparse.Namespace) -> None:
         only=tuple(options.only.split(",")) if options.only else (),
         category=options.category,
         seeds=options.seeds,
+        epochs=options.epochs,
+        image_size=options.image_size,
+        presets=options.presets,
         scheduler=options.scheduler,
         deadline=time.time() + options.hours * 3600 if options.hours is not None else None,
     )
@@ -285,6 +288,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", help="notebook numbers, such as 01,03")
     sub.add_argument("--category", help="only these, such as bottle,screw")
     sub.add_argument("--seeds", help="instead of the profile's, such as 42,43")
+    sub.add_argument("--epochs", help="of every run, instead of the profile's")
+    sub.add_argument("--image-size", help="the longer side, such as 256, or 640x232")
+    sub.add_argument("--presets", help="only these systems, such as scenario_a,evolved")
     sub.add_argument("--hours", type=float, help="begin no epoch that would end later than that")
     sub.add_argument(
         "--scheduler", help="spread the runs: a Dask scheduler's address, or local (all GPUs here)"

@@ -8,7 +8,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -228,8 +227,3 @@ def available_memory(on: torch.device | str = "cpu") -> int:
             pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
             limits.append(pages // 2)
     return max(0, min(limits)) if limits else 4 * 2**30
-
-
-def progress_interval_s() -> int:
-    """Seconds between two states of a progress bar: a log keeps every one, hours of them."""
-    return 1 if sys.stderr.isatty() else 10

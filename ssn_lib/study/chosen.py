@@ -43,8 +43,8 @@ class Selection:
         self.records, self.refused = study.records()
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        known = [Outcome.of(r) for r in self.records if study.profile.made(r)]
-        self.outcomes = [*known, *study.not_made]
+        self._made = [Outcome.of(r) for r in self.records if study.profile.made(r)]
+        self.outcomes = [*self.covered(self._made), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
         names = (*SWAP_PRESETS, "evolved")
@@ -62,12 +62,16 @@ class Selection:
         chosen = [o for o in self.plates if o.preset in presets and not o.changes]
         return sorted(chosen, key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
+    def covered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Those of the categories, systems and seeds that the notebook was asked for."""
+        return [o for o in outcomes if o.record is None or self.study.covers(o.record)]
+
     @cached_property
     def all(self) -> list[Outcome]:
-        """This profile's runs and longer ones of its data: what the ledger chooses from."""
+        """This profile's runs and longer ones of its data: what the ledger chooses from, whatever
+        part of them the notebook was asked to show."""
         longer = self.study.profile.made_longer
-        known = [outcome for outcome in self.outcomes if outcome.record is not None]
-        return [*known, *(Outcome.of(r) for r in self.records if longer(r))]
+        return [*self._made, *(Outcome.of(r) for r in self.records if longer(r))]
 
     @cached_property
     def all_plates(self) -> list[Outcome]:
@@ -83,7 +87,7 @@ class Selection:
     def full(self) -> list[Outcome]:
         """Runs of the published protocol on the categories, one of each seed."""
         full = PROFILES["full"]
-        return longest(o for o in self.all_plates if full.made(o.record))
+        return longest(o for o in self.covered(self.all_plates) if full.made(o.record))
 
     def is_strip(self, outcome: Outcome) -> bool:
         """Whether an outcome is on strips."""
@@ -100,7 +104,8 @@ class Selection:
         found = [
             Outcome.of(record)
             for record in self.records
-            if source_of(record.config.data.dataset).origin == "rendered"
+            if self.study.covers(record)
+            and source_of(record.config.data.dataset).origin == "rendered"
             and record.config.data.image_size in sizes
             and record.config.weights == "imagenet"
         ]

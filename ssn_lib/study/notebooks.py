@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
@@ -19,10 +21,18 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY, shown, write_text
 from ssn_lib.study import parallel
 from ssn_lib.study.page import not_shown, page
-from ssn_lib.study.parameters import listed
-from ssn_lib.study.runner import DEADLINE_VARIABLE, PARAMETERS, SCHEDULER_VARIABLE, Study
+from ssn_lib.study.parameters import REQUIRED
+from ssn_lib.study.plan import Plan
+from ssn_lib.study.progress import LINE, Progress, duration
+from ssn_lib.study.runner import (
+    DEADLINE_VARIABLE,
+    PLAN_VARIABLE,
+    SCHEDULER_VARIABLE,
+    Study,
+)
 
 REPORT = "05_report"
+FOLDERS = ("data_root", "weights_dir", "runs_dir")
 
 
 def study(
@@ -34,6 +44,9 @@ def study(
     only: Sequence[str] = (),
     category: str | None = None,
     seeds: int | str | None = None,
+    epochs: int | None = None,
+    image_size: int | str | None = None,
+    presets: str | None = None,
     scheduler: str | None = None,
     deadline: float | None = None,
 ) -> None:
@@ -41,7 +54,8 @@ def study(
 
     Args:
         only: numbers of notebooks, such as "01"; empty for all.
-        category, seeds: as of `Study`, where a notebook has such a parameter.
+        category, seeds, epochs, image_size, presets: as of `Study`, where a notebook has such a
+            parameter.
         scheduler: the address of a Dask scheduler that spreads the runs, or "local" for one worker
             for each GPU of this machine; None makes them one after the other.
         deadline: in seconds since 1970; no epoch begins that would end after it, and the notebooks
@@ -54,29 +68,36 @@ def study(
         weights_dir = None
     # Before anything is made in these folders.
     _check_text({"data_root": data_root, "weights_dir": weights_dir, "runs_dir": runs_dir})
-    here = Study(profile, data_root, weights_dir, runs_dir, category, seeds)
+    choices = {
+        "data_root": data_root,
+        "weights_dir": weights_dir,
+        "runs_dir": runs_dir,
+        "category": category,
+        "seeds": seeds,
+        "epochs": epochs,
+        "image_size": image_size,
+        "presets": presets,
+    }
+    here = Study(profile, **choices)
     here.check()
     numbers = [path.name[:2] for path in notebooks()]
     for number in only:
         if number not in numbers:
             raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
     chosen = [path for path in notebooks() if not only or path.name[:2] in only]
-    parameters = {
-        "profile": profile,
-        "data_root": str(Path(data_root).resolve()) if data_root else None,
-        "weights_dir": str(Path(weights_dir).resolve()) if weights_dir else None,
-        "runs_dir": str(Path(runs_dir).resolve()),
-        # As text: papermill has no way to write a tuple into a notebook.
-        "category": _joined(listed("category", category, "bottle,screw")),
-        "seeds": _joined(listed("seeds", seeds, "42,43")),
+    parameters = {"profile": profile} | {
+        name: _as_parameter(name, value) for name, value in choices.items()
     }
     saved: list[str] = []
-    with parallel.cluster(scheduler) as address, _environment(address, deadline):
-        for position, path in enumerate(chosen, start=1):
-            print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
-            started = time.monotonic()
-            saved += execute(path, parameters, here.out_dir)
-            print(f"    done in {time.monotonic() - started:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder, parallel.cluster(scheduler) as address:
+        plan = Path(folder) / "plan.json"
+        _say_plan(chosen, plan, Plan(profile, **choices))
+        with _environment(address, deadline, plan):
+            for position, path in enumerate(chosen, start=1):
+                print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
+                started = time.monotonic()
+                saved += execute(path, parameters, here.out_dir)
+                print(f"    done in {duration(time.monotonic() - started)}", flush=True)
     _summary(profile, saved, here.out_dir)
 
 
@@ -86,14 +107,30 @@ def notebooks(repository: Path = REPOSITORY) -> list[Path]:
     return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
 
 
-def _joined(items: Sequence[str] | None) -> str | None:
-    return items and ",".join(items)
+def _say_plan(chosen: Sequence[Path], file: Path, plan: Plan) -> None:
+    """Say how many runs the notebooks ask for, and note those to be made where they find them."""
+    for path in chosen:
+        with contextlib.suppress(InputError):  # such runs are counted when they are asked for
+            plan.read(path)
+    tasks = plan.tasks()
+    Progress(file).expect(tasks)
+    finished = sum(task.finished for task in tasks)
+    known = f", {finished} of them finished before" if finished else ""
+    print(f"{len(tasks)} runs{known}", flush=True)
+
+
+def _as_parameter(name: str, value: Any) -> Any:
+    """What papermill writes into a notebook: whole paths, and text in the place of a tuple."""
+    if value is not None and name in FOLDERS:
+        return str(Path(value).resolve())
+    separator = "x" if name == "image_size" else ","
+    return separator.join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 @contextlib.contextmanager
-def _environment(scheduler: str | None, deadline: float | None) -> Iterator[None]:
+def _environment(scheduler: str | None, deadline: float | None, plan: Path) -> Iterator[None]:
     """What a study's notebooks see of how they are run."""
-    said = {SCHEDULER_VARIABLE: scheduler, DEADLINE_VARIABLE: deadline}
+    said = {SCHEDULER_VARIABLE: scheduler, DEADLINE_VARIABLE: deadline, PLAN_VARIABLE: plan}
     before = {name: os.environ.get(name) for name in said}
     try:
         _set_environment(said)
@@ -119,6 +156,47 @@ class _OwnKernel(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
+class _Terminal:
+    """Where a notebook's output comes to while it is executed, with the notebook and the cell.
+
+    Args:
+        notebook: its name.
+        figures: the folder that its figures are saved in; the first one is said.
+    """
+
+    def __init__(self, notebook: str, figures: Path, file: TextIO):
+        self._notebook, self._figures, self._file = notebook, figures, file
+        self._cell, self._rest = 0, ""
+        self._started, self._said = time.time(), False
+
+    def cell_begins(self, **_: Any) -> None:
+        """Called by the client before it executes a cell."""
+        self._cell += 1
+
+    def cell_ended(self, **_: Any) -> None:
+        """Called by the client after it."""
+        if self._rest:
+            self.write("\n")
+        if self._said or not self._figures.is_dir():
+            return
+        for path in sorted(self._figures.glob("*.png")):
+            if path.stat().st_mtime >= self._started:
+                self._said = True
+                after = duration(time.time() - self._started)
+                self.write(f"first figure after {after}: {shown(path)}\n")
+                return
+
+    def write(self, text: str) -> None:
+        """Write whole lines, each with the name of the notebook and the number of the cell."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._file.write(f"{self._notebook}[{self._cell}] {line}\n" if line else "\n")
+
+    def flush(self) -> None:
+        """As of a file."""
+        self._file.flush()
+
+
 def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     """Execute one notebook of the study; of the report, write `report.html` too.
 
@@ -132,7 +210,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     import papermill
 
     known = papermill.inspect_notebook(str(path))
-    for name in PARAMETERS[:4]:
+    for name in REQUIRED[:4]:
         if name not in known:
             raise InputError(f"{path}: no parameter {name!r} in its parameters cell")
     parameters = {name: value for name, value in parameters.items() if name in known}
@@ -143,6 +221,7 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
     executed = out_dir / "notebooks" / path.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     unfinished = executed.with_name(f"{name}.unfinished.ipynb")
+    terminal = _Terminal(name, out_dir / "figures", sys.stdout)
     try:
         papermill.execute_notebook(
             str(path),
@@ -153,8 +232,10 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
             extra_arguments=["--log-level=ERROR"],  # not what every kernel says of its transport
             cwd=str(Path.cwd()),
             progress_bar=False,
-            stdout_file=sys.stdout,
+            stdout_file=terminal,
             stderr_file=sys.stderr,
+            on_cell_execute=terminal.cell_begins,
+            on_cell_executed=terminal.cell_ended,
         )
     except papermill.PapermillExecutionError as error:
         raise InputError(
@@ -167,12 +248,25 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path) -> list[str]:
         raise InputError(f"{path.name} ended without its completion record (see {unfinished})")
     saved = json.loads(done.read_text(encoding="utf-8"))["saved"]
     _check_shown(path.name, unfinished.read_text(encoding="utf-8"), saved)
+    _without_progress(unfinished)
     unfinished.replace(executed)
     if name == REPORT:
         report = page(executed)
         _check_shown("report.html", report, saved)
         write_text(out_dir / "report.html", report)
     return saved
+
+
+def _without_progress(executed: Path) -> None:
+    """Take the lines that told of runs while they were made out of an executed notebook."""
+    book = nbformat.read(executed, as_version=4)
+    for cell in book.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream":
+                output.text = LINE.sub("", output.text)
+        if "outputs" in cell:
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text]
+    nbformat.write(book, executed)
 
 
 def _check_text(values: Mapping[str, Any]) -> None:

@@ -14,14 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from tqdm import tqdm
 
-from ssn_lib import machine
 from ssn_lib.config import Resize, RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
@@ -69,6 +67,15 @@ class Task:
         """Whether its record is there."""
         return (self.runs_dir / self.config.run_id / "record.json").exists()
 
+    @property
+    def too_late(self) -> bool:
+        """Whether its deadline has passed, so that no epoch of it begins."""
+        return self.deadline is not None and time.time() > self.deadline
+
+
+def _say_nothing(*_: object) -> None:
+    """In the place of who is told how far runs are."""
+
 
 @cache
 def dataset(
@@ -82,18 +89,17 @@ def dataset(
     return load_dataset(name, root, category=category, image_size=image_size, resize=resize)
 
 
-def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
+def make(task: Task, report: Callable[[int], None] = _say_nothing) -> Outcome:
     """Make one run here; what keeps it from its end is the outcome's reason.
 
     Args:
-        report: told how many epochs are done, before each; None shows a progress bar.
+        report: told how many epochs are done, before each.
     """
     config, data = task.config, task.config.data
 
     def before_epoch(history: History) -> None:
         done = history.epochs
-        if report is not None:
-            report(len(done))
+        report(len(done))
         coming = done[-1].seconds if done else 0.0
         if task.deadline is not None and time.time() + coming > task.deadline:
             reached = f"{len(done)} of {config.training.epochs} epochs done" if done else "no epoch"
@@ -108,7 +114,7 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
             images,
             task.runs_dir,
             weights=task.weights,
-            progress=report is None,
+            progress=False,
             before_epoch=before_epoch,
         )
     except (InputError, OutOfTime) as error:
@@ -119,11 +125,16 @@ def make(task: Task, report: Callable[[int], None] | None = None) -> Outcome:
 def make_all(
     tasks: Sequence[Task],
     scheduler: str | None = None,
-    ended: Callable[[Task, Outcome], None] = lambda task, outcome: None,
+    ended: Callable[[Task, Outcome], None] = _say_nothing,
+    *,
+    begins: Callable[[Task], None] = _say_nothing,
+    epoch: Callable[[Task, int], None] = _say_nothing,
 ) -> list[Outcome]:
     """Make every run, in order here, or on the workers of a Dask scheduler.
 
     Args:
+        begins: told of each run that is going to be trained.
+        epoch: told how many of its epochs are done, before each.
         ended: told of each run as soon as it has ended.
 
     Raises:
@@ -133,12 +144,15 @@ def make_all(
     if scheduler is not None:
         _need_dask()
         waiting = {task.config.run_id: task for task in tasks if not task.finished}
-        spread = _spread(list(waiting.values()), scheduler, ended) if waiting else {}
+        if waiting:
+            spread = _spread(list(waiting.values()), scheduler, begins, epoch, ended)
     outcomes = []
     for task in tasks:
         outcome = spread.get(task.config.run_id)
         if outcome is None:
-            outcome = make(task)
+            if not task.finished and not task.too_late:
+                begins(task)
+            outcome = make(task, partial(epoch, task))
             ended(task, outcome)
         outcomes.append(outcome)
     return outcomes
@@ -188,14 +202,18 @@ def _need_dask() -> None:
 
 
 def _spread(
-    tasks: Sequence[Task], scheduler: str, ended: Callable[[Task, Outcome], None]
+    tasks: Sequence[Task],
+    scheduler: str,
+    begins: Callable[[Task], None],
+    epoch: Callable[[Task, int], None],
+    ended: Callable[[Task, Outcome], None],
 ) -> dict[str, Outcome]:
     """The outcomes of runs made by a scheduler's workers, by run id."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     outcomes: dict[str, Outcome] = {}
-    with _client(scheduler) as client, _progress(client, tasks) as show:
+    with _client(scheduler) as client, _told(client, tasks, begins, epoch) as has_begun:
         _check_workers(client, tasks[0].runs_dir)
         # A task of the same key is one task to the scheduler, whoever asks for it.
         futures = {
@@ -217,7 +235,7 @@ def _spread(
                     f"the scheduler at {scheduler} went away; the same command goes on from the "
                     "last whole epochs"
                 ) from None
-            show(config.run_id, config.training.epochs, len(outcomes))
+            has_begun(futures[future])  # what tells of it may come later than its end
             ended(futures[future], outcomes[config.run_id])
     return outcomes
 
@@ -263,33 +281,31 @@ def _check_workers(client: Client, runs_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def _progress(client: Client, tasks: Sequence[Task]) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for all runs' epochs, fed by the workers; gives what tells it of a finished run."""
-    done: dict[str, int] = {}
-    with tqdm(
-        total=sum(task.config.training.epochs for task in tasks),
-        desc=f"0 of {len(tasks)} runs",
-        unit="epoch",
-        mininterval=machine.progress_interval_s(),
-        dynamic_ncols=True,
-    ) as bar:
+def _told(
+    client: Client,
+    tasks: Sequence[Task],
+    begins: Callable[[Task], None],
+    epoch: Callable[[Task, int], None],
+) -> Iterator[Callable[[Task], None]]:
+    """During the block the workers' tidings of these runs are passed on; gives what tells that a
+    run has begun, where that is not known yet."""
+    mine = {task.config.run_id: task for task in tasks}
+    begun: set[str] = set()
 
-        def show(run_id: str, epochs: int, finished: int | None = None) -> None:
-            done[run_id] = epochs
-            if finished is not None:
-                bar.set_description(f"{finished} of {len(tasks)} runs", refresh=False)
-            bar.update(sum(done.values()) - bar.n)  # less than before where a worker died
+    def has_begun(task: Task) -> None:
+        if task.config.run_id not in begun:  # a second worker may go on with a run
+            begun.add(task.config.run_id)
+            begins(task)
 
-        mine = {task.config.run_id for task in tasks}
+    def told(event: tuple[float, dict]) -> None:
+        task = mine.get(event[1]["run_id"])
+        if task is not None:
+            has_begun(task)
+            epoch(task, event[1]["epochs"])
 
-        def told(event: tuple[float, dict]) -> None:
-            run_id, epochs = event[1]["run_id"], event[1]["epochs"]
-            if run_id in mine:
-                show(run_id, epochs)
-
-        client.subscribe_topic(_PROGRESS, told)
-        yield show
-        client.unsubscribe_topic(_PROGRESS)
+    client.subscribe_topic(_PROGRESS, told)
+    yield has_begun
+    client.unsubscribe_topic(_PROGRESS)
 
 
 def _make_on_worker(task: Task) -> Outcome:

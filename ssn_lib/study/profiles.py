@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ssn_lib.checks import nearest_side
 from ssn_lib.data.registry import of_strips
 from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.presets import preset
@@ -25,6 +26,8 @@ class Profile:
         own_sizes: a preset that is made for a size of its own gets it, and its own epochs.
         untrained_fallback: go on without ImageNet weights where there are none, and say so.
         repetitions: timed passes of the efficiency measurement.
+        asked_epochs: of every system, whatever the profile or the system says; None goes by these.
+        asked_size: (height, width) of every image that is no strip, likewise.
     """
 
     name: str
@@ -38,18 +41,41 @@ class Profile:
     seeds: tuple[int, ...]
     untrained_fallback: bool
     repetitions: int
+    asked_epochs: int | None = None
+    asked_size: tuple[int, int] | None = None
+
+    def asked(self, epochs: int | None, size: int | tuple[int, int] | None) -> Profile:
+        """The profile with other epochs or images, where these are asked for.
+
+        Args:
+            size: (height, width) of all images; or the longer side, in pixels: plates become
+                squares, and strips keep their shape.
+        """
+        if size is None:
+            return replace(self, asked_epochs=epochs)
+        if isinstance(size, int):
+            height, width = self.strip_size
+            plates, strips = (size, size), (size, nearest_side(size * width / height))
+        else:
+            plates = strips = size
+        return replace(
+            self,
+            asked_epochs=epochs,
+            asked_size=plates,
+            image_size=plates,
+            strip_size=strips,
+        )
 
     def protocol(self, name: str) -> tuple[tuple[int, int], int, int]:
         """A preset's image size (of strips it is `strip_size`), epochs and batch size."""
-        chosen = preset(name)
+        chosen, training = preset(name), preset(name).training
         if self.own_sizes and chosen.image_size:
-            return chosen.image_size, chosen.training.epochs, chosen.training.batch_size
-        training = chosen.training
-        return (
-            self.image_size,
-            self.epochs or training.epochs,
-            self.batch_size or training.batch_size,
-        )
+            size, epochs, batch_size = chosen.image_size, training.epochs, training.batch_size
+        else:
+            size = self.image_size
+            epochs = self.epochs or training.epochs
+            batch_size = self.batch_size or training.batch_size
+        return self.asked_size or size, self.asked_epochs or epochs, batch_size
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""

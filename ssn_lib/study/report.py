@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
+from ssn_lib.study import drawn
 from ssn_lib.study.chosen import Selection, category_of
 from ssn_lib.study.claims import evidence as claim_evidence
 from ssn_lib.study.claims import noise, rules, supervision
@@ -80,7 +81,7 @@ class Report(Selection):
         """The slides' closing table with figures beside its adjectives."""
         kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
         costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
-        unchanged = [outcome for outcome in longest(self.all) if not outcome.changes]
+        unchanged = [outcome for outcome in longest(self.covered(self.all)) if not outcome.changes]
         return synthesis(unchanged, costs, self.strips)
 
     def all_runs(self) -> Table:
@@ -129,7 +130,7 @@ class Report(Selection):
 
     def published_start(self) -> Table:
         """Runs at the published batch size beside the author's log of the same epochs."""
-        return published_start(self.records)
+        return published_start([r for r in self.records if self.study.covers(r)])
 
     def published_leaving(self) -> Table:
         """When the published runs began to learn."""
@@ -173,7 +174,8 @@ class Report(Selection):
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
         names = (*SWAP_PRESETS, "evolved")
-        runs = [o for o in longest(self.all_plates) if o.preset in names and not o.changes]
+        known = longest(self.covered(self.all_plates))
+        runs = [o for o in known if o.preset in names and not o.changes]
         costs = [*self.costs, *self.evolved_costs]
         if not costs:
             return NotDrawn("Costs not measured: `make bench`.")
@@ -217,7 +219,7 @@ class Report(Selection):
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._drawn(lambda: self.study.panels(self.rendered, "screw"))
+        return self._drawn(lambda: drawn.panels(self.study, self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
@@ -261,7 +263,7 @@ class Report(Selection):
     def noise_maps(self) -> Figure:
         """Example noise of every source."""
         runs = self.of(*LEARNED_PRESETS)
-        return self._drawn(lambda: self.study.noise_maps(runs, SWEEP_CATEGORY))
+        return self._drawn(lambda: drawn.noise_maps(self.study, runs, SWEEP_CATEGORY))
 
     # --- Modifications 3 and 4 ----------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class Report(Selection):
 
     def by_epochs(self) -> Table:
         """Label-only maps of longer trainings beside those of the profile."""
-        shown = [Outcome.of(r) for r in self.records if self.study.profile.shows(r)]
+        shown = self.covered([Outcome.of(r) for r in self.records if self.study.profile.shows(r)])
         return supervision_tables.by_epochs(shown, self.strips)
 
     def saturation(self) -> Table:
@@ -319,11 +321,11 @@ class Report(Selection):
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
         runs = self.first(*supervision_figures.MAP_PRESETS)
-        return self._drawn(lambda: self.study.strip_maps(runs, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, runs, self.strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._drawn(lambda: self.study.strip_maps(self.rendered, STRIPS))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -337,7 +339,7 @@ class Report(Selection):
 
     def masks_maps(self) -> Figure | NotDrawn:
         """The maps of what learned from some masks."""
-        return self._drawn(lambda: self.study.strip_maps(self.mixed, self.strips))
+        return self._drawn(lambda: drawn.strip_maps(self.study, self.mixed, self.strips))
 
     def masks_pixel_pr(self) -> Figure | NotDrawn:
         """Precision against recall of their pixels."""
@@ -366,7 +368,7 @@ class Report(Selection):
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
         runs = self.of(*evolved_tables.SYSTEMS)
-        return self._drawn(lambda: self.study.panels(runs, evolved_tables.SCREW))
+        return self._drawn(lambda: drawn.panels(self.study, runs, evolved_tables.SCREW))
 
     def evolved_efficiency(self) -> Table:
         """What it costs, beside Scenario A."""
@@ -433,7 +435,7 @@ class Report(Selection):
 
     def _panels(self, category: str) -> Figure:
         runs = [o for o in self.of("simplenet", *SWAP_PRESETS) if o.category == category]
-        return self._drawn(lambda: self.study.panels(runs, category))
+        return self._drawn(lambda: drawn.panels(self.study, runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""

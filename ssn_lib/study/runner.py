@@ -15,20 +15,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib import machine
 from ssn_lib.config import Resize
-from ssn_lib.data.images import Dataset, ImageSet, normalise
-from ssn_lib.data.registry import images_title, source_of
+from ssn_lib.data.images import Dataset
+from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError, nearest
-from ssn_lib.models.supersimplenet import Detector
 from ssn_lib.models.weights import find_weights
-from ssn_lib.noise.sources import look
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
-from ssn_lib.runs.artifacts import read_maps
-from ssn_lib.runs.record import MAPS, Outcome, Record, read_record
-from ssn_lib.runs.run import configure, load_run, load_source
-from ssn_lib.storage import REPOSITORY, shown, write_text, written_whole
+from ssn_lib.runs.record import Outcome, Record, read_record
+from ssn_lib.runs.run import configure
+from ssn_lib.storage import REPOSITORY, write_text, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.costs.inference import compare, measure_all
 from ssn_lib.study.costs.records import (
@@ -38,25 +34,25 @@ from ssn_lib.study.costs.records import (
     kept_comparison,
     kept_costs,
 )
-from ssn_lib.study.figures import maps
-from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn, Picture, alt_text
-from ssn_lib.study.figures.maps import NoiseMaps, Panel, noise_maps
-from ssn_lib.study.parameters import listed, refuse_unknown
+from ssn_lib.study.parameters import (
+    PARAMETERS,
+    TRY_IT,
+    known_presets,
+    listed,
+    refuse_unknown,
+    size,
+    whole_number,
+)
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
-from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.progress import Progress
 from ssn_lib.study.tables.cells import METRICS, describe
 from ssn_lib.study.tables.table import Table
-
-# What a notebook's parameters cell holds; the report has one more, of `Study`.
-PARAMETERS = (
-    *("profile", "data_root", "weights_dir", "runs_dir"),
-    *("category", "seeds", "records_dir"),
-)
-
+from ssn_lib.training.holdout import images_per_epoch
 
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
 SCHEDULER_VARIABLE, DEADLINE_VARIABLE = "SSN_SCHEDULER", "SSN_DEADLINE"
+PLAN_VARIABLE = "SSN_PLAN"  # the file by which they know of one another's runs
 
 
 @dataclass
@@ -70,6 +66,9 @@ class Study:
             trained or measured. None trains what `runs_dir` does not hold yet.
         category: only these of the study's, one name or several separated by commas; None for all.
         seeds: instead of the profile's, a number or several separated by commas.
+        epochs: of every run, instead of the profile's.
+        image_size: instead of the profile's, the longer side or "HEIGHTxWIDTH", in pixels.
+        presets: only these systems, one name or several separated by commas; None for all.
         categories: the names in `category`.
         scheduler: the address of a Dask scheduler that spreads the runs; `SSN_SCHEDULER`.
         deadline: in seconds since 1970, no epoch begins that would end after it; `SSN_DEADLINE`.
@@ -85,6 +84,9 @@ class Study:
     category: str | None = None
     seeds: int | str | None = None
     records_dir: str | Path | None = None
+    epochs: int | None = None
+    image_size: int | str | None = None
+    presets: str | None = None
     scheduler: str | None = field(default_factory=lambda: os.environ.get(SCHEDULER_VARIABLE))
     deadline: float | None = field(
         default_factory=lambda: (
@@ -104,6 +106,10 @@ class Study:
             if not isinstance(value, (str, Path) if name == "runs_dir" else (str, Path, NoneType)):
                 raise InputError(f"{name}={value!r}: expected a folder")
         self.runs_dir = Path(self.runs_dir)
+        self._asked = (
+            whole_number("epochs", self.epochs),
+            size("image_size", self.image_size),
+        )
         known = (*CATEGORIES, STRIPS)
         self.categories = listed("category", self.category, "bottle,screw") or known
         for name in self.categories:
@@ -113,6 +119,7 @@ class Study:
         if not all(str(seed).isdecimal() for seed in seeds):
             raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
         self._seeds = tuple(map(int, seeds))
+        self._presets = known_presets("presets", self.presets)
 
     @classmethod
     def of_notebook(cls, namespace: Mapping[str, Any]) -> Study:
@@ -125,14 +132,21 @@ class Study:
         """
         if Path.cwd() == REPOSITORY / "notebooks":
             os.chdir(REPOSITORY)
-        refuse_unknown(namespace, PARAMETERS)
+        refuse_unknown(namespace, (*PARAMETERS, TRY_IT))
         values = {name: namespace[name] for name in PARAMETERS if name in namespace}
         return cls(values.pop("profile"), **values)
 
     @property
     def profile(self) -> Profile:
-        """The profile of that name."""
-        return PROFILES[self.profile_name]
+        """The profile of that name, with the epochs and the image size that were asked for."""
+        profile = PROFILES[self.profile_name]
+        return profile if self._asked == (None, None) else profile.asked(*self._asked)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What says how far the runs are; a study's notebooks go on from one another."""
+        plan = os.environ.get(PLAN_VARIABLE)
+        return Progress(Path(plan) if plan else None)
 
     @cached_property
     def out_dir(self) -> Path:
@@ -155,7 +169,7 @@ class Study:
         # Not by asking for `strips`, which reads them: an MVTec AD category may be all there is.
         if category in (STRIPS, vars(self).get("strips")):
             name, size, category = profile.strips, profile.strip_size, STRIPS
-        return parallel.dataset(name, self._root(name), category, size, resize)
+        return parallel.dataset(name, self.root(name), category, size, resize)
 
     @cached_property
     def strips(self) -> str:
@@ -241,6 +255,25 @@ class Study:
                 records.append(record)
         return records, refused
 
+    def left_out(self, name: str, category: str) -> str:
+        """Why a system's runs on a category are no part of this study; "" where they are.
+
+        Args:
+            category: "ksdd2" for all strips.
+        """
+        if self.category is not None and category not in self.categories:
+            return f"left out by category = {self.category!r}"
+        if self._presets is not None and name not in self._presets:
+            return f"left out by presets = {self.presets!r}"
+        return ""
+
+    def covers(self, record: Record) -> bool:
+        """Whether a record is of a category, a system and a seed that were asked for."""
+        config, data = record.config, record.config.data
+        category = STRIPS if of_strips(data.dataset, data.category) else data.category
+        known_seed = self.seeds is None or config.seed in self._seeds
+        return known_seed and not self.left_out(config.preset, category)
+
     def committed(self) -> list[Record]:
         """The project's own records, which come with the repository; none elsewhere."""
         return replace(self, records_dir=REPOSITORY / "results").records()[0]
@@ -272,47 +305,6 @@ class Study:
                         break
         return found
 
-    def strip_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
-        """The first defective strips under every configuration that was run, side by side."""
-        chosen = self.first_seeds(outcomes, category)
-        sample, answers = self._answers(chosen)
-        title = images_title(category)
-        if not answers:
-            return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
-        return supervision_figures.strips(
-            list(sample.images.permute(0, 2, 3, 1).numpy()),
-            list(sample.masks[:, 0].numpy()),
-            answers,
-            f"{supervision_tables.data_name(chosen, category)}: first defective test images; raw "
-            "maps, each with its own range; line: 99.9th percentile of sound training pixels. "
-            f"{self.caption(chosen)}",
-        )
-
-    def noise_maps(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
-        """What every source's noise looks like on the category's first training image."""
-        chosen = self.first_seeds(outcomes, category)
-        if not chosen:
-            return NotDrawn(f"{category}: no run to draw the noise of, see the table above.")
-        image = self.dataset(category).train.images[:1]
-        sources = []
-        for outcome in chosen:
-            record, model = self._load(outcome)
-            source = load_source(self._run(record), record, model)
-            device = next(model.parameters()).device
-            draws = [
-                look(source, model, normalise(image.to(device)), machine.generator(device, draw))
-                for draw in (1, 2)
-            ]
-            sources.append(
-                NoiseMaps(
-                    record.config.preset,
-                    *(noise[0].numpy() for noise, _ in draws),
-                    draws[0][1][0].numpy(),
-                )
-            )
-        caption = f"{category}; {self.caption(chosen)}"
-        return noise_maps(image[0].permute(1, 2, 0).numpy(), sources, caption)
-
     def caption(self, outcomes: Sequence[Outcome]) -> str:
         """What every table and figure of these runs says of them: data, epochs, seeds, device."""
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
@@ -332,64 +324,6 @@ class Study:
         if self.records_dir:
             return kept_comparison(first, second, self.records_folder)
         return compare(first, second, Path(self.runs_dir), repetitions=self.profile.repetitions)
-
-    def panels(self, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
-        """The category's first defective test image under every configuration that was run."""
-        chosen = self.first_seeds(outcomes, category)
-        sample, answers = self._answers(chosen)
-        title = images_title(category)
-        if not answers:
-            return NotDrawn(f"{title}: no run with maps to draw, see the tables above.")
-        name = sample.samples[0]
-        return maps.panels(
-            sample.images[0].permute(1, 2, 0).numpy(),
-            sample.masks[0, 0].numpy(),
-            answers[0],
-            f"{title}: first defective test image, {name.defect}/{shown(name.image.name)}",
-            f"{self.caption(chosen)}; thresholds: 99.9th percentile of the map's pixels and 99th "
-            "of the scores, on defect-free training images",
-        )
-
-    def _answers(self, outcomes: Sequence[Outcome]) -> tuple[ImageSet | None, list[list[Panel]]]:
-        """The images whose maps were kept, and of each of them every run's answer.
-
-        Raises:
-            InputError: the images are not there, or are not those of the runs.
-        """
-        kept = [(outcome, rows) for outcome, rows in self.files(outcomes, MAPS) if len(rows)]
-        if not kept:
-            return None, []
-        # The finest of the sizes: of each run's own only its maps are made.
-        data = max((o.record.config.data for o, _ in kept), key=lambda data: data.image_size)
-        own = source_of(data.dataset).category == "single"
-        category = STRIPS if own else data.category
-        dataset = parallel.dataset(
-            data.dataset, self._root(data.dataset), category, data.image_size, data.resize
-        )
-        places = sorted(read_maps(kept[0][1], data.image_size))
-        sample = dataset.test.subset(places)
-        answers: list[list[Panel]] = [[] for _ in places]
-        differ = len({outcome.record.epochs_done for outcome, _ in kept}) > 1
-        for outcome, rows in kept:
-            record, maps = outcome.record, read_maps(rows, data.image_size)
-            ((_, scores),) = self.files([outcome], "scores.csv")
-            title = supervision_tables.named(outcome)
-            if differ:
-                title += f", {record.epochs_done} epochs"
-            names = sample.names(dataset.root)
-            for place, image, panels in zip(places, names, answers, strict=True):
-                if scores["image"].get(place) != image:
-                    raise InputError(f"{dataset.root}: not the images of {record.run_id}")
-                panels.append(
-                    Panel(
-                        title,
-                        maps[place],
-                        record.thresholds.map,
-                        scores["score"][place],
-                        record.thresholds.score,
-                    )
-                )
-        return sample, answers
 
     def save(self, name: str, made: Figure | NotDrawn | Table) -> Picture | Table | None:
         """Save a figure (PNG) or a table (CSV and Markdown) into `out_dir`.
@@ -415,15 +349,7 @@ class Study:
         content = {"notebook": notebook, "saved": self.saved, "finished": time.time()}
         write_text(self.out_dir / f"{notebook}.done.json", json.dumps(content, indent=1))
 
-    def _load(self, outcome: Outcome) -> tuple[Record, Detector]:
-        """A finished run's record and trained network."""
-        record = outcome.record
-        return load_run(self._run(record), self.weights(record.config.model.backbone))
-
-    def _run(self, record: Record) -> Path:
-        return Path(self.runs_dir) / record.run_id
-
-    def _root(self, name: str) -> Path | None:
+    def root(self, name: str) -> Path | None:
         """Where a data set lies, None for the usual places. The demo data are made in ./data."""
         if source_of(name).origin == "rendered":
             return Path("data").resolve()
@@ -434,12 +360,24 @@ class Study:
         if self.records_dir:
             wanted = set(asked)
             known = [
-                Outcome.of(record) for record in self.records()[0] if self.profile.made(record)
+                Outcome.of(record)
+                for record in self.records()[0]
+                if self.profile.made(record) and self.covers(record)
             ]
             return [o for o in known if (o.preset, o.category, o.changes) in wanted]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]
-        made = iter(parallel.make_all(tasks, self.scheduler))
+        progress = self.progress
+        progress.expect(tasks)
+        made = iter(
+            parallel.make_all(
+                tasks,
+                self.scheduler,
+                progress.ended,
+                begins=progress.begins,
+                epoch=progress.epoch,
+            )
+        )
         outcomes = [next(made) if isinstance(item, parallel.Task) else item for item in planned]
         self.not_made += [outcome for outcome in outcomes if outcome.record is None]
         return outcomes
@@ -449,8 +387,7 @@ class Study:
     ) -> parallel.Task | Outcome:
         """What has to be made, or why it cannot be."""
         asked = STRIPS if category == vars(self).get("strips") else category
-        if self.category is not None and asked not in self.categories:
-            reason = f"left out by category = {self.category!r}"
+        if reason := self.left_out(name, asked):
             return Outcome(name, category, seed, None, reason, assignments)
         try:
             image_size, epochs, batch_size = self.profile.protocol(name)
@@ -469,9 +406,10 @@ class Study:
             return Outcome(name, category, seed, None, str(error), assignments)
         # Whole paths: a worker may have another working folder.
         weights = None if weights is None else Path(weights).resolve()
-        root = self._root(config.data.dataset)
+        root = self.root(config.data.dataset)
         runs_dir = Path(self.runs_dir).resolve()
-        return parallel.Task(config, asked, root, weights, runs_dir, self.deadline)
+        images = images_per_epoch(dataset.train, config.training)
+        return parallel.Task(config, asked, root, weights, runs_dir, self.deadline, images)
 
 
 def save(folder: Path, name: str, made: Any) -> list[Path]:

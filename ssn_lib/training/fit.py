@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ssn_lib import machine
 from ssn_lib.config import TrainingConfig, beside_defaults
@@ -29,9 +28,10 @@ from ssn_lib.models.supersimplenet import Detector, ReconstructionDetector
 from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.sources import make_source
 from ssn_lib.storage import read_tensors, written_whole
+from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import divided, images_per_epoch
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -66,7 +66,7 @@ def fit(
             left out unless `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
-        progress: title of the progress bar; None for none.
+        progress: title of the bar, or of the lines where there is no terminal; None for none.
         before_epoch: called with what is done so far, which the checkpoint then holds. What it
             raises ends the training, to go on another time.
         after_epoch: called before the checkpoint is written, with the model as it is then. It may
@@ -87,9 +87,7 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         history, best = trainer.restore(checkpoint)
     first = len(history.epochs)
-    views = 4 if config.supervision.flips else 1
-    defective = views * int(training_set.labels.sum())
-    history.per_epoch = 2 * defective or len(training_set)
+    history.per_epoch = images_per_epoch(training_set, config)
     if first < config.epochs and history.diverged_at is None:
         steps = math.ceil(history.per_epoch / config.batch_size)
         with contextlib.ExitStack() as at_the_end:
@@ -103,16 +101,7 @@ def fit(
                 as_they_are = replace(config.supervision, flips=False)
                 held_out = Features(model, validation_set, as_they_are)
                 at_the_end.callback(held_out.outputs.remove)
-            bar = tqdm(
-                total=config.epochs * steps,
-                initial=first * steps,
-                desc=progress,
-                disable=progress is None,
-                unit="step",
-                mininterval=machine.progress_interval_s(),
-                dynamic_ncols=True,
-            )
-            at_the_end.enter_context(bar)
+            bar = at_the_end.enter_context(Bar(progress, config.epochs, steps, first))
             trainer.choose_form(data)
             history.form = trainer.form
             written, whole = time.monotonic(), True
@@ -134,6 +123,7 @@ def fit(
                     best = copy.deepcopy(model.trained_state())
                     history.selected = number
                 history.epochs.append(epoch)
+                bar.epoch(epoch)
                 if after_epoch is not None:
                     after_epoch(history)
                 whole = (
@@ -212,7 +202,7 @@ class _Trainer:
         )
 
     def run_epoch(
-        self, number: int, data: Features, held_out: Features | None, bar: tqdm
+        self, number: int, data: Features, held_out: Features | None, bar: Bar
     ) -> Epoch | None:
         """One pass over the data; None when a loss was not finite."""
         started = time.perf_counter()
@@ -229,7 +219,7 @@ class _Trainer:
                     spread = made.features().std()
             self.update(made, batch, batch + (number - 1) * len(batches))
             told.append(torch.stack((made.loss.detach(), made.power.detach())))
-            bar.update()
+            bar.step()
         losses, powers = torch.stack(told).cpu().unbind(1)  # here the device is waited for
         if not losses.isfinite().all():
             return None
@@ -240,7 +230,6 @@ class _Trainer:
         )
         loss /= len(order)
         self.schedule.step()
-        bar.set_postfix(epoch=f"{number}/{self.config.epochs}", loss=f"{loss:.3f}", refresh=False)
         validation = math.nan
         if held_out is not None:
             validation = self.validation_loss(held_out)

@@ -26,6 +26,16 @@ def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSe
     return tuple(train.subset(part.nonzero()[:, 0].tolist()) for part in (~left, left))
 
 
+def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
+    """How many images an epoch goes through: all sound ones; or, learning from labels, as many
+    sound as defective ones, of these every view."""
+    defective = int(train.labels.sum())
+    if not config.supervision.labels:
+        return len(train) - defective
+    views = 4 if config.supervision.flips else 1
+    return 2 * views * defective
+
+
 def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
     """The images to train on and those held out for validation.
 

@@ -16,8 +16,9 @@ from nbclient.exceptions import DeadKernelError
 
 from ssn_lib import storage
 from ssn_lib.errors import InputError
+from ssn_lib.presets import PRESETS
 from ssn_lib.study import notebooks as notebook_runs
-from ssn_lib.study import runner
+from ssn_lib.study import parameters, runner
 from ssn_lib.study.figures.networks import architecture
 from ssn_lib.study.runner import Study
 
@@ -46,7 +47,8 @@ class TestNotebook:
     def test_it_takes_what_the_study_gives_and_refuses_the_rest(self, source: Path):
         cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
         names = [node.targets[0].id for node in ast.parse(cells[0]).body]
-        assert tuple(names[: len(runner.PARAMETERS)]) == runner.PARAMETERS
+        assert set(parameters.REQUIRED) <= set(names)
+        assert set(names) <= {*parameters.PARAMETERS, parameters.TRY_IT}
         assert "Study.of_notebook(globals())" in cells[1]
 
     def test_parameters_are_literals(self, source: Path):
@@ -223,6 +225,18 @@ class TestExecution:
         ({"category": 3}, "category=3: known: bottle, carpet, screw, ksdd2"),
         ({"category": ["screw", None]}, "category=.*: expected one or several, such as 'bottle,"),
         ({"category": ""}, "category='': expected one or several"),
+        ({"epochs": 0}, "epochs=0: expected a whole number above 0, such as 20"),
+        ({"epochs": "1.5"}, "epochs='1.5': expected a whole number"),
+        ({"epochs": True}, "epochs=True: expected a whole number"),
+        (
+            {"image_size": "large"},
+            "image_size='large': expected the longer side in pixels, such as",
+        ),
+        ({"image_size": "640x"}, "image_size='640x': expected the longer side"),
+        ({"image_size": 99999}, "image_size=99999: expected the longer side"),
+        ({"image_size": 250}, "image_size=250: image size 250×250: .* multiples of 8.*248×248"),
+        ({"presets": "scenario_a,scenarioB"}, "no preset 'scenarioB'; known: .*, scenario_b,"),
+        ({"presets": ""}, "presets='': expected one or several"),
         ({"seeds": "1,two"}, "seeds='1,two': expected whole numbers, such as '42,43'"),
         ({"seeds": True}, "seeds=True: expected whole numbers"),
         ({"seeds": 1.5}, "seeds=1.5: expected one or several"),
@@ -242,6 +256,32 @@ def test_seeds_are_one_or_several(seeds):
     here = Study.of_notebook({"profile": "demo", "seeds": seeds, "category": "screw"})
     assert here._seeds == ((7,) if seeds == 7 else (7, 8))
     assert here.categories == ("screw",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "plates", "strips"),
+    [
+        (320, (320, 320), (320, 112)),
+        ("320", (320, 320), (320, 112)),
+        ("640x232", (640, 232), (640, 232)),
+        ((96, 48), (96, 48), (96, 48)),
+    ],
+)
+def test_an_image_size_is_the_longer_side_or_both(asked, plates, strips):
+    profile = Study.of_notebook({"profile": "demo", "image_size": asked}).profile
+    assert (profile.image_size, profile.strip_size) == (plates, strips)
+
+
+def test_epochs_and_size_hold_for_every_system_also_for_one_that_has_its_own():
+    profile = Study("quick", epochs=3, image_size=128).profile
+    assert profile.protocol("evolved")[:2] == profile.protocol("simplenet")[:2] == ((128, 128), 3)
+    size, epochs, _ = Study("quick", epochs=3).profile.protocol("evolved")
+    assert (size, epochs) == (PRESETS["evolved"].image_size, 3)
+
+
+def test_a_notebooks_own_switch_is_none_of_the_studys_business():
+    given = {"In": ["# Parameters\ntry_it = True\nepochs = 3\n"], "try_it": True, "epochs": 3}
+    assert Study.of_notebook({"profile": "demo"} | given).epochs == 3
 
 
 def test_a_notebook_opened_in_its_folder_works_in_the_repositorys_root(tmp_path, monkeypatch):

@@ -19,7 +19,6 @@ import torch
 
 from ssn_lib import overrides
 from ssn_lib.config import FOLDS, RunConfig
-from ssn_lib.data.images import Dataset
 from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import assignment, changes
@@ -179,19 +178,13 @@ def tasks(
             except InputError as error:
                 missing[str(error)] = None
                 continue
-            images = images_per_epoch(asked.preset, dataset)
+            # Learning from labels: every defective image in four views, and as many sound ones.
+            defective = int(dataset.train.labels.sum())
+            images = 8 * defective if chosen.training.supervision.labels else len(dataset.train)
             made.append(
                 parallel.Task(config, asked.category, data_root, weights, runs_dir, images=images)
             )
     return made, list(missing)
-
-
-def images_per_epoch(name: str, dataset: Dataset) -> int:
-    """Images that an epoch of a preset's training goes through."""
-    if preset(name).training.supervision.labels:
-        # Learning from labels: every defective image in four views, and as many sound ones.
-        return 8 * int(dataset.train.labels.sum())
-    return len(dataset.train)
 
 
 def without_recorded(waiting: Sequence[parallel.Task], results: Path) -> list[parallel.Task]:
@@ -347,8 +340,8 @@ def _size(task: parallel.Task) -> float:
     return max(1, task.images) * height * width / (256 * 256)
 
 
-def line(task: parallel.Task, outcome: Outcome, took_s: float | None = None) -> str:
-    """What is said of a run that has ended, and how long it took where that is known."""
+def line(task: parallel.Task, outcome: Outcome, took_s: float) -> str:
+    """What is said of a run that has ended."""
     record = outcome.record
     if record is None:
         return f"{title(task)}: {outcome.reason}"
@@ -357,8 +350,7 @@ def line(task: parallel.Task, outcome: Outcome, took_s: float | None = None) -> 
         for name in ("I-AUROC", "AUPRO", "AP-loc")
         if (value := record.metrics.get(name)) is not None
     )
-    took = "" if took_s is None else f", {took_s:.0f} s"
-    return f"{title(task)}: {record.status}, {metrics or 'no metrics'}{took}"
+    return f"{title(task)}: {record.status}, {metrics or 'no metrics'}, {took_s:.0f} s"
 
 
 def title(task: parallel.Task) -> str:

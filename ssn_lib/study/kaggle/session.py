@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -25,9 +26,10 @@ from ssn_lib.runs.record import KEPT_FILES, read_record
 from ssn_lib.storage import REPOSITORY, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.kaggle.chapters import chapters
-from ssn_lib.study.kaggle.plan import Plan, in_words
+from ssn_lib.study.kaggle.plan import SessionPlan
 from ssn_lib.study.notebooks import notebooks, study
 from ssn_lib.study.parameters import listed, refuse_unknown
+from ssn_lib.study.progress import duration
 from ssn_lib.study.runner import Study
 from ssn_lib.training.fit import epochs_in
 
@@ -156,8 +158,7 @@ class Session:
         try:
             scheduler = parallel.LOCAL if self._workers() > 1 else None
             with parallel.cluster(scheduler) as address:
-                plan = self._plan()
-                plan.make(address, self._workers())
+                self._plan().make(address)
                 study(
                     self.profile,
                     data_root=self.data_root,
@@ -174,9 +175,10 @@ class Session:
         if get_ipython() is not None:
             clear_output()
         print("\n".join(said), end="\n" if said else "")
-        tasks, _ = self._plan().tasks()
+        tasks = self._plan().tasks()
         made = sum(task.finished for task in tasks)
-        _say("runs", f"{made} of {len(tasks)} are finished, {in_words(time.time() - self.started)}")
+        took = duration(time.time() - self.started)
+        _say("runs", f"{made} of {len(tasks)} are finished; the session took {took}")
         try:
             count = pack(RUNS, self._study().out_dir, ZIP)
             _say("zip", f"{count} files in {ZIP}")
@@ -198,10 +200,11 @@ class Session:
         given = self.profile, self.data_root, self.weights_dir, RUNS, self.category, self.seeds
         return kind(*given, **more)
 
-    def _plan(self) -> Plan:
-        plan = self._study(Plan, deadline=self._deadline)
+    def _plan(self) -> SessionPlan:
+        plan = self._study(SessionPlan, deadline=self._deadline)
         for path in self.notebooks():
-            plan.read(path)
+            with contextlib.suppress(InputError):  # such runs are made when they are asked for
+                plan.read(path)
         return plan
 
     def _find_data(self, here: Study) -> None:
