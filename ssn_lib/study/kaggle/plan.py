@@ -1,5 +1,5 @@
-"""What a session makes: the runs that its notebooks ask for, what decides most claims first, and how
-long they take."""
+"""What a session makes: the runs that its notebooks ask for, what decides most claims first, and
+how long they take."""
 
 from __future__ import annotations
 

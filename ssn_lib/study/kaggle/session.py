@@ -112,6 +112,12 @@ class Session:
         asked = self.numbers
         return [path for path in notebooks(repository) if not asked or path.name[:2] in asked]
 
+    @property
+    def workers(self) -> int:
+        """Runs at once: one for each GPU where there are several and Dask is installed."""
+        spread = importlib.util.find_spec("distributed") is not None
+        return max(1, torch.cuda.device_count()) if spread else 1
+
     def preflight(self) -> None:
         """Print what the session has; end it now if that is not enough.
 
@@ -122,7 +128,7 @@ class Session:
             gpus = machine.check_gpus()
             for gpu in gpus:
                 _say("GPU", gpu)
-            if len(gpus) > self._workers():
+            if len(gpus) > self.workers:
                 _say("GPU", "only the first is used: Dask is not installed")
             if not gpus:
                 _say("GPU", f"none; PyTorch {torch.__version__} on the CPU")
@@ -141,12 +147,20 @@ class Session:
             here = self._study()
             self._find_data(here)
             _say("weights", self._weights(here))
-            taken, going_on = take_over(self._previous(), RUNS)
-            _say("taken over", f"{taken} finished runs, {going_on} unfinished")
-            for what, found in self._plan().facts(self.time_budget_h, self._workers()):
+            self.take_over()
+            for what, found in self._plan().facts(self.time_budget_h, self.workers):
                 _say(what, found)
         except InputError as error:
             _stop(error)
+
+    def take_over(self) -> None:
+        """Copy what an earlier session left, from among the inputs, and say how much.
+
+        Raises:
+            InputError: there is no such folder, or the disk is full.
+        """
+        taken, going_on = take_over(self._previous(), RUNS)
+        _say("taken over", f"{taken} finished runs, {going_on} unfinished")
 
     def run(self) -> None:
         """Make the runs, execute the notebooks, zip it all; what fails is said and ends nothing.
@@ -156,7 +170,7 @@ class Session:
         """
         said = []
         try:
-            scheduler = parallel.LOCAL if self._workers() > 1 else None
+            scheduler = parallel.LOCAL if self.workers > 1 else None
             with parallel.cluster(scheduler) as address:
                 self._plan().make(address)
                 study(
@@ -237,11 +251,6 @@ class Session:
             return [path for path in _below_inputs([RUNS.name]) if path.is_dir()]
         given = Path(self.previous)
         return [given / RUNS if (given / RUNS).is_dir() else given]
-
-    def _workers(self) -> int:
-        """Runs at once: one for each GPU where there are several and Dask is installed."""
-        spread = importlib.util.find_spec("distributed") is not None
-        return max(1, torch.cuda.device_count()) if spread else 1
 
 
 def take_over(sources: Iterable[Path], runs_dir: Path) -> tuple[int, int]:

@@ -52,6 +52,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         here.save("table", ablation(run.outcomes))
 
     monkeypatch.setattr(session, "study", notebooks)
+    monkeypatch.setattr(session, "notebooks", lambda *_: [])
 
     def run(version, hours=11.0, **parameters):
         work = tmp_path / version
@@ -61,6 +62,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         names = ("modifications", "category", "seeds", "weights_dir", "previous")
         values = dict.fromkeys(names) | {"data_root": str(mvtec_root)} | parameters
         here = Session("demo", **values, time_budget_h=hours, started=now[0])
+        here.take_over()
         here.run()
         return work
 
@@ -274,11 +276,16 @@ def test_what_is_missing_ends_the_session_at_once_in_one_line(
 
 def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
     here = Session.of_notebook(parameters())
-    assert here._scheduler() is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert here.workers == 1
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert here._scheduler() == parallel.LOCAL
+    assert here.workers == 2
     monkeypatch.setattr(session.importlib.util, "find_spec", lambda _: None)
-    assert here._scheduler() is None
+    assert here.workers == 1
+    monkeypatch.setattr(machine, "check_gpus", lambda: ["T4", "T4"])
+    monkeypatch.setattr(session.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e8))
+    with pytest.raises(SystemExit):
+        here.preflight()
     assert "only the first is used: Dask is not installed" in capsys.readouterr().out
 
 
