@@ -87,8 +87,9 @@ def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, caps
     whole = records(kaggle("unbroken"))
     assert len(whole) == 3
 
-    # An unfinished run asks the clock five times: before its images are read, before each epoch.
-    first = kaggle("first", hours=7 * SECONDS / 3600)
+    # An unfinished run asks the clock six times: before it begins, before its images are read, and
+    # before each epoch.
+    first = kaggle("first", hours=9 * SECONDS / 3600)
     assert len(records(first)) == 1
     reasons = [outcome.reason for outcome in kaggle.outcomes]
     assert reasons[0] == ""
@@ -99,7 +100,7 @@ def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, caps
     assert epochs_in(next(first.glob("runs/scenario_b*/checkpoint.pt"))) == 1
 
     kaggle.attach(first, "second", "supersimplenet-evolved")
-    second = kaggle("second", hours=4 * SECONDS / 3600)
+    second = kaggle("second", hours=5 * SECONDS / 3600)
     assert "taken over  1 finished runs, 1 unfinished" in capsys.readouterr().out
     assert epochs_in(next(second.glob("runs/scenario_b*/checkpoint.pt"))) > 1
     assert len(records(second)) == 1
@@ -224,6 +225,8 @@ def test_notebooks_are_named_by_numbers_or_text(given, numbers, monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr(session, "study", lambda *_, only, **__: asked.append(only))
+    nothing = SimpleNamespace(make=lambda *_: None, tasks=lambda: [])
+    monkeypatch.setattr(Session, "_plan", lambda _: nothing)
     Session.of_notebook(parameters(modifications=given)).run()
     assert asked == [numbers]
 
