@@ -27,9 +27,10 @@
 # cell of their own (commit `@COMMIT@`, built by `make kernel`).
 #
 # To run it yourself: accelerator GPU T4 x2, the data set `ipythonx/mvtec-ad`, and the internet on
-# for the backbones' weights (or a data set that holds them). A session that runs out of time leaves
-# a whole, smaller study. The next version goes on from there when this notebook's output is among
-# its inputs.
+# for the backbones' weights (or a data set that holds them). The profile `full` takes several
+# sessions (how many is printed below, before it begins), and Kaggle gives 30 GPU hours a week. A
+# session that runs out of time leaves a whole, smaller study. The next version goes on from there
+# when this notebook's output is among its inputs.
 
 # %% tags=["parameters"]
 profile = "full"  # the published 300 epochs; "quick": 10; "demo": rendered images
