@@ -99,7 +99,7 @@ class SessionPlan(Plan):
             yield "", f"this one makes about {within} of the {len(waiting)} runs"
         if machine.device().type == "cuda":
             yield "", f"Kaggle gives {QUOTA_H} GPU hours a week"
-        yield "by", expected.basis
+        yield "basis", expected.basis
 
 
 @dataclass(frozen=True)

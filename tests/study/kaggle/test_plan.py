@@ -62,7 +62,7 @@ def test_before_it_begins_it_says_what_it_will_do_and_what_is_left_out(small):
     assert "2 at once" in found["expected"]
     assert "sessions of 0.001 h" in found["expected"]
     assert found[""] == "this one makes about 0 of the 7 runs"
-    assert "committed records" in found["by"]
+    assert "committed records" in found["basis"]
 
 
 def test_every_run_of_the_studys_own_notebooks_is_known_before(monkeypatch):
