@@ -12,6 +12,13 @@ CARRY ?= build/carry
 OUT ?= runs
 WORKERS ?= 2
 
+# What `make kernel` was given; the profile only where it was, since the kernel's own is another.
+KERNEL = $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume) \
+	$(if $(DATASETS),--datasets $(DATASETS)) \
+	$(if $(filter-out file,$(origin PROFILE)),-p profile $(PROFILE)) \
+	$(if $(CATEGORY),-p category $(CATEGORY)) $(if $(SEEDS),-p seeds $(SEEDS)) \
+	$(if $(MODIFICATIONS),-p modifications $(MODIFICATIONS)) $(if $(HOURS),-p time_budget_h $(HOURS))
+
 .PHONY: study test test-oldest report kernel bench gpu carry peer notebooks clean
 
 study: $(VENV)/.ready
@@ -29,9 +36,11 @@ test-oldest: $(OLDEST)/.ready
 report: $(VENV)/.ready
 	$(RUN) -m ssn_lib report
 
-# OWNER=name sets the kernel's owner, once; RESUME=1 lets it go on from its previous version.
+# OWNER=name sets the kernel's owner, once; RESUME=1 lets it go on from its previous version;
+# DATASETS=me/ksdd2,me/weights attaches more. PROFILE=quick CATEGORY=bottle SEEDS=42
+# MODIFICATIONS=01,02 HOURS=5 take the place of its own parameters.
 kernel: $(VENV)/.ready
-	$(RUN) -m ssn_lib kaggle build $(if $(OWNER),--owner $(OWNER)) $(if $(RESUME),--resume)
+	$(RUN) -m ssn_lib kaggle build $(strip $(KERNEL))
 	$(RUN) -m ssn_lib kaggle check
 
 bench: $(VENV)/.ready-test

@@ -189,7 +189,8 @@ def _kaggle_build(options: argparse.Namespace) -> None:
     from ssn_lib.study.kaggle import kernel
 
     parameters = {name: _literal(value) for name, value in options.parameter}
-    print(kernel.build(parameters, owner=options.owner, resume=options.resume))
+    datasets = tuple(options.datasets.split(",")) if options.datasets else ()
+    print(kernel.build(parameters, owner=options.owner, resume=options.resume, datasets=datasets))
 
 
 def _kaggle_check(options: argparse.Namespace) -> None:
@@ -197,7 +198,7 @@ def _kaggle_check(options: argparse.Namespace) -> None:
 
     print(kernel.check())
     if kernel.owner_is_set():
-        print("ready: kaggle kernels push")
+        print(f"ready: kaggle kernels push -p {kernel.BUILT}")
     else:
         print("before it is pushed, name its owner once: make kernel OWNER=<your name on Kaggle>")
 
@@ -349,7 +350,8 @@ def _add_kaggle_commands(commands: argparse._SubParsersAction) -> None:
     actions = sub.add_subparsers(required=True, metavar="ACTION")
     sub = actions.add_parser("build", help="Build it from the repository.")
     sub.set_defaults(command=_kaggle_build)
-    sub.add_argument("--owner", help="your name on Kaggle; kept in kernel-metadata.json")
+    sub.add_argument("--owner", help="your name on Kaggle; kept for the next build")
+    sub.add_argument("--datasets", help="attach these too, such as me/ksdd2,me/weights")
     sub.add_argument(
         "--resume", action="store_true", help="attach the previous version's output, to go on"
     )

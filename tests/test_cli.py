@@ -248,12 +248,16 @@ def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
 def test_a_kernel_is_built_checked_and_says_what_is_left_to_do(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(kernel, "build", lambda given, **how: asked.append((given, how)))
-    words = "kaggle build --owner me -p profile quick -p seeds 42,43 -p time_budget_h 5.5"
-    assert main(words.split()) == 0
+    words = "-p profile quick -p seeds 42,43 -p time_budget_h 5.5 --datasets me/a,me/b"
+    assert main(f"kaggle build --owner me {words}".split()) == 0
     given = {"profile": "quick", "seeds": "42,43", "time_budget_h": 5.5}
-    assert asked == [(given, {"owner": "me", "resume": False})]
+    how = {"owner": "me", "resume": False, "datasets": ("me/a", "me/b")}
+    assert asked == [(given, how)]
     monkeypatch.setattr(kernel, "check", lambda: "all is well")
-    for is_set, line in ((True, "kaggle kernels push"), (False, "make kernel OWNER=")):
+    for is_set, line in (
+        (True, "kaggle kernels push -p build/kernel"),
+        (False, "make kernel OWNER="),
+    ):
         monkeypatch.setattr(kernel, "owner_is_set", lambda is_set=is_set: is_set)
         assert main(["kaggle", "check"]) == 0
         assert line in capsys.readouterr().out

@@ -107,9 +107,9 @@ def study(
     _summary(here, saved)
 
 
-def notebooks() -> list[Path]:
+def notebooks(repository: Path = REPOSITORY) -> list[Path]:
     """The study's, in the order in which they are run."""
-    found = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    found = sorted((repository / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
 
 

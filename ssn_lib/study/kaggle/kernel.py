@@ -11,19 +11,24 @@ import lzma
 import os
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssn_lib.errors import InputError
 from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study.kaggle import kernel_metadata
+from ssn_lib.study.kaggle.chapters import contents
 from ssn_lib.study.kaggle.session import Session
 
 METADATA = kernel_metadata.FILE
+BUILT = Path("build/kernel")  # the folder that is pushed; ignored by git
 TEMPLATE = "notebooks/kaggle_session.py"
 EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "results/*/record.json", "LICENSE")
 MAX_BYTES = 900_000  # Kaggle takes a source of 1 MB
+# Few and long: where hiding a cell is not understood, what the kernel carries is a dozen lines.
+LINE = 20_000
+HIDDEN = {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}  # on Kaggle; in JupyterLab
 
 
 def build(
@@ -31,39 +36,53 @@ def build(
     *,
     owner: str | None = None,
     resume: bool = False,
+    datasets: Sequence[str] = (),
     repository: Path = REPOSITORY,
 ) -> Path:
     """Build the kernel's notebook from the files that git tracks; its path.
 
-    The same files give the same bytes.
+    The same files give the same bytes. Its metadata are the template's, with the owner's name, and
+    lie beside it: nothing that git tracks is written.
 
     Args:
         parameters: values for the kernel's parameters cell, in the place of its own.
-        owner: name on Kaggle; written into the metadata once, and kept there.
+        owner: name on Kaggle; None for the one of the last build.
         resume: attach the output of the kernel's previous version, so that its runs go on.
+        datasets: attached beside those of the template.
 
     Raises:
         InputError: not a git checkout, an unknown parameter, the metadata cannot be read.
     """
     import jupytext
 
-    metadata = kernel_metadata.describe(kernel_metadata.read(repository), owner, resume)
+    built = repository / BUILT
+    template = kernel_metadata.read(repository)
+    if owner is None and (built / METADATA).exists():
+        owner = kernel_metadata.owner_of(
+            kernel_metadata.read(built, "make kernel OWNER=<your name on Kaggle>")
+        )
+    metadata = kernel_metadata.describe(template, owner, resume, datasets)
     book = jupytext.read(repository / TEMPLATE)
     (cell,) = (cell for cell in book.cells if cell.metadata.get("tags") == ["parameters"])
-    cell.source = _with_values(cell.source, parameters)
+    cell.source, session = _with_values(cell.source, parameters)
     packed, sha256 = _archive(repository)
-    said = {"COMMIT": _commit(repository), "SHA256": sha256, "ARCHIVE": f"\n{packed}\n"}
+    said = {
+        "COMMIT": _commit(repository),
+        "CONTENTS": contents(session.notebooks(repository)),
+        "SHA256": sha256,
+        "ARCHIVE": f"\n{packed}\n",
+    }
     for position, cell in enumerate(book.cells):
         cell.id = f"cell-{position}"  # drawn by chance otherwise
         for name, value in said.items():
             cell.source = cell.source.replace(f"@{name}@", value)
-        if "ARCHIVE = " in cell.source:
-            cell.metadata["jupyter"] = {"source_hidden": True}
+        if cell.cell_type == "code" and not cell.metadata.get("tags"):
+            cell.metadata.update(HIDDEN)
     book.metadata.pop("jupytext", None)
     book.metadata["language_info"] = {"name": "python"}
-    target = repository / metadata["code_file"]
+    target = built / metadata["code_file"]
     write_text(target, json.dumps(book, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    kernel_metadata.write(repository, metadata)
+    kernel_metadata.write(built, metadata)
     return target
 
 
@@ -73,8 +92,9 @@ def check(repository: Path = REPOSITORY) -> str:
     Raises:
         InputError: naming the field or the cell that is wrong.
     """
-    metadata = kernel_metadata.check(repository)
-    path = repository / metadata["code_file"]
+    built = repository / BUILT
+    metadata = kernel_metadata.check(built, "make kernel")
+    path = built / metadata["code_file"]
     try:
         book = json.loads(path.read_text(encoding="utf-8"))
         cells, kernelspec = book["cells"], book["metadata"]["kernelspec"]["name"]
@@ -91,6 +111,14 @@ def check(repository: Path = REPOSITORY) -> str:
         raise InputError(f"{path}: it has outputs; make kernel")
     if size > MAX_BYTES:
         raise InputError(f"{path}: {size:,} bytes as sent, Kaggle takes {MAX_BYTES:,}")
+    template = kernel_metadata.read(repository)
+    if metadata != kernel_metadata.describe(
+        template,
+        kernel_metadata.owner_of(metadata),
+        metadata["id"] in metadata["kernel_sources"],
+        metadata["dataset_sources"],
+    ):
+        raise InputError(f"{built / METADATA}: made of another {METADATA}; make kernel")
     sha256 = _archive(repository)[1]
     if not any(sha256 in "".join(cell["source"]) for cell in cells):
         raise InputError(f"{path}: built from other files than those that are here; make kernel")
@@ -107,8 +135,8 @@ def sent(book: dict[str, Any]) -> str:
 
 
 def owner_is_set(repository: Path = REPOSITORY) -> bool:
-    """Whether the metadata name the owner."""
-    return not kernel_metadata.read(repository)["id"].startswith(kernel_metadata.OWNER_UNSET)
+    """Whether the built kernel's metadata name the owner."""
+    return kernel_metadata.owner_of(kernel_metadata.read(repository / BUILT)) is not None
 
 
 def _archive(repository: Path) -> tuple[str, str]:
@@ -132,7 +160,7 @@ def _archive(repository: Path) -> tuple[str, str]:
             archive.addfile(member, io.BytesIO(content))
     packed = lzma.compress(tarred.getvalue(), preset=9 | lzma.PRESET_EXTREME)
     text = base64.b85encode(packed).decode()
-    lines = (text[start : start + 100] for start in range(0, len(text), 100))
+    lines = (text[start : start + LINE] for start in range(0, len(text), LINE))
     return "\n".join(lines), hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -161,8 +189,9 @@ def _git(repository: Path, *words: str) -> str:
     )
 
 
-def _with_values(source: str, parameters: Mapping[str, Any]) -> str:
-    """The parameters cell with other values; comments stay where the value does."""
+def _with_values(source: str, parameters: Mapping[str, Any]) -> tuple[str, Session]:
+    """The parameters cell with other values, and the session that it makes; comments stay where
+    the value does."""
     known = [name for name in Session.__dataclass_fields__ if name != "started"]
     lines = source.splitlines()
     for name, value in parameters.items():
@@ -172,5 +201,6 @@ def _with_values(source: str, parameters: Mapping[str, Any]) -> str:
         lines[index] = f"{name} = {value!r}"
     changed = "\n".join(lines)
     values = {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(changed).body}
-    Session(**values, started=0.0).check()
-    return changed
+    session = Session(**values, started=0.0)
+    session.check()
+    return changed, session

@@ -1,4 +1,8 @@
-"""What describes the kernel to Kaggle's CLI: kernel-metadata.json, read, changed and checked."""
+"""What describes the kernel to Kaggle's CLI: kernel-metadata.json, read, changed and checked.
+
+The one at the repository's top is the template, which git tracks. The one that is pushed lies
+beside the built notebook, and names its owner.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +24,7 @@ from ssn_lib.storage import write_text
 
 FILE = "kernel-metadata.json"
 OWNER_UNSET = "INSERT_OWNER_HERE"
+RESTORE = f"`git checkout {FILE}`"  # what brings the template back
 
 
 # As of Kaggle's CLI; a name beside them is a misspelling, which it would pass over.
@@ -46,18 +52,21 @@ _CHECKS = {
 }
 
 
-def read(repository: Path) -> dict[str, Any]:
+def read(folder: Path, remedy: str = RESTORE) -> dict[str, Any]:
     """The metadata, every field there and of its type; UTF-16 and byte order marks are read too.
+
+    Args:
+        remedy: what makes the file anew, for the message.
 
     Raises:
         InputError: not readable, not JSON, or naming the field.
     """
-    path = repository / FILE
-    again = f"or `git checkout {FILE}`"
+    path = folder / FILE
+    again = f"or {remedy}"
     try:
         metadata = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; `git checkout {FILE}`") from None
+        raise InputError(f"{path}: missing; {remedy}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -74,40 +83,56 @@ def read(repository: Path) -> dict[str, Any]:
     return metadata
 
 
-def write(repository: Path, metadata: dict[str, Any]) -> None:
+def write(folder: Path, metadata: dict[str, Any]) -> None:
     """Write it as the CLI reads it: UTF-8, without a mark."""
-    write_text(repository / FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
 
 
-def describe(metadata: dict[str, Any], owner: str | None, resume: bool) -> dict[str, Any]:
-    """The metadata with that owner, and with or without the kernel's own output as a source.
+def describe(
+    template: dict[str, Any], owner: str | None, resume: bool, datasets: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What is pushed: the template with that owner, the notebook in the same folder, more inputs.
+
+    Args:
+        owner: on Kaggle; None for the template's.
+        resume: attach the kernel's own output.
+        datasets: attached beside the template's, as "owner/dataset".
 
     Raises:
         InputError: a name that no owner has, or no owner where the own output is wanted.
     """
-    former = metadata["id"]
-    slug = former.rpartition("/")[2]
+    slug = template["id"].rpartition("/")[2]
     # As the CLI has it of owners, but in capitals too: addresses are the same in both.
     if owner is not None and not re.fullmatch(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*", owner):
         raise InputError(
             f"owner {owner!r}: letters and digits, with single hyphens or underscores between "
             "them, as in your profile's address"
         )
-    own = f"{owner}/{slug}" if owner else former
+    own = f"{owner}/{slug}" if owner else template["id"]
     if resume and own.startswith(OWNER_UNSET):
         raise InputError("to resume, the kernel's owner must be known: make kernel OWNER=<name>")
-    others = [source for source in metadata["kernel_sources"] if source not in (former, own)]
-    return metadata | {"id": own, "kernel_sources": [*others, own] if resume else others}
+    return template | {
+        "id": own,
+        "code_file": Path(template["code_file"]).name,
+        "kernel_sources": [*template["kernel_sources"], *([own] if resume else [])],
+        "dataset_sources": list(dict.fromkeys([*template["dataset_sources"], *datasets])),
+    }
 
 
-def check(repository: Path) -> dict[str, Any]:
+def owner_of(metadata: dict[str, Any]) -> str | None:
+    """The owner that it names; None while it names none."""
+    owner = metadata["id"].rpartition("/")[0]
+    return None if owner in ("", OWNER_UNSET) else owner
+
+
+def check(folder: Path, remedy: str = RESTORE) -> dict[str, Any]:
     """The metadata, of which `kaggle kernels push` refuses nothing and Kaggle drops nothing.
 
     Raises:
         InputError: naming the field that is wrong.
     """
-    metadata = read(repository)
-    path = repository / FILE
+    metadata = read(folder, remedy)
+    path = folder / FILE
     encoding = json.detect_encoding(path.read_bytes())
     if encoding != "utf-8":
         raise InputError(f"{path}: {encoding}, Kaggle's CLI reads utf-8; make kernel saves it so")

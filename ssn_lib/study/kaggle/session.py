@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -14,16 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from IPython import get_ipython
+from IPython.display import clear_output, display
 
 from ssn_lib import machine
 from ssn_lib.data import loading
 from ssn_lib.errors import InputError
 from ssn_lib.models.weights import weights_files
 from ssn_lib.runs.record import KEPT_FILES, read_record
-from ssn_lib.storage import written_whole
+from ssn_lib.storage import REPOSITORY, written_whole
 from ssn_lib.study import parallel
+from ssn_lib.study.kaggle.chapters import chapters
+from ssn_lib.study.kaggle.plan import SessionPlan
 from ssn_lib.study.notebooks import notebooks, study
 from ssn_lib.study.parameters import listed, refuse_unknown
+from ssn_lib.study.progress import duration
 from ssn_lib.study.runner import Study
 from ssn_lib.training.fit import epochs_in
 
@@ -88,12 +94,29 @@ class Session:
         if self.previous is not None and not isinstance(self.previous, str):
             raise InputError(f"previous={self.previous!r}: expected text, or None")
         known = sorted(path.name[:2] for path in notebooks())
-        for number in self._numbers():
+        for number in self.numbers:
             if number not in known:
                 raise InputError(
                     f"modifications={self.modifications!r}: no notebook {number}; there are "
                     f"{', '.join(known)}"
                 )
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Of the notebooks to run, two digits each; empty for all."""
+        given = listed("modifications", self.modifications, "01,02") or ()
+        return tuple(number.zfill(2) for number in given)
+
+    def notebooks(self, repository: Path = REPOSITORY) -> list[Path]:
+        """Those that were asked for, in the order in which they are executed."""
+        asked = self.numbers
+        return [path for path in notebooks(repository) if not asked or path.name[:2] in asked]
+
+    @property
+    def workers(self) -> int:
+        """Runs at once: one for each GPU where there are several and Dask is installed."""
+        spread = importlib.util.find_spec("distributed") is not None
+        return max(1, torch.cuda.device_count()) if spread else 1
 
     def preflight(self) -> None:
         """Print what the session has; end it now if that is not enough.
@@ -105,6 +128,8 @@ class Session:
             gpus = machine.check_gpus()
             for gpu in gpus:
                 _say("GPU", gpu)
+            if len(gpus) > self.workers:
+                _say("GPU", "only the first is used: Dask is not installed")
             if not gpus:
                 _say("GPU", f"none; PyTorch {torch.__version__} on the CPU")
             if not gpus and self.profile == "full":
@@ -122,33 +147,52 @@ class Session:
             here = self._study()
             self._find_data(here)
             _say("weights", self._weights(here))
+            self.take_over()
+            for what, found in self._plan().facts(self.time_budget_h, self.workers):
+                _say(what, found)
         except InputError as error:
             _stop(error)
+
+    def take_over(self) -> None:
+        """Copy what an earlier session left, from among the inputs, and say how much.
+
+        Raises:
+            InputError: there is no such folder, or the disk is full.
+        """
+        taken, going_on = take_over(self._previous(), RUNS)
+        _say("taken over", f"{taken} finished runs, {going_on} unfinished")
 
     def run(self) -> None:
-        """Take finished runs over, run the study, and zip it; what fails is said and ends nothing.
+        """Make the runs, execute the notebooks, zip it all; what fails is said and ends nothing.
 
-        The kernel goes on to its end, because Kaggle keeps the output of such a version.
+        The kernel goes on to its end, because Kaggle keeps the output of such a version. What was
+        printed meanwhile stays in the session's log alone: the page goes on with what came of it.
         """
+        said = []
         try:
-            taken, going_on = take_over(self._previous(), RUNS)
+            scheduler = parallel.LOCAL if self.workers > 1 else None
+            with parallel.cluster(scheduler) as address:
+                self._plan().make(address)
+                study(
+                    self.profile,
+                    data_root=self.data_root,
+                    weights_dir=self.weights_dir,
+                    runs_dir=RUNS,
+                    only=self.numbers,
+                    category=self.category,
+                    seeds=self.seeds,
+                    scheduler=address,
+                    deadline=self._deadline,
+                )
         except InputError as error:
-            _stop(error)
-        _say("taken over", f"{taken} finished runs, {going_on} unfinished")
-        try:
-            study(
-                self.profile,
-                data_root=self.data_root,
-                weights_dir=self.weights_dir,
-                runs_dir=RUNS,
-                only=self._numbers(),
-                category=self.category,
-                seeds=self.seeds,
-                scheduler=self._scheduler(),
-                deadline=self.started + self.time_budget_h * 3600,
-            )
-        except InputError as error:
-            print(f"error: {error}; what is done so far is kept")
+            said.append(f"error: {error}; what is done so far is kept")
+        if get_ipython() is not None:
+            clear_output()
+        print("\n".join(said), end="\n" if said else "")
+        tasks = self._plan().tasks()
+        made = sum(task.finished for task in tasks)
+        took = duration(time.time() - self.started)
+        _say("runs", f"{made} of {len(tasks)} are finished; the session took {took}")
         try:
             count = pack(RUNS, self._study().out_dir, ZIP)
             _say("zip", f"{count} files in {ZIP}")
@@ -156,24 +200,26 @@ class Session:
             print(f"error: {error}; everything is in {RUNS}/")
 
     def show(self) -> None:
-        """Display the study's tables and figures in the notebook."""
-        from IPython.display import Image, Markdown, display
+        """Display the executed notebooks in this one, as chapters."""
+        folder = self._study().out_dir / "notebooks"
+        executed = [folder / path.name for path in self.notebooks()]
+        for shown in chapters([path for path in executed if path.exists()]):
+            display(shown.data, metadata=shown.metadata, raw=True)
 
-        out_dir = self._study().out_dir
-        for path in sorted((out_dir / "tables").glob("*.md")):
-            display(Markdown(path.read_text(encoding="utf-8")))
-        for path in sorted((out_dir / "figures").glob("*.png")):
-            display(Image(filename=str(path)))
+    @property
+    def _deadline(self) -> float:
+        return self.started + self.time_budget_h * 3600
 
-    def _numbers(self) -> tuple[str, ...]:
-        """Of the notebooks to run, two digits each; empty for all."""
-        given = listed("modifications", self.modifications, "01,02") or ()
-        return tuple(number.zfill(2) for number in given)
+    def _study(self, kind: type[Study] = Study, **more: Any) -> Study:
+        given = self.profile, self.data_root, self.weights_dir, RUNS, self.category, self.seeds
+        return kind(*given, **more)
 
-    def _study(self) -> Study:
-        return Study(
-            self.profile, self.data_root, self.weights_dir, RUNS, self.category, self.seeds
-        )
+    def _plan(self) -> SessionPlan:
+        plan = self._study(SessionPlan, deadline=self._deadline)
+        for path in self.notebooks():
+            with contextlib.suppress(InputError):  # such runs are made when they are asked for
+                plan.read(path)
+        return plan
 
     def _find_data(self, here: Study) -> None:
         """Where each category lies; one that is missing leaves cells empty, all are an error."""
@@ -205,15 +251,6 @@ class Session:
             return [path for path in _below_inputs([RUNS.name]) if path.is_dir()]
         given = Path(self.previous)
         return [given / RUNS if (given / RUNS).is_dir() else given]
-
-    def _scheduler(self) -> str | None:
-        """One worker for each GPU where there are several and Dask is installed."""
-        if torch.cuda.device_count() < 2:
-            return None
-        if importlib.util.find_spec("distributed") is None:
-            _say("GPU", "only the first is used: Dask is not installed")
-            return None
-        return parallel.LOCAL
 
 
 def take_over(sources: Iterable[Path], runs_dir: Path) -> tuple[int, int]:

@@ -30,12 +30,15 @@ from ssn_lib.runs.record import read_record
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study.kaggle import kernel
 
-NOTEBOOK = "build/supersimplenet-evolved.ipynb"
+NOTEBOOK = kernel.BUILT / "supersimplenet-evolved.ipynb"
 # A study of one run: its own notebooks take minutes.
 SMALL = """# ---
 # jupyter:
 #   kernelspec: {display_name: Python 3, language: python, name: python3}
 # ---
+
+# %% [markdown]
+# # A small study
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -94,6 +97,11 @@ def repository(original, tmp_path):
 
 def built(repository):
     return json.loads((repository / NOTEBOOK).read_text())
+
+
+def metadata(repository):
+    """What is pushed."""
+    return json.loads((repository / kernel.BUILT / kernel.METADATA).read_text())
 
 
 def source(repository, containing):
@@ -200,11 +208,45 @@ class TestBuild:
         assert not kernel.owner_is_set(repository)
         kernel.build({}, owner="somebody", repository=repository)
         kernel.build({}, resume=True, repository=repository)
-        metadata = json.loads((repository / kernel.METADATA).read_text())
-        assert metadata["id"] == "somebody/supersimplenet-evolved"
-        assert metadata["kernel_sources"] == ["somebody/supersimplenet-evolved"]
+        assert metadata(repository)["id"] == "somebody/supersimplenet-evolved"
+        assert metadata(repository)["kernel_sources"] == ["somebody/supersimplenet-evolved"]
+        kernel.check(repository)
         kernel.build({}, repository=repository)
-        assert json.loads((repository / kernel.METADATA).read_text())["kernel_sources"] == []
+        assert metadata(repository)["id"] == "somebody/supersimplenet-evolved"
+        assert metadata(repository)["kernel_sources"] == []
+        assert kernel.owner_is_set(repository)
+
+    def test_nothing_that_git_tracks_is_written(self, repository):
+        kernel.build({"seeds": 43}, owner="somebody", datasets=["me/ksdd2"], repository=repository)
+        changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=repository)
+        assert changed.decode().split() == ["??", "build/"]
+        assert metadata(repository)["dataset_sources"] == ["ipythonx/mvtec-ad", "me/ksdd2"]
+        kernel.check(repository)
+
+    def test_a_template_that_was_changed_afterwards_is_said(self, repository):
+        path = repository / kernel.METADATA
+        path.write_text(path.read_text().replace('"is_private": true', '"is_private": false'))
+        with pytest.raises(InputError, match="made of another kernel-metadata.json; make kernel"):
+            kernel.check(repository)
+
+    def test_the_code_is_hidden_and_short_where_hiding_is_not_understood(self, repository):
+        for cell in built(repository)["cells"]:
+            if cell["cell_type"] == "code" and "tags" not in cell["metadata"]:
+                assert cell["metadata"]["_kg_hide-input"] is True
+                assert cell["metadata"]["jupyter"] == {"source_hidden": True}
+                assert len(cell["source"].splitlines()) < 50
+        assert "ARCHIVE = " in source(repository, "ARCHIVE = ")
+
+    def test_the_page_begins_with_prose_and_names_the_notebooks_that_will_run(self, repository):
+        first = built(repository)["cells"][0]
+        assert first["cell_type"] == "markdown"
+        assert first["source"].startswith("# SuperSimpleNet, evolved\n\n**What happens")
+        assert "- [A small study](#01_small)" in first["source"]
+        shutil.copy(repository / "notebooks/01_small.ipynb", repository / "notebooks/00_new.ipynb")
+        kernel.build({}, repository=repository)
+        assert "(#00_new)" in built(repository)["cells"][0]["source"]
+        kernel.build({"modifications": "01"}, repository=repository)
+        assert "(#00_new)" not in built(repository)["cells"][0]["source"]
 
     def test_outside_a_checkout_it_says_what_is_missing(self, repository):
         shutil.rmtree(repository / ".git")
@@ -223,19 +265,22 @@ class TestBuild:
 
 
 def test_what_is_missing_or_wrong_in_the_metadata_is_said(repository):
-    path = repository / kernel.METADATA
-    metadata = json.loads(path.read_text())
+    path = repository / kernel.BUILT / kernel.METADATA
+    right = metadata(repository)
     for change, message in (
-        ({"code_file": "build/none.ipynb"}, "none.ipynb: not built yet; make kernel"),
+        ({"code_file": "none.ipynb"}, "none.ipynb: not built yet; make kernel"),
         ({"dataset_sources": ["datasets/ipythonx/mvtec-ad"]}, "expected owner/dataset"),
     ):
-        path.write_text(json.dumps(metadata | change))
+        path.write_text(json.dumps(right | change))
         with pytest.raises(InputError, match=message):
             kernel.check(repository)
+    path.unlink()
+    with pytest.raises(InputError, match="kernel-metadata.json: missing; make kernel"):
+        kernel.check(repository)
 
 
 def test_a_build_corrects_the_metadatas_encoding(repository):
-    path = repository / kernel.METADATA
+    path = repository / kernel.BUILT / kernel.METADATA
     text = path.read_text()
     path.write_text(text, encoding="utf-16")
     with pytest.raises(InputError, match="utf-16, Kaggle's CLI reads utf-8; make kernel"):
@@ -248,7 +293,7 @@ def test_a_build_corrects_the_metadatas_encoding(repository):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda book: book["cells"][1].update(outputs=[{}]), "it has outputs"),
+        (lambda book: book["cells"][2].update(outputs=[{}]), "it has outputs"),
         (lambda book: book["metadata"].pop("kernelspec"), "not a notebook with a kernelspec"),
         (lambda book: book["cells"][0].pop("source"), "not a notebook with a kernelspec"),
         (lambda book: book.update(cells=None), "not a notebook with a kernelspec"),
@@ -295,7 +340,7 @@ def kaggle(tmp_path):
         clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "http_proxy": proxy}
         command = Path(sys.executable).with_name("kaggle")
         return subprocess.run(
-            [str(command), "kernels", "push"],
+            [str(command), "kernels", "push", "-p", str(kernel.BUILT)],
             cwd=folder,
             env=clean | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST"} | environment,
             capture_output=True,
@@ -422,12 +467,21 @@ def test_the_kernel_runs_where_only_kaggles_image_is(repository, kaggle_machine,
         names = set(archive.namelist())
     wanted = {f"{record.run_id}/record.json", "quick/tables/one.csv"}
     assert wanted | {"quick/notebooks/01_small.ipynb"} <= names
-    executed = json.loads((kaggle_machine.work / "executed.ipynb").read_text())
-    assert any("text/markdown" in o.get("data", {}) for o in executed["cells"][-1]["outputs"])
+    # Code is unpacked elsewhere, so that the version's output holds results alone.
+    assert {path.name for path in kaggle_machine.work.iterdir()} == {
+        *("executed.ipynb", "runs", "study.zip")
+    }
+    *_, session, page = json.loads((kaggle_machine.work / "executed.ipynb").read_text())["cells"]
+    assert "runs        1 of 1 are finished" in "".join(session["outputs"][0]["text"])
+    assert "run 1 of 1" in log
+    assert "run 1 of 1" not in json.dumps(session["outputs"])  # the page is about results
+    shown = ["".join(o["data"].get("text/markdown", "")) for o in page["outputs"]]
+    assert shown[:2] == ['<a id="01_small"></a>', "# A small study"]
+    assert any(text.startswith("**") for text in shown)  # the table
 
 
 def test_a_damaged_archive_ends_the_session_in_one_line(repository, kaggle_machine):
-    script = "\n".join(c["source"] for c in built(repository)["cells"][1:4])
+    script = "\n".join(c["source"] for c in built(repository)["cells"][2:5])
     position = script.index('ARCHIVE = """') + 1000
     script = f"{script[:position]}??{script[position + 2 :]}"
     path = repository / "damaged.py"

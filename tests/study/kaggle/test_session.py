@@ -52,6 +52,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         here.save("table", ablation(run.outcomes))
 
     monkeypatch.setattr(session, "study", notebooks)
+    monkeypatch.setattr(session, "notebooks", lambda *_: [])
 
     def run(version, hours=11.0, **parameters):
         work = tmp_path / version
@@ -61,6 +62,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         names = ("modifications", "category", "seeds", "weights_dir", "previous")
         values = dict.fromkeys(names) | {"data_root": str(mvtec_root)} | parameters
         here = Session("demo", **values, time_budget_h=hours, started=now[0])
+        here.take_over()
         here.run()
         return work
 
@@ -85,8 +87,9 @@ def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, caps
     whole = records(kaggle("unbroken"))
     assert len(whole) == 3
 
-    # An unfinished run asks the clock five times: before its images are read, before each epoch.
-    first = kaggle("first", hours=7 * SECONDS / 3600)
+    # An unfinished run asks the clock six times: before it begins, before its images are read, and
+    # before each epoch.
+    first = kaggle("first", hours=9 * SECONDS / 3600)
     assert len(records(first)) == 1
     reasons = [outcome.reason for outcome in kaggle.outcomes]
     assert reasons[0] == ""
@@ -97,7 +100,7 @@ def test_a_study_cut_in_three_leaves_the_records_of_an_unbroken_one(kaggle, caps
     assert epochs_in(next(first.glob("runs/scenario_b*/checkpoint.pt"))) == 1
 
     kaggle.attach(first, "second", "supersimplenet-evolved")
-    second = kaggle("second", hours=4 * SECONDS / 3600)
+    second = kaggle("second", hours=5 * SECONDS / 3600)
     assert "taken over  1 finished runs, 1 unfinished" in capsys.readouterr().out
     assert epochs_in(next(second.glob("runs/scenario_b*/checkpoint.pt"))) > 1
     assert len(records(second)) == 1
@@ -225,6 +228,8 @@ def test_notebooks_are_named_by_numbers_or_text(given, numbers, monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr(session, "study", lambda *_, only, **__: asked.append(only))
+    nothing = SimpleNamespace(make=lambda *_: None, tasks=lambda: [])
+    monkeypatch.setattr(Session, "_plan", lambda _: nothing)
     Session.of_notebook(parameters(modifications=given)).run()
     assert asked == [numbers]
 
@@ -277,11 +282,16 @@ def test_what_is_missing_ends_the_session_at_once_in_one_line(
 
 def test_several_gpus_are_used_where_dask_is_installed(monkeypatch, capsys):
     here = Session.of_notebook(parameters())
-    assert here._scheduler() is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert here.workers == 1
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert here._scheduler() == parallel.LOCAL
+    assert here.workers == 2
     monkeypatch.setattr(session.importlib.util, "find_spec", lambda _: None)
-    assert here._scheduler() is None
+    assert here.workers == 1
+    monkeypatch.setattr(machine, "check_gpus", lambda: ["T4", "T4"])
+    monkeypatch.setattr(session.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e8))
+    with pytest.raises(SystemExit):
+        here.preflight()
     assert "only the first is used: Dask is not installed" in capsys.readouterr().out
 
 

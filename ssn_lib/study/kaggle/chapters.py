@@ -1,0 +1,106 @@
+"""The study's notebooks as chapters of the kernel's own page: prose, code that teaches, results."""
+
+from __future__ import annotations
+
+import ast
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ssn_lib.study.page import SAVED
+
+# What calls these alone runs the study or shows a result by name: nothing to read.
+HOUSEKEEPING = {"study", "report", "Study", "Report"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One thing that the page shows, as IPython's `display` takes it with `raw=True`."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def text(cls, markdown: str) -> Shown:
+        """Of Markdown."""
+        return cls({"text/markdown": markdown})
+
+
+def contents(notebooks: Sequence[Path]) -> str:
+    """The notebooks' titles as a list in Markdown, with links to where `chapters` shows them."""
+    return "\n".join(f"- [{_title(path)}](#{path.stem})" for path in notebooks)
+
+
+def chapters(executed: Sequence[Path]) -> Iterator[Shown]:
+    """What the page shows of executed notebooks, in order.
+
+    A table or figure that an earlier chapter shows is a link to it: the report repeats most of
+    them, and Kaggle does not render a page of any size.
+    """
+    known: set[str] = set()
+    for path in executed:
+        yield Shown.text(f'<a id="{path.stem}"></a>')
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                yield Shown.text(cell.source)
+            elif cell.cell_type == "code":
+                yield from _code_cell(cell, known)
+
+
+def _code_cell(cell: nbformat.NotebookNode, known: set[str]) -> Iterator[Shown]:
+    """The source of a code cell, if it is worth reading, and what it shows."""
+    if teaches := _teaches(cell):
+        yield Shown.text(f"```python\n{cell.source}\n```")
+    saved = SAVED.search(cell.source)
+    if saved and saved[1] in known:
+        yield Shown.text(f"[{saved[1]}](#{saved[1]}) stands above.")
+        return
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if teaches and output.output_type == "stream" and output.name == "stdout":
+            yield Shown.text(f"```\n{output.text}\n```")
+        elif teaches or "text/markdown" in data or "image/png" in data:
+            if saved and saved[1] not in known:
+                known.add(saved[1])
+                yield Shown.text(f'<a id="{saved[1]}"></a>')
+            if data:
+                yield Shown(dict(data), dict(output.get("metadata", {})))
+            caption = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if caption:
+                yield Shown.text(f"<small>{html.escape(caption)}</small>")
+
+
+def _teaches(cell: nbformat.NotebookNode) -> bool:
+    """Whether a reader gains by a cell's source: more than parameters, imports and housekeeping."""
+    if any("parameters" in tag for tag in cell.metadata.get("tags", ())):
+        return False
+    return not all(map(_is_housekeeping, ast.parse(cell.source).body))
+
+
+def _is_housekeeping(statement: ast.stmt) -> bool:
+    """Whether a statement imports something, or calls what `HOUSEKEEPING` names."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return True
+    if not isinstance(statement, (ast.Expr, ast.Assign)) or not isinstance(
+        statement.value, ast.Call
+    ):
+        return False
+    called = statement.value.func
+    while isinstance(called, ast.Attribute):
+        called = called.value
+    return isinstance(called, ast.Name) and called.id in HOUSEKEEPING
+
+
+def _title(notebook: Path) -> str:
+    """A notebook's first heading, or its name."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if found := re.search(
+            r"^# (.+)$", cell.source if cell.cell_type == "markdown" else "", re.M
+        ):
+            return found[1]
+    return notebook.stem
