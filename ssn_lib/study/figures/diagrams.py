@@ -262,9 +262,7 @@ def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) 
         caption: whose the published and the measured figures are.
     """
     numbers = against_masks(outcomes, category)
-    canvas = Canvas.of(
-        122, 46, "Without masks nothing teaches the map of GAP + CAM\n" + wrapped(caption, 120)
-    )
+    canvas = Canvas.of(122, 46, "Without masks nothing teaches the map of GAP + CAM", caption)
     for y, kind, given, middle, learns in (
         (
             30,
