@@ -16,10 +16,12 @@ import torch
 
 from ssn_lib.errors import InputError
 
-# On processors with bfloat16 oneDNN keeps what it prepares for every shape that it meets, some
-# ten megabytes each, and how many pixels get noise differs from step to step: its own limit of 1024
-# of them is more than most machines hold. It reads this once, at its first product.
+# On processors with bfloat16 oneDNN, and PyTorch's layer above it, each keep what they prepare for
+# every shape that they meet, some ten megabytes each, and how many pixels get noise differs from
+# step to step: their own limits of 1024 of them are more than most machines hold. They read these
+# once, at the first product.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 
 _CPU_INFO = Path("/proc/cpuinfo")

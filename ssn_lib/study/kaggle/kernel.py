@@ -24,7 +24,12 @@ from ssn_lib.study.kaggle.session import Session
 METADATA = kernel_metadata.FILE
 BUILT = Path("build/kernel")  # the folder that is pushed; ignored by git
 TEMPLATE = "notebooks/kaggle_session.py"
-EMBEDDED = ("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "results/*/record.json", "LICENSE")
+EMBEDDED = (
+    *("ssn_lib", "notebooks/[0-9][0-9]_*.ipynb", "LICENSE"),
+    # What "What we see" is made of.
+    *("results/*/record.json", "results/*/history.csv", "results/*/course.csv"),
+    *("results/*.json", "results/efficiency", "results/comparisons"),
+)
 MAX_BYTES = 900_000  # Kaggle takes a source of 1 MB
 # Few and long: where hiding a cell is not understood, what the kernel carries is a dozen lines.
 LINE = 20_000
