@@ -99,6 +99,15 @@ class Selection:
         full = PROFILES["full"]
         return longest(o for o in self.covered(self.all_plates) if full.made(o.record))
 
+    def whole_of(self, *presets: str) -> list[Outcome]:
+        """As `of`; where there are runs of a system's own whole protocol, they stand for it."""
+        whole = [o for o in self.full if o.preset in presets and not o.changes]
+        replaced = {(o.preset, o.category) for o in whole}
+        rest = [o for o in self.of(*presets) if (o.preset, o.category) not in replaced]
+        return sorted(
+            [*whole, *rest], key=lambda o: (presets.index(o.preset), o.category, o.seed)
+        )
+
     def is_strip(self, outcome: Outcome) -> bool:
         """Whether an outcome is on strips."""
         if outcome.record is None:

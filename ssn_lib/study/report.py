@@ -359,23 +359,23 @@ class Report(Lessons):
 
     def evolved(self) -> Table:
         """Feature reconstruction against Scenario A."""
-        return evolved_tables.against_scenario_a(self.of(*evolved_tables.SYSTEMS))
+        return evolved_tables.against_scenario_a(self.whole_of(*evolved_tables.SYSTEMS))
 
     def evolved_defects(self) -> Table:
         """Which defects of screw are found."""
-        scores = self.files(self.of(*evolved_tables.SYSTEMS), "scores.csv")
+        scores = self.files(self.whole_of(*evolved_tables.SYSTEMS), "scores.csv")
         return evolved_tables.by_defect(scores, evolved_tables.SCREW)
 
     def evolved_scores(self) -> Figure:
         """The scores behind it."""
-        runs = self.of(*evolved_tables.SYSTEMS)
+        runs = self.whole_of(*evolved_tables.SYSTEMS)
         first = self.study.first_seeds(runs, evolved_tables.SCREW)
         scores = self.files(first, "scores.csv")
         return scores_by_defect(scores, self.study.caption(first))
 
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
-        runs = self.of(*evolved_tables.SYSTEMS)
+        runs = self.whole_of(*evolved_tables.SYSTEMS)
         return self._drawn(lambda: drawn.panels(self.study, runs, evolved_tables.SCREW))
 
     def evolved_efficiency(self) -> Table:

@@ -272,3 +272,12 @@ def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):
         publishing._add(tmp_path / "cut.zip", tmp_path / "a")
     with pytest.raises(InputError, match="no such folder or archive"):
         publishing._add(tmp_path / "absent", tmp_path / "a")
+
+
+def test_beside_evolved_stands_what_was_trained_to_the_end_of_its_own_protocol(committed):
+    asked = ("scenario_a", "evolved", "scenario_a_relative")
+    runs = committed.whole_of(*asked)
+    epochs = {(o.preset, o.record.epochs_done) for o in runs if o.category == "screw"}
+    # Of Scenario A with larger noise there is no run of the published protocol: the profile's.
+    assert epochs == {("scenario_a", 300), ("evolved", 100), ("scenario_a_relative", 10)}
+    assert [o.preset for o in runs] == sorted((o.preset for o in runs), key=asked.index)

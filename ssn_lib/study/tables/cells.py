@@ -48,9 +48,9 @@ def describe(records: Sequence[Record]) -> str:
 
 
 def _images(data: DataConfig) -> str:
-    """The data set; of one that is a category by itself, whose images they are."""
-    single = source_of(data.dataset).category == "single"
-    return images_title(data.category) if single else data.dataset
+    """Whose images they are, by the data set's name for people."""
+    source = source_of(data.dataset)
+    return images_title(data.category) if source.category == "single" else source.title
 
 
 def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:

@@ -114,7 +114,7 @@ def test_markdown_has_title_rows_and_notes(record):
     text = ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")
     assert text.count("\n| ") == 2 + len(ABLATION_PRESETS)
-    assert "- Measured here: mvtec_ad, 256×256 px, 10 epochs in batches of 32, seed 42" in text
+    assert "- Measured here: MVTec AD, 256×256 px, 10 epochs in batches of 32, seed 42" in text
 
 
 @pytest.mark.parametrize("system", ["baseline_wrn50", "scenario_a", "scenario_b"])
