@@ -140,9 +140,10 @@ for part, module in model.named_children():
 # 2. The adaptor, a linear layer for each pixel, gives adapted features $Z = a(F)$.
 # 3. Smooth random noise (Perlin noise) above a threshold is a mask $m$: a blob, like a defect.
 # 4. Gaussian noise $\varepsilon \sim \mathcal N(0, \sigma^2)$ is added inside it:
-#    $\tilde Z = Z + \varepsilon \odot m$.
-# 5. The segmentation head gives *map logits* $M$: above 0 is "defective". It is trained to find
-#    $m$. The classification head gives one *score logit* $s$ for the image.
+#    $\tilde Z = Z + \varepsilon \odot m$, and the same to the features that are not adapted,
+#    $\tilde F = F + \varepsilon \odot m$.
+# 5. The segmentation head makes of $\tilde Z$ *map logits* $M$: above 0 is "defective". It is
+#    trained to find $m$. The classification head makes of $\tilde F$ and $M$ one *score logit* $s$.
 
 # %%
 batch = normalise(data.train.images[:1])
@@ -188,8 +189,9 @@ study.save(
 # ## 4. Training
 #
 # The loss compares $M$ with the mask and $s$ with "there is a mask at all". A network that answers
-# 0 to everything has the loss $1 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): as long as the curve
-# lies on it, the noise is not seen. The published training has 300 epochs; these are a few.
+# 0 to everything has the loss $2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): a truncated
+# $L_1$ of $M$, one half inside $m$ and one outside, and the focal losses of $M$ and of $s$. As long as
+# the curve lies on it, the noise is not seen. The published training has 300 epochs; these are a few.
 
 # %%
 training = replace(scenario_a.training, epochs=study.epochs or 10, batch_size=8)

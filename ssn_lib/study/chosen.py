@@ -104,9 +104,7 @@ class Selection:
         whole = [o for o in self.full if o.preset in presets and not o.changes]
         replaced = {(o.preset, o.category) for o in whole}
         rest = [o for o in self.of(*presets) if (o.preset, o.category) not in replaced]
-        return sorted(
-            [*whole, *rest], key=lambda o: (presets.index(o.preset), o.category, o.seed)
-        )
+        return sorted([*whole, *rest], key=lambda o: (presets.index(o.preset), o.category, o.seed))
 
     def is_strip(self, outcome: Outcome) -> bool:
         """Whether an outcome is on strips."""

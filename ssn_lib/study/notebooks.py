@@ -107,9 +107,9 @@ def study(
     _summary(here, saved)
 
 
-def notebooks(repository: Path = REPOSITORY) -> list[Path]:
-    """The study's, in the order in which they are run."""
-    found = sorted((repository / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+def notebooks(repository: Path | None = None) -> list[Path]:
+    """The study's, or another checkout's, in the order in which they are run."""
+    found = sorted(((repository or REPOSITORY) / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     return sorted(found, key=lambda path: path.stem == REPORT)  # it reads what the others make
 
 

@@ -61,7 +61,12 @@ def _follow(statement: ast.stmt, names: dict[str, Any]) -> None:
     calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
     constant = isinstance(statement, ast.Assign) and not calls
     if isinstance(statement, (ast.Import, ast.ImportFrom)) or constant:
-        exec(compile(ast.Module([statement], []), "notebook", "exec"), names)
+        try:
+            exec(compile(ast.Module([statement], []), "notebook", "exec"), names)
+        except NameError:  # made of what is not executed here; whoever asks for runs by it is told
+            for target in ast.walk(statement):
+                if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store):
+                    names.pop(target.id, None)
     elif isinstance(statement, (ast.Expr, ast.Assign)):
         for call in calls:
             if ast.unparse(call.func) in ASKING:

@@ -53,7 +53,7 @@ def architecture() -> Figure:
         (0, 23, 10, "image $x$\n(B, 3, H, W)", "black", "-"),
         (14, 23, 13, "backbone\nlayers $\\phi_2$, $\\phi_3$", frozen, "-"),
         (31, 23, 14, "upscaled, joined,\n3×3 average: $F$\n(B, C, H/4, W/4)", frozen, "-"),
-        (48, 31, 18, "adaptor $a$\nScenario A: 1×1\nB: 3×3, BN, ReLU", trained_too, "-"),
+        (48, 31, 18, "adaptor $a$\nScenario A: 1×1\nScenario B: 3×3,\nBN, ReLU", trained_too, "-"),
         (60, 18, 17, "noise $\\varepsilon$\nin Perlin masks $m$", training_only, "--"),
         (73, 31, 15, "segmentation head\n1×1 → 1024 → 1", trained_too, "-"),
         (73, 5, 15, "classification head\n5×5 → 128, pooling", trained_too, "-"),

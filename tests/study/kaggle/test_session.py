@@ -37,6 +37,8 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
     )
     monkeypatch.setitem(PROFILES, "demo", profile)
     monkeypatch.setattr(runner, "CATEGORIES", ("widget",))
+    demo = replace(runner.PROFILES["demo"], categories=("widget",))
+    monkeypatch.setitem(runner.PROFILES, "demo", demo)
     monkeypatch.setattr(runner, "_weights", lambda *_: None)
     now = [0.0]
 

@@ -53,7 +53,8 @@ def test_a_generator_is_told_by_its_rule_and_bound(name, beta, noise):
 
 def test_sizes_are_the_profiles_own():
     assert row("evolved")["image, px"] == "448×448"
-    assert row("evolved", "demo")["image, px"] == "128×128"
+    demo = "×".join(map(str, PROFILES["demo"].image_size))
+    assert row("evolved", "demo")["image, px"] == demo
     assert row("gap_cam", strips=True)["image, px"] == "640×232"
     assert row("evolved")["learning rates"] == "decoder 0.004"
 
