@@ -189,9 +189,10 @@ study.save(
 # ## 4. Training
 #
 # The loss compares $M$ with the mask and $s$ with "there is a mask at all". A network that answers
-# 0 to everything has the loss $2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): a truncated
-# $L_1$ of $M$, one half inside $m$ and one outside, and the focal losses of $M$ and of $s$. As long as
-# the curve lies on it, the noise is not seen. The published training has 300 epochs; these are a few.
+# 0 to everything has the loss $2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): a
+# truncated $L_1$ of $M$, one half inside $m$ and one outside, and the focal losses of $M$ and of
+# $s$. As long as the curve lies on it, the noise is not seen. The published training has 300
+# epochs; these are a few.
 
 # %%
 training = replace(scenario_a.training, epochs=study.epochs or 10, batch_size=8)
