@@ -532,7 +532,7 @@ def test_other_images_are_asked_where_the_claims_own_are_not_there(
     assert row["verdict"] == "not measurable here"
     assert row["measured here"] == EMPTY
     assert row["why"].endswith("decides it, given these images")
-    assert row["evidence"].startswith("elsewhere: screw, mvtec_ad")
+    assert row["evidence"].startswith("elsewhere: screw, MVTec AD")
 
 
 @pytest.mark.parametrize("own", [2, 1])
