@@ -5,7 +5,6 @@ import os
 import shutil
 import warnings
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,33 +16,9 @@ from ssn_lib.errors import InputError
 from ssn_lib.runs.run import load_run
 
 
-def test_heatmap_leaves_quiet_pixels_alone_and_colours_loud_ones():
-    image = np.full((4, 4, 3), 100, np.uint8)
-    quiet_and_loud = np.full((4, 4), -10.0, np.float32)
-    quiet_and_loud[0, 0] = 10
-    shown = inspection.heatmap(image, quiet_and_loud, threshold=0.0)
-    assert (shown[1:] == 100).all()
-    assert (shown[0, 0] != 100).any()
-
-
-def test_heatmaps_opacity_is_as_told():
-    image = np.zeros((1, 3, 3), np.uint8)
-    strength = np.array([[0.24, 0.5, 0.76]], np.float32)
-    shown = inspection.heatmap(image, np.log(strength / (1 - strength)) + 2, threshold=2.0)
-    colour = inspection.colormaps["inferno"](strength)[..., :3] * 255
-    opacity = inspection.OVERLAY_OPACITY * np.array([0, 0.5, 1])[:, None]
-    np.testing.assert_allclose(shown, opacity * colour, atol=0.51)
-
-
-def test_images_of_one_name_keep_apart(tmp_path):
-    for files in (["a/x.png", "b/x.png", "c/x_2.png"], ["c/x_2.png", "a/x.png", "b/x.png"]):
-        names = inspection._overlay_names([tmp_path / file for file in files], tmp_path)
-        assert len(set(names)) == len(files)
-
-
 def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):
     folder, images = tiny_run
-    table = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    table = inspection.inspect(folder, [images], tmp_path / "out", weights=None).table
     written = pd.read_csv(tmp_path / "out/scores.csv")
     assert len(table) == len(written) == len(list(images.iterdir()))
     assert ((written.score > written.threshold) == written.anomalous).all()
@@ -74,14 +49,16 @@ def test_overlays_beside_the_images_are_not_inspected_the_next_time(tiny_run, tm
     own = shutil.copytree(images, tmp_path / "own")
     shutil.copy(own / "000.png", own / "001_overlay.png")  # a photograph of the user's
     before = (own / "001_overlay.png").read_bytes()
-    tables = [inspection.inspect(folder, [own], own, weights=None) for _ in range(2)]
+    tables = [inspection.inspect(folder, [own], own, weights=None).table for _ in range(2)]
     assert tables[0].equals(tables[1])
     assert len(tables[0]) == len(list(images.iterdir())) + 1
     assert (own / "001_overlay.png").read_bytes() == before
     inside = inspection.inspect(folder, [own], own / "out", weights=None)
-    assert inspection.inspect(folder, [own], own / "out", weights=None).equals(inside)
+    assert inside.table.equals(
+        inspection.inspect(folder, [own], own / "out", weights=None, again=True).table
+    )
     named = inspection.inspect(folder, [own / "000_overlay.png"], tmp_path / "x", weights=None)
-    assert len(named) == 1  # what the user names is inspected
+    assert len(named.table) == 1  # what the user names is inspected
 
 
 def test_names_of_another_code_page_cost_no_score(tiny_run, tmp_path):
@@ -136,7 +113,7 @@ def test_what_of_a_folder_is_not_inspected_or_may_be_a_mask_is_said(tiny_run, tm
     shutil.copytree(images, own / ".thumbnails")
     shutil.copy(own / "000.png", own / "000_mask.png")
     with pytest.warns(UserWarning) as warned:
-        table = inspection.inspect(folder, [own], tmp_path / "out", weights=None)
+        table = inspection.inspect(folder, [own], tmp_path / "out", weights=None).table
     lines = [str(warning.message) for warning in warned]
     assert len(lines) == 2
     assert "2 images are not used, in batch2 (2)" in lines[0]
