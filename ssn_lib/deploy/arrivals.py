@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from ssn_lib.data.listing import (
@@ -62,11 +61,7 @@ def label_of(path: Path) -> int | None:
     Folders are named as in training: good (or ok, normal), bad (or nok, defect, …). In MVTec AD's
     layout, every other folder in `test` is one of a defect.
     """
-    return _label_of_folder(path.absolute().parent)
-
-
-@lru_cache(maxsize=1024)
-def _label_of_folder(folder: Path) -> int | None:
+    folder = path.absolute().parent
     if is_normal(folder):
         return 0
     if folder.name.lower() in DEFECT_NAMES:
@@ -103,13 +98,15 @@ class Arrivals:
     """
 
     def __init__(self, images: Sequence[Path], clock: Callable[[], float] = time.monotonic):
-        self._images, self._clock = images, clock
+        self._clock = clock
+        self._folders = [path for path in images if is_folder(path)]
+        self._single = [path for path in images if path not in self._folders]
         self._seen: dict[Path, _Seen] = {}
-        self._lost: set[Path] = set()
-        for path in images:
-            if not is_folder(path) and not path.exists():
+        self._away: set[Path] = set()
+        for path in self._single:
+            if not path.exists():
                 raise InputError(f"{shown(path)}: no such file or folder")
-        if not any(map(is_folder, images)):
+        if not self._folders:
             raise InputError(f"{shown(images[0])}: no folder; --watch needs one to look into")
 
     def look(self) -> tuple[list[Path], list[InputError]]:
@@ -143,13 +140,13 @@ class Arrivals:
     def _files(self, broken: list[InputError]) -> list[Path]:
         """All that is there now. A folder that cannot be looked into, as when a share is away, is
         said once, and looked into again."""
-        files = []
-        for path in self._images:
+        files = [*self._single]
+        for folder in self._folders:
             try:
-                files += list_images(path) if path in self._lost or is_folder(path) else [path]
-                self._lost.discard(path)
+                files += list_images(folder)
+                self._away.discard(folder)
             except InputError as error:
-                if path not in self._lost:
+                if folder not in self._away:
                     broken.append(error)
-                self._lost.add(path)
-        return files
+                self._away.add(folder)
+        return list(dict.fromkeys(files))

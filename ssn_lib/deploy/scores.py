@@ -88,12 +88,12 @@ class Scores:
         path = out / SCORES
         if not path.exists():
             return
-        text = _text(path)
-        for row in _parsed(path, text, run_id):
+        content = _content(path)
+        for row in _parsed(path, content, run_id):
             decided = replace(row, threshold=threshold, anomalous=row.score > threshold)
             self._rows[row.image] = decided
             self._overlays[row.image] = row.overlay
-        if _as_csv(self._rows.values(), header=True) != text:
+        if _as_csv(self._rows.values(), header=True).encode() != content:
             self._rewrite()
 
     def __len__(self) -> int:
@@ -125,7 +125,7 @@ class Scores:
     def overlay_name(self, path: Path) -> str:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
-        image, stem = image_name(path), shown(path.stem).replace("\\", "_")
+        image, stem = image_name(path), image_name(Path(path.stem)).replace("\\", "_")
         if image not in self._overlays:
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
             stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
@@ -198,13 +198,11 @@ def _modified(path: Path) -> str | None:
         return None
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from None
-    except ValueError:
-        raise _foreign(path) from None
 
 
 def _foreign(path: Path) -> InputError:
@@ -214,19 +212,18 @@ def _foreign(path: Path) -> InputError:
     )
 
 
-def _parsed(path: Path, text: str, run_id: str) -> list[Row]:
-    """The rows in a file's text. What follows its last whole line, of a process that was killed, is
+def _parsed(path: Path, content: bytes, run_id: str) -> list[Row]:
+    """The rows in a file. What follows its last whole line, of a process that was killed, is
     dropped."""
-    records = list(csv.reader(io.StringIO(text, newline="")))
-    if not text.endswith("\n"):
-        records = records[:-1]
-    if not records and ",".join(COLUMNS).startswith(text):  # killed in its very first line
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole and ",".join(COLUMNS).encode().startswith(content):  # killed in its first line
         return []
-    if not records or records[0] != COLUMNS:
-        raise _foreign(path)
     try:
+        records = list(csv.reader(io.StringIO(whole.decode(), newline="")))
+        if records[:1] != [COLUMNS]:
+            raise ValueError("other columns")
         rows = [_row(record) for record in records[1:]]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, csv.Error):
         raise _foreign(path) from None
     others = {row.run for row in rows} - {run_id}
     if others:
