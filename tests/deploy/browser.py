@@ -151,7 +151,7 @@ class Browser:
         held = what != "mouseMoved"
         self.call(
             "Input.dispatchMouseEvent",
-            **{"type": what, "x": x, "y": y, "button": "left", "buttons": 1},
+            **{"type": what, "x": x, "y": y, "button": "left", "buttons": int(what == "mousePressed")},
             clickCount=int(held),
         )
 

@@ -41,8 +41,11 @@ function fill(image) {
   picture.innerHTML = '<img alt="" draggable="false"><canvas></canvas><span class="wrong-tag"></span>';
   picture.firstChild.src = image.thumbnail;
   caption.innerHTML =
-    '<span class="name"></span><span><span class="score"></span><span class="decision"></span></span>';
-  caption.firstChild.textContent = image.image;
+    '<span class="name"><span></span><span></span></span>' +
+    '<span><span class="score"></span><span class="decision"></span></span>';
+  // Too long a name loses its middle: its end tells it from the next.
+  caption.querySelector(".name").firstChild.textContent = image.image.slice(0, -8);
+  caption.querySelector(".name").lastChild.textContent = image.image.slice(-8);
   caption.querySelector(".score").textContent = number(image.score);
   image.card.title = image.image;
 }

@@ -68,14 +68,14 @@ function describeHistogram() {
 }
 
 function drawTicks() {
-  const rough = (high - low) / 4;
+  const rough = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough);
   const places = Math.max(0, -Math.floor(Math.log10(step)));
-  for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
+  for (let count = Math.ceil(low / step); count * step <= high; count++) {
     const tick = document.createElement("span");
-    tick.textContent = (value + 0).toFixed(places).replace(/^-(?!0(\.0*)?$)/, "−").replace(/^-/, "");
-    tick.style.left = `${100 * place(value)}%`;
+    tick.textContent = (count * step).toFixed(places).replace("-", "−");
+    tick.style.left = `${100 * place(count * step)}%`;
     find("ticks").append(tick);
   }
 }
@@ -97,4 +97,7 @@ function drawLegend() {
   run.className = "run-line";
   run.textContent = "the run's threshold";
   find("legend").append(run);
+  if (compared.length) {
+    find("heights").textContent = `Height of a bar: its share of the new or of the ${comparedName}.`;
+  }
 }

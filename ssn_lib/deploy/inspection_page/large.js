@@ -10,6 +10,8 @@ function enter(image) {
 
 const imageOf = (event) => images[event.target.closest("li")?.dataset.rank];
 
+let pointer = ""; // what was last put down on the grid: "mouse", "touch" or "pen"
+
 function showMapUnder(event) {
   const image = imageOf(event);
   if (image) {
@@ -35,7 +37,7 @@ function moveOnGrid(event) {
 function openCard(event) {
   const image = imageOf(event);
   if (!image) return;
-  const byFinger = event.detail > 0 && matchMedia("(hover: none)").matches;
+  const byFinger = event.detail > 0 && pointer === "touch"; // no detail: by a key
   if (byFinger && touched !== image) {
     touched?.card.classList.remove("touched");
     touched = image;
@@ -82,7 +84,8 @@ function describeLarge() {
   find("large-text").firstChild.textContent = decision;
   find("large-text").lastChild.textContent =
     `${label}; score ${number(opened.score)}, ${distance} ${side} the threshold`;
-  find("move").textContent = `Threshold: call this one ${isAnomalous(opened) ? "good" : "anomalous"}`;
+  find("move").textContent = 
+    `Move the threshold: this one is ${isAnomalous(opened) ? "good" : "anomalous"}`;
 }
 
 function goOn(by) {

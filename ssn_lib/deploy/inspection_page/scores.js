@@ -12,7 +12,7 @@ const labelled = sound.length + defective.length;
 const compared = data.reference ? data.reference.scores.toReversed() : [];
 const comparedName = data.reference?.seen ? "training images" : "held-out images";
 const [low, high] = limits([...scores, ...compared, data.threshold]);
-const digits = Math.max(0, Math.ceil(Math.log10(1000 / (high - low)))); // a thousand steps
+const digits = Math.max(0, Math.ceil(Math.log10(300 / (high - low)))); // 300 steps or more
 
 let threshold = data.threshold;
 let anomalous = 0; // how many images are: the first ones of `images`

@@ -12,12 +12,13 @@ function showHead() {
   }
   find("notes").hidden = !data.notes.length;
   find("counts").innerHTML =
-    '<b class="anomalous" id="anomalous-count"></b> anomalous · <b class="good" id="good-count"></b> good';
+    '<b class="anomalous" id="anomalous-count"></b> anomalous · <b class="good" id="good-count"></b> good' +
+    ' <span class="at">at <span id="at"></span></span>';
   Object.assign(find("slider"), { min: low, max: high, value: threshold });
   placeLine("run-line", data.threshold);
   find("judged").hidden = !labelled;
   for (const name of ["Precision", "Recall", "False positive rate"]) {
-    find("metrics").insertRow().innerHTML = `<th scope="row">${name}</th><td></td><td></td>`;
+    find("metrics").insertRow().innerHTML = `<th scope="row">${name}<small></small></th><td></td>`;
   }
   const unlabelled = images.length - labelled;
   find("unlabelled").textContent = unlabelled
@@ -68,6 +69,7 @@ function listenToImages() {
   grid.addEventListener("pointerover", showMapUnder);
   grid.addEventListener("focusin", (event) => enter(showMapUnder(event)));
   grid.addEventListener("keydown", moveOnGrid);
+  grid.addEventListener("pointerdown", (event) => (pointer = event.pointerType));
   grid.addEventListener("click", openCard);
   find("previous").addEventListener("click", () => goOn(-1));
   find("next").addEventListener("click", () => goOn(1));

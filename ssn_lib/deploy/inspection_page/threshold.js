@@ -47,6 +47,7 @@ function showThreshold() {
   if (document.activeElement !== find("number")) find("number").value = threshold;
   find("anomalous-count").textContent = anomalous;
   find("good-count").textContent = images.length - anomalous;
+  find("at").textContent = number(threshold);
   find("reset").disabled = threshold === data.threshold;
   placeLine("line", threshold);
   cutHistogram();
@@ -70,8 +71,8 @@ function showJudged() {
   ];
   rows.forEach(([, part, whole, meaning], row) => {
     const cells = find("metrics").rows[row].cells;
+    cells[0].lastChild.textContent = `${part} of ${whole} ${meaning}`;
     cells[1].textContent = share(part, whole);
-    cells[2].textContent = `${part} of ${whole} ${meaning}`;
   });
   find("hits").textContent = hits;
   find("missed").textContent = defective.length - hits;
