@@ -77,7 +77,7 @@ def label_of(path: Path) -> int | None:
 class _Seen:
     """A file as it was found: its size and time, since when, and what became of it."""
 
-    state: tuple[int, int]
+    state: tuple[int, int] | None
     since: float
     given_out: bool = False
     refusal: InputError | None = None
@@ -115,12 +115,7 @@ class Arrivals:
         now, whole, broken = self._clock(), [], []
         before, self._seen = self._seen, {}  # what is there no more is forgotten
         for path in self._files(broken):
-            try:
-                found = path.stat()
-            except OSError:  # it went in between, or whoever reads it says why it cannot be
-                continue
-            state = found.st_size, found.st_mtime_ns
-            seen = before.get(path)
+            state, seen = _state(path), before.get(path)
             if seen is None or seen.state != state:
                 self._seen[path] = _Seen(state, now)
                 continue
@@ -150,3 +145,12 @@ class Arrivals:
                     broken.append(error)
                 self._away.add(folder)
         return list(dict.fromkeys(files))
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None where it cannot be looked at: whoever reads it says why."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

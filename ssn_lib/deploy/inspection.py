@@ -15,12 +15,13 @@ import pandas as pd
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.decoding import Remarks, reading_threads
 from ssn_lib.data.listing import OVERLAY_MARK
 from ssn_lib.deploy.arrivals import LOOK_S, Arrivals, find, label_of
 from ssn_lib.deploy.detector import Trained, open_detector
 from ssn_lib.deploy.heatmap import heatmap, map_range, small_map, thumbnail
-from ssn_lib.deploy.limits import Drift, drift, read_threshold, worth
+from ssn_lib.deploy.limits import ChosenThreshold, Drift, drift, read_threshold, worth
 from ssn_lib.deploy.page import write_page
 from ssn_lib.deploy.scores import SCORES, Row, Scores, Thumbnail, image_name
 from ssn_lib.deploy.stream import BATCH, Judged, Refused, ahead, judged
@@ -85,9 +86,7 @@ def inspect(
             images cannot be read: the others are predicted all the same.
     """
     trained = open_detector(run, weights)
-    if threshold is not None:
-        score = read_threshold(threshold, trained.run_id).score
-        trained = replace(trained, thresholds=replace(trained.thresholds, score=score))
+    chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not unread and not watch:
@@ -95,7 +94,7 @@ def inspect(
     files = list(dict.fromkeys(files))
     asked = len(files) + len(unread)
     with _to_itself(out):
-        inspector = _Inspector(trained, out, again=again, watching=watch, on_rows=on_rows)
+        inspector = _Inspector(trained, chosen, out, again=again, watching=watch, on_rows=on_rows)
         with inspector.keeping():
             if arrivals is not None:
                 _watch(inspector, arrivals)
@@ -144,7 +143,8 @@ class _Inspector:
     """A detector at work on one folder's table.
 
     Args:
-        trained: with the threshold that decides.
+        trained: the detector.
+        chosen: the threshold that decides instead of the run's own.
         out: the folder; `again`, `on_rows` as for `inspect`.
         watching: whether images come one after the other, as they are taken.
     """
@@ -152,15 +152,17 @@ class _Inspector:
     def __init__(
         self,
         trained: Trained,
+        chosen: ChosenThreshold | None,
         out: Path,
         *,
         again: bool,
         watching: bool,
         on_rows: Callable[[Sequence[Row]], None] | None,
     ):
-        self._trained, self._out, self._again, self._watching = trained, out, again, watching
-        self._on_rows = on_rows
-        self._scores = Scores(out, trained.run_id, trained.thresholds.score)
+        self._trained, self._chosen, self._out = trained, chosen, out
+        self._again, self._watching, self._on_rows = again, watching, on_rows
+        self._threshold = trained.thresholds.score if chosen is None else chosen.score
+        self._scores = Scores(out, trained.run_id, self._threshold)
         self._remarks = Remarks()
         self._inspected = 0
         self._drifting = False
@@ -207,7 +209,7 @@ class _Inspector:
         return Inspection(
             self._scores.table(),
             self._inspected,
-            self._trained.thresholds.score,
+            self._threshold,
             self._out / PAGE,
             tuple(self._notes()),
         )
@@ -234,23 +236,24 @@ class _Inspector:
     def _write(self, named: tuple[Judged, str]) -> tuple[Row, Thumbnail]:
         """Write an image's overlay; its row, in which drift is not known yet. Safe in threads."""
         item, name = named
-        limits = self._trained.thresholds
-        overlay = Image.fromarray(heatmap(item.image, item.anomaly_map, limits.map))
+        limit = self._trained.thresholds.map
+        overlay = Image.fromarray(heatmap(item.image, item.anomaly_map, limit))
         with written_whole(self._out / name) as file:
             overlay.save(file, format="PNG", pnginfo=_own())
+        looks = appearance(item.image.transpose(2, 0, 1)[None])[0].round(4).tolist()
         row = Row(
             image=image_name(item.path),
             score=item.score,
-            threshold=limits.score,
-            anomalous=item.score > limits.score,
+            threshold=self._threshold,
+            anomalous=item.score > self._threshold,
             overlay=name,
             label=label_of(item.path),
             modified=item.modified,
+            **dict(zip(APPEARANCE, looks, strict=True)),
             drift=None,
             run=self._trained.run_id,
         )
-        small = small_map(item.anomaly_map, limits.map)
-        return row, Thumbnail(name, thumbnail(item.image), small)
+        return row, Thumbnail(name, thumbnail(item.image), small_map(item.anomaly_map, limit))
 
     def _add(self, finished: Sequence[tuple[Row, Thumbnail]]) -> None:
         """Keep finished images."""
@@ -270,11 +273,13 @@ class _Inspector:
             self._on_rows(rows)
 
     def _drift(self, rows: Sequence[Row]) -> Drift | None:
-        """Whether the scores of images that are not known to be defective have drifted."""
-        scores = [row.score for row in rows if row.label != 1]
-        if self._trained.reference is None or not scores:
+        """Whether images that are not known to be defective are unlike the reference."""
+        rows = [row for row in rows if row.label != 1]
+        if self._trained.reference is None or not rows:
             return None
-        return drift(self._trained.reference, np.array(scores))
+        looks = [[getattr(row, name) for name in APPEARANCE] for row in rows]
+        scores = np.array([row.score for row in rows])
+        return drift(self._trained.reference, scores, np.array(looks))
 
     def _drift_message(self) -> str | None:
         """Of all images; of the latest alone where they come as they are taken."""
@@ -285,7 +290,10 @@ class _Inspector:
     def _notes(self) -> list[str]:
         """What is to be known of the threshold and of the scores."""
         message = self._drift_message()
-        return [worth(self._trained.reference), *([] if message is None else [message])]
+        return [
+            worth(self._trained.reference, self._chosen),
+            *([] if message is None else [message]),
+        ]
 
     def _write_page(self) -> None:
         images = self._scores.inspected(PAGE_IMAGES)
@@ -299,7 +307,7 @@ class _Inspector:
             images,
             run_id=self._trained.run_id,
             preset=self._trained.preset,
-            threshold=self._trained.thresholds.score,
+            threshold=self._threshold,
             map_range=map_range(self._trained.thresholds.map),
             map_threshold=self._trained.thresholds.map,
             reference=self._trained.reference,

@@ -20,6 +20,7 @@ class Reference:
 
     scores: NDArray[np.float64]
     seen: bool
+    looks: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ def reference_of(run: Path) -> Reference | None:
     return None
 
 
-def worth(reference: Reference | None) -> str:
+def worth(reference: Reference | None, chosen: ChosenThreshold | None = None) -> str:
     """Stub."""
     return "The threshold's scores were not kept."
 
 
-def drift(reference: Reference, scores: NDArray) -> Drift:
+def drift(reference: Reference, scores: NDArray, looks: NDArray | None = None) -> Drift:
     """Stub."""
     return Drift(None, None)
 

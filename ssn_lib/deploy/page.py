@@ -85,7 +85,9 @@ def write_page(
     """
     for row in rows:
         if not math.isfinite(row.score):
-            raise InputError(f"{shown(row.image)}: its score is {row.score}; the page needs numbers")
+            raise InputError(
+                f"{shown(row.image)}: its score is {row.score}; the page needs numbers"
+            )
     folder = common_folder([row.image for row in rows])
     compared = None
     if reference is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssn_lib.data.appearance import APPEARANCE
 from ssn_lib.data.listing import OVERLAY_END, is_overlay
 from ssn_lib.deploy.page import Inspected
 from ssn_lib.deploy.stream import modified_at
@@ -39,8 +40,9 @@ class Row:
         overlay: the name of a file beside `scores.csv`.
         label: by its folder's name, 0 good, 1 defective, None unknown.
         modified: when the file was, ISO.
-        drift: whether the scores had drifted when it was inspected, see `limits.drift`; None where
-            that is not known.
+        brightness, warmth, sharpness: of the image, see `data.appearance`.
+        drift: whether the latest images, with this one's batch, are unlike those that the threshold
+            was chosen from, see `limits.drift`; None where these are not known.
         run: the run that judged it.
     """
 
@@ -51,6 +53,9 @@ class Row:
     overlay: str
     label: int | None
     modified: str
+    brightness: float
+    warmth: float
+    sharpness: float
     drift: bool | None
     run: str
 
@@ -244,15 +249,12 @@ def _row(record: Collection[str]) -> Row:
         ValueError, KeyError: it is none.
     """
     values = dict(zip(COLUMNS, record, strict=True))
+    numbers = ("score", "threshold", *APPEARANCE)
     return Row(
         **values
-        | {
-            "score": float(values["score"]),
-            "threshold": float(values["threshold"]),
-            "anomalous": _BOOLEANS[values["anomalous"]],
-            "label": int(values["label"]) if values["label"] else None,
-            "drift": _BOOLEANS[values["drift"]],
-        }
+        | {name: float(values[name]) for name in numbers}
+        | {name: _BOOLEANS[values[name]] for name in ("anomalous", "drift")}
+        | {"label": int(values["label"]) if values["label"] else None}
     )
 
 

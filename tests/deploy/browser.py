@@ -151,7 +151,13 @@ class Browser:
         held = what != "mouseMoved"
         self.call(
             "Input.dispatchMouseEvent",
-            **{"type": what, "x": x, "y": y, "button": "left", "buttons": int(what == "mousePressed")},
+            **{
+                "type": what,
+                "x": x,
+                "y": y,
+                "button": "left",
+                "buttons": int(what == "mousePressed"),
+            },
             clickCount=int(held),
         )
 

@@ -36,7 +36,7 @@ def add(scores, paths, run="a_run", score=1.5, threshold=1.0, label=None):
         rows.append(
             Row(
                 image_name(path), score, threshold, score > threshold, name, label,
-                modified_at(path), None, run,
+                modified_at(path), 101.5, -3.25, 0.5, None, run,
             )
         )  # fmt: skip
         thumbnails.append(Thumbnail(name, "data:,", "AAAA"))
@@ -140,8 +140,8 @@ def test_the_page_gets_the_latest_images_that_have_thumbnails(images, tmp_path):
         b"",
         b"\xff\xfe\x00",
         b"notes",
-        (",".join(COLUMNS) + "\nx.png,high,1,True,o.png,,2026,,a_run\n").encode(),
-        (",".join(COLUMNS) + "\nx.png,1,1,maybe,o.png,,2026,,a_run\n").encode(),
+        (",".join(COLUMNS) + "\nx.png,high,1,True,o.png,,2026,1,2,3,,a_run\n").encode(),
+        (",".join(COLUMNS) + "\nx.png,1,1,maybe,o.png,,2026,1,2,3,,a_run\n").encode(),
         (",".join(COLUMNS) + "\nx.png,1\n").encode(),
     ],
 )
