@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,14 +91,12 @@ class Arrivals:
 
     Args:
         images: folders, and files that may be there already.
-        clock: seconds; whoever tests gives another one.
 
     Raises:
         InputError: one of them is not there, or none is a folder.
     """
 
-    def __init__(self, images: Sequence[Path], clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
+    def __init__(self, images: Sequence[Path]):
         self._folders = [path for path in images if is_folder(path)]
         self._single = [path for path in images if path not in self._folders]
         self._seen: dict[Path, _Seen] = {}
@@ -112,7 +110,7 @@ class Arrivals:
     def look(self) -> tuple[list[Path], list[InputError]]:
         """The images that are whole since the last look, and why others, which have not changed for
         a while, still cannot be read: each is said once."""
-        now, whole, broken = self._clock(), [], []
+        now, whole, broken = time.monotonic(), [], []
         before, self._seen = self._seen, {}  # what is there no more is forgotten
         for path in self._files(broken):
             state, seen = _state(path), before.get(path)

@@ -11,24 +11,15 @@ from ssn_lib.deploy.arrivals import PATIENCE_S, Arrivals, label_of
 from ssn_lib.errors import InputError
 
 
-class Clock:
-    """Seconds that go by when a test says so."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-def belt(tmp_path):
-    """A folder that is looked into, and a second."""
+def belt(tmp_path, monkeypatch):
+    """A folder, what looks into it, and a function that does so after some seconds."""
     (tmp_path / "belt").mkdir()
-    clock = Clock()
-    arrivals = Arrivals([tmp_path / "belt"], clock)
+    arrivals, now = Arrivals([tmp_path / "belt"]), [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
 
     def look(after=1.0):
-        clock.now += after
+        now[0] += after
         whole, broken = arrivals.look()
         return [path.name for path in whole], [str(error) for error in broken]
 
