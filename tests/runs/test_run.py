@@ -22,7 +22,7 @@ from ssn_lib.data.images import ImageSet
 from ssn_lib.data.listing import list_images
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
-from ssn_lib.inference import IMAGE_QUANTILE
+from ssn_lib.metrics import IMAGE_QUANTILE
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.noise import sources
 from ssn_lib.overrides import from_dict
