@@ -230,10 +230,10 @@ def test_a_full_disk_is_one_line_and_the_same_call_goes_on(many, tmp_path, monke
     folder, images = many
     out, write = tmp_path / "out", inspection.written_whole
 
-    def full(path):
+    def full(path, **how):
         if path.name == "020_overlay.png":
             raise InputError(f"cannot write {path}: No space left on device; free space")
-        return write(path)
+        return write(path, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(inspection, "written_whole", full)
