@@ -220,6 +220,72 @@ def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
     assert "goes on" in capsys.readouterr().err
 
 
+class TestPredict:
+    def test_few_images_are_all_shown(self, tiny_run, tmp_path, capsys):
+        run, images = tiny_run
+        assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 0
+        said = capsys.readouterr().out
+        assert "000_overlay.png" in said
+        assert "001_overlay.png" in said
+        assert "2 images, 2 of them inspected now: " in said
+        assert f"{tmp_path / 'out' / 'inspection.html'}, beside scores.csv" in said
+        assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 0
+        assert "2 images, 0 of them inspected now: " in capsys.readouterr().out
+
+    def test_of_many_the_highest_are_shown(self, tiny_run, tmp_path, capsys):
+        run, images = tiny_run
+        (tmp_path / "many").mkdir()
+        for index in range(cli.FEW + 1):
+            shutil.copy(images / "000.png", tmp_path / "many" / f"{index:03}.png")
+        given = [str(run), str(tmp_path / "many"), "--out", str(tmp_path / "out")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one image many times is unlike those of the training
+            assert main(["predict", *given]) == 0
+        said = capsys.readouterr().out
+        assert said.count("_overlay.png") == cli.HIGHEST
+        assert f"the {cli.HIGHEST} highest scores:" in said
+
+    def test_a_chosen_threshold_is_told(self, tiny_run, tmp_path, capsys):
+        run, images = tiny_run
+        content = {"kind": "ssn_lib threshold", "run": run.name, "score_threshold": 1e6}
+        content |= {"images": 7, "chosen": "2026-11-27T07:00:00Z"}
+        (tmp_path / "threshold.json").write_text(json.dumps(content))
+        given = ["predict", str(run), str(images), "--out", str(tmp_path / "out")]
+        given += ["--threshold", str(tmp_path / "threshold.json")]
+        assert main(given) == 0
+        said = capsys.readouterr().out
+        assert "0 anomalous (score > 1e+06), 2 good" in said
+        assert "chosen on 2026-11-27 from 7 images" in said
+        (tmp_path / "threshold.json").write_text(json.dumps(content | {"run": "another"}))
+        assert "the threshold of run another, not of" in refused(given, capsys)
+
+    def test_a_watched_folder_is_told_image_by_image(self, tiny_run, tmp_path, capsys, monkeypatch):
+        run, images = tiny_run
+        looks = iter(range(3))
+
+        def sleep(_):
+            if next(looks, None) is None:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("ssn_lib.deploy.inspection.time.sleep", sleep)
+        given = [str(run), str(images), "--out", str(tmp_path / "out"), "--watch"]
+        assert main(["predict", *given]) == 0
+        first, second, *_, counts, _, _ = capsys.readouterr().out.splitlines()
+        assert first.endswith("000.png")
+        assert second.endswith("001.png")
+        assert counts.startswith("2 images, 2 of them inspected now")
+
+    def test_an_interrupt_says_how_to_go_on(self, tiny_run, tmp_path, capsys, monkeypatch):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("ssn_lib.deploy.detector.Trained.predict", interrupt)
+        run, images = tiny_run
+        assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 130
+        assert "goes on with the images that are left" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
 def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
     asked = {}
     monkeypatch.setattr(
