@@ -175,7 +175,6 @@ class _Inspector:
             Those that cannot be read.
         """
         files = [path for path in files if self._again or not self._scores.has(path)]
-        self._scores.forget(files)
         refused: list[Refused] = []
         finished: list[tuple[Row, Thumbnail]] = []
         title = None if self._watching else self._trained.preset
@@ -196,7 +195,7 @@ class _Inspector:
     def renew_page(self) -> None:
         """Write the page if images were added, and not just now."""
         if self._inspected > self._page_of and time.monotonic() - self._page_at >= PAGE_S:
-            self._write_page()
+            self._write_page(self._notes(self._drift_message()))
 
     def finish(self) -> Inspection:
         """Write the page, and say what is to be said at the end."""
@@ -204,14 +203,15 @@ class _Inspector:
         message = self._drift_message()
         if message is not None and not self._drifting:
             warnings.warn(message, stacklevel=3)
+        notes = self._notes(message)
         if len(self._scores):
-            self._write_page()
+            self._write_page(notes)
         return Inspection(
             self._scores.table(),
             self._inspected,
             self._threshold,
             self._out / PAGE,
-            tuple(self._notes()),
+            tuple(notes),
         )
 
     @contextmanager
@@ -287,21 +287,16 @@ class _Inspector:
         found = self._drift(rows[-RECENT:] if self._watching else rows)
         return None if found is None else found.message
 
-    def _notes(self) -> list[str]:
+    def _notes(self, drift_message: str | None) -> list[str]:
         """What is to be known of the threshold and of the scores."""
-        message = self._drift_message()
-        return [
-            worth(self._trained.reference, self._chosen),
-            *([] if message is None else [message]),
-        ]
+        notes = [worth(self._trained.reference, self._chosen)]
+        return notes if drift_message is None else [*notes, drift_message]
 
-    def _write_page(self) -> None:
-        images = self._scores.inspected(PAGE_IMAGES)
-        notes = self._notes()
-        if len(images) < len(self._scores):
-            notes.append(
-                f"This page shows {len(images)} of {len(self._scores)} images; {SCORES} has all."
-            )
+    def _write_page(self, notes: list[str]) -> None:
+        images, number = self._scores.inspected(PAGE_IMAGES), len(self._scores)
+        if len(images) < number:
+            left = f"This page shows {len(images)} of {number} images; {SCORES} has all."
+            notes = [*notes, left]
         write_page(
             self._out / PAGE,
             images,

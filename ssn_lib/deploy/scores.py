@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
@@ -99,7 +99,7 @@ class Scores:
             self._rows[row.image] = decided
             self._overlays[row.image] = row.overlay
         if _as_csv(self._rows.values(), header=True).encode() != content:
-            self._rewrite()
+            self._write(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -119,14 +119,6 @@ class Scores:
             and (self.out / row.overlay).is_file()
         )
 
-    def forget(self, paths: Iterable[Path]) -> None:
-        """Take out the rows of images that are inspected again; others may have none."""
-        known = [image for image in map(image_name, paths) if image in self._rows]
-        for image in known:
-            del self._rows[image]
-        if known:
-            self._rewrite()
-
     def overlay_name(self, path: Path) -> str:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
@@ -141,7 +133,8 @@ class Scores:
         return self._overlays[image]
 
     def add(self, rows: Sequence[Row], thumbnails: Sequence[Thumbnail]) -> None:
-        """Append finished images to the files; on an error, the files are as before.
+        """Keep finished images. Of one that was inspected before, the row is replaced. On an error
+        the table is as before.
 
         Raises:
             InputError: the disk is full, or the folder cannot be written.
@@ -149,10 +142,13 @@ class Scores:
         # A line break before each, so that none is added to half a line of a killed process.
         lines = "".join("\n" + json.dumps(asdict(entry)) for entry in thumbnails)
         _append(self.out / THUMBNAILS, lines)
-        new = not (self.out / SCORES).exists()
-        _append(self.out / SCORES, _as_csv(rows, header=new))
+        new = {row.image: row for row in rows}
+        if self._rows.keys().isdisjoint(new):
+            _append(self.out / SCORES, _as_csv(rows, header=not (self.out / SCORES).exists()))
+        else:
+            self._write(self._rows | new)
+        self._rows |= new
         self._with_thumbnail.update(entry.overlay for entry in thumbnails)
-        self._rows.update((row.image, row) for row in rows)
 
     def table(self) -> pd.DataFrame:
         """All rows, as `scores.csv` has them."""
@@ -186,8 +182,8 @@ class Scores:
         except OSError as error:
             raise unreadable(path, error) from None
 
-    def _rewrite(self) -> None:
-        write_text(self.out / SCORES, _as_csv(self._rows.values(), header=True))
+    def _write(self, rows: Mapping[str, Row]) -> None:
+        write_text(self.out / SCORES, _as_csv(rows.values(), header=True))
 
 
 def image_name(path: Path) -> str:

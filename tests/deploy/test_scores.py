@@ -100,7 +100,6 @@ def test_what_a_killed_process_left_half_written_is_dropped(lost, images, tmp_pa
     again = Scores(tmp_path / "out", "a_run", 1.0)
     missing = [path for path in paths if not again.has(path)]
     assert paths[1] in missing
-    again.forget(missing)
     add(again, missing)
     last = Scores(tmp_path / "out", "a_run", 1.0)
     assert all(map(last.has, paths))
@@ -115,12 +114,13 @@ def test_another_threshold_decides_anew(images, tmp_path):
     assert (row.threshold, row.anomalous, row.score) == (2.0, False, 1.5)
 
 
-def test_forgotten_rows_are_gone_and_others_stay(images, tmp_path):
-    paths = images("a/x.png", "a/y.png")
+def test_a_row_is_replaced_when_its_image_is_inspected_again(images, tmp_path):
+    paths = images("a/x.png", "a/y.png", "a/z.png")
     scores = Scores(tmp_path / "out", "a_run", 1.0)
-    _, kept = add(scores, paths)
-    scores.forget([paths[0], tmp_path / "never_seen.png"])
-    assert scores.rows == Scores(tmp_path / "out", "a_run", 1.0).rows == [kept]
+    x, _, z = add(scores, paths)
+    (y,) = add(scores, [paths[1]], score=0.5)
+    assert scores.rows == Scores(tmp_path / "out", "a_run", 1.0).rows == [x, y, z]
+    assert len(scores.inspected(10)) == 3
 
 
 def test_the_page_gets_the_latest_images_that_have_thumbnails(images, tmp_path):
