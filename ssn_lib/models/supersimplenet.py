@@ -146,19 +146,7 @@ class AdaptedDetector(Detector):
 
     def upscale(self, layers: list[Tensor]) -> Tensor:
         """Stage outputs (B, C_l, h_l, w_l) to pooled features (B, C, h, w) on one grid."""
-        height, width = layers[0].shape[-2:]
-        size = (height * self.config.upscale, width * self.config.upscale)
-        features = torch.cat(
-            [
-                F.interpolate(
-                    layer, size=size, mode="bilinear", align_corners=self.config.align_corners
-                )
-                for layer in layers
-            ],
-            dim=1,
-        )
-        # The zero padding counts, as in the public code: features fade towards the border.
-        return F.avg_pool2d(features, POOL, stride=1, padding=POOL // 2)
+        return upscale(layers, self.config)
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to plain features (B, C, h, w)."""
@@ -297,6 +285,22 @@ DETECTORS: dict[str, type[Detector]] = {  # by `ModelConfig.score`
     "cam": CamDetector,
     "reconstruction": ReconstructionDetector,
 }
+
+
+def upscale(layers: list[Tensor], config: ModelConfig) -> Tensor:
+    """Stage outputs (B, C_l, h_l, w_l) to pooled features (B, C, h, w) on one grid.
+
+    Args:
+        layers: the finest first.
+        config: by how much, and how corners are aligned.
+    """
+    size = tuple(config.upscale * side for side in layers[0].shape[-2:])
+    upscaled = [
+        F.interpolate(layer, size=size, mode="bilinear", align_corners=config.align_corners)
+        for layer in layers
+    ]
+    # The zero padding counts, as in the public code: features fade towards the border.
+    return F.avg_pool2d(torch.cat(upscaled, dim=1), POOL, stride=1, padding=POOL // 2)
 
 
 def final_map(map_logits: Tensor, images: Tensor) -> Tensor:
