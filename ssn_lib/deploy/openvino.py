@@ -124,8 +124,8 @@ def _check_units(precision: Precision) -> None:
     offered = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision != "float32" and "BF16" not in offered:
         warnings.warn(
-            "this processor has no units for bf16 and computes it in float32: what is measured here "
-            "holds for such processors; on this one export float32",
+            "this processor has no units for bf16 and computes it in float32: what is measured "
+            "here holds for such processors; on this one export float32",
             stacklevel=3,
         )
 
@@ -279,12 +279,11 @@ def _write(converted: Any, folder: Path, entries: Mapping[str, Any]) -> None:
     """Both files whole or neither."""
     for name, value in entries.items():
         converted.set_rt_info(json.dumps(value), [ABOUT, name])
-    half = entries["precision"] != "float32"  # of the weights in the file; they are rounded anyway
     part = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        openvino().save_model(converted, part / MODEL, compress_to_fp16=half)
+        openvino().save_model(converted, part / MODEL, compress_to_fp16=False)  # as measured
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)

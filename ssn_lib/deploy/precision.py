@@ -54,9 +54,9 @@ class PrecisionCost:
             f"{name} {change:+.2f}" for name, change in self.changes.items() if change is not None
         )
         return (
-            f"against float32 on {self.images} {self.measured_on}: {changes or 'no metrics'} points; "
-            f"{100 * self.flipped:.1f} % of the decisions flip; scores change by up to "
-            f"{self.largest_score_change:.2g}"
+            f"against float32 on {self.images} {self.measured_on}: "
+            f"{changes or 'no metrics'} points; {100 * self.flipped:.1f} % of the "
+            f"decisions flip; scores change by up to {self.largest_score_change:.2g}"
         )
 
 
