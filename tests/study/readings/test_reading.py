@@ -82,7 +82,7 @@ def test_a_sentence_says_what_it_rests_on_and_a_missing_one_why(record, evidence
     told = read("Seen", (known, unknown, published), made, ["First."])
     assert told.sentences == (
         "First.",
-        "It has 55.0. *(300 epochs; seed 7; 256×256 px; CPU, 2 threads (a processor))*",
+        "It has 55.0. *(256×256 px, 300 epochs in batches of 32, seed 7; CPU, 2 threads (a processor))*",
         "The slides say so.",
     )
     assert "no run of another" in told.notes[-1]
