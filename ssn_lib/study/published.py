@@ -19,7 +19,7 @@ PUBLISHED_SIZE = DataConfig("", "").image_size
 # Published runs of Modifications 1 and 2, by name in the logs.
 SWAP_COURSES = {name: title(name) for name in ("baseline", "scenario_a", "scenario_b")}
 LEARNED_COURSES = {
-    "scenario_a": "Gaussian noise (Scenario A)",
+    "scenario_a": "Gaussian (A)",
     "learned_noise_v1_published": "v1",
     "learned_noise_v2_published beta=0.015": "v2, β = 0.015",
     "learned_noise_v2_published beta=0.05": "v2, β = 0.05",

@@ -260,7 +260,7 @@ class Report(Lessons):
 
     def published_courses_noise(self) -> Figure:
         """How the published runs of Modification 2 went."""
-        return course_figures.published_courses(LEARNED_COURSES)
+        return course_figures.published_noise_courses(LEARNED_COURSES, SWEEP_CATEGORY)
 
     def inference_free(self) -> Table:
         """What a noise generator costs at inference."""
