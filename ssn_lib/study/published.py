@@ -56,3 +56,9 @@ def published_log(run: str, category: str) -> pd.DataFrame:
 def last_epochs(log: pd.DataFrame, epochs: int) -> pd.DataFrame:
     """The rows of a published log within its last epochs."""
     return log[log["epochs_done"] >= log["epochs_done"].max() - epochs]
+
+
+def peak(log: pd.DataFrame, metric: str) -> tuple[float, int]:
+    """The highest value of a metric in a published log, and after how many epochs it had it."""
+    row = log.loc[log[metric].idxmax()]
+    return float(row[metric]), int(row["epochs_done"])

@@ -259,8 +259,8 @@ def _logged(categories: Sequence[str]) -> str:
 
 
 def _published_ends(runs: Iterable[str], categories: Sequence[str]) -> str:
-    """Whose loss never gets 10 % below that of knowing nothing, and the last I-AUROC of each where these
-    are furthest apart."""
+    """Whose loss never gets 10 % below that of knowing nothing, and the last I-AUROC of each where
+    these are furthest apart."""
     last: dict[str, list[tuple[float, str]]] = {category: [] for category in categories}
     learned = set()
     for name in runs:
