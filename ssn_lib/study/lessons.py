@@ -40,7 +40,7 @@ from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
 COMMITTED = REPOSITORY / "results"
-PLATES_SHOWN, STRIPS_SHOWN = (2, 4), (3, 5)  # good and defective images
+PLATES_SHOWN, RENDERED_SHOWN, STRIPS_SHOWN = (2, 4), (2, 3), (3, 5)  # good and defective images
 PLATES_CAPTION = (
     "Test images: the first good ones, and the first of each kind of defect, its drawn mask "
     "outlined."
@@ -60,7 +60,8 @@ class Lessons(Selection):
     def data_plates(self) -> Figure | NotDrawn:
         """Good and defective images of the profile's categories."""
         asked = [name for name in CATEGORIES if name in self.study.categories]
-        return self._plates({name: lambda name=name: self.study.dataset(name) for name in asked})
+        found = {name: lambda name=name: self.study.dataset(name) for name in asked}
+        return self._plates(found, PLATES_SHOWN)
 
     def data_strips(self) -> Figure | NotDrawn:
         """Good and defective strips of the profile."""
@@ -79,7 +80,8 @@ class Lessons(Selection):
             {
                 name: lambda name=name: parallel.dataset("demo", None, name, size)
                 for name in CATEGORIES
-            }
+            },
+            RENDERED_SHOWN,
         )
 
     # --- diagrams -----------------------------------------------------------------------------
@@ -161,12 +163,14 @@ class Lessons(Selection):
 
     # --- what these are made of ---------------------------------------------------------------
 
-    def _plates(self, asked: Mapping[str, Callable[[], Dataset]]) -> Figure | NotDrawn:
-        """Those categories, as far as their images are at hand."""
+    def _plates(
+        self, asked: Mapping[str, Callable[[], Dataset]], numbers: tuple[int, int]
+    ) -> Figure | NotDrawn:
+        """So many good and defective images of those categories, as far as these are at hand."""
         shown, missing = [], []
         for name, load in asked.items():
             try:
-                shown.append(examples(load(), *PLATES_SHOWN))
+                shown.append(examples(load(), *numbers))
             except InputError as error:
                 missing.append((name, str(error)))
         if not shown:

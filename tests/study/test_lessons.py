@@ -75,4 +75,4 @@ def test_the_demos_data_are_drawn(demo, demo_base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [axes.get_title() for axes in demo.data_plates().axes[:2]] == ["good", "good"]
     assert "rendered" in demo.data_strips().get_suptitle()
-    assert len(demo.data_rendered().axes) == 3 * 6
+    assert len(demo.data_rendered().axes) == 3 * 5

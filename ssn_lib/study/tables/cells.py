@@ -59,7 +59,7 @@ def protocols(records: Sequence[Record]) -> str:
     parts = []
     for one, of in systems.items():
         own = [part for part, kind in zip(one, kinds, strict=True) if len(set(kind)) > 1]
-        who = "the others" if one == most else ", ".join(_named(of, every))
+        who = "the others" if one == most else "; ".join(_named(of, every))
         parts.append(f"{', '.join(own)} ({who})")
     return f"{common + ': ' if common else ''}{'; '.join(parts)}"
 
