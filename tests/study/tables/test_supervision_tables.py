@@ -215,7 +215,7 @@ def judged(identity, outcomes, category="ksdd2", **more):
 def test_detection_is_held_against_ksdd2_alone(found, epochs, verdict, run):
     row = judged("labels-detect", [run("gap_cam", epochs=epochs, **{"I-AUROC": found})])
     assert row["verdict"] == verdict
-    assert ("--only 03 --data-root …` decides it" in row["why"]) == (
+    assert ("notebook 03 by the profile `full` decides it" in row["why"]) == (
         verdict == "not measurable here"
     )
     assert row["elsewhere"] == EMPTY
@@ -324,7 +324,7 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 def test_short_trainings_refute_no_cure(run):
     row = judged("mixed-cures", [run(name) for name in supervision_tables.MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
-    assert "--only 04 --data-root …` decides it" in row["why"]
+    assert "notebook 04 by the profile `full` decides it" in row["why"]
 
 
 def test_the_slides_rows_match_no_table():

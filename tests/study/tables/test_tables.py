@@ -162,6 +162,10 @@ def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
     assert table.frame["run"].tolist() == ["published log", "here", "published log"]
     assert table.frame["epochs"].tolist() == [8, 10, 12]
     assert table.frame["I-AUROC"].tolist() == ["65.8", "12.3", "62.8"]
+    assert "precision" not in table.frame
+    both = published_start([record(epochs=300), in_mixed_precision(record(epochs=300))]).frame
+    assert both["run"].tolist() == ["published log", "here", "here"]
+    assert both["precision"].tolist() == ["float32", "float32", "mixed"]
 
 
 def test_published_runs_leave_the_line_when_their_logs_say_so():
