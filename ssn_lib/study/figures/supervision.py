@@ -216,7 +216,8 @@ def masks_curve(
             [100 * masks / total for masks in PUBLISHED_MASKS], theirs,
             [jims[name][metric]["std"] for name in PUBLISHED_MASKS.values()],
             color=colour(MASKED), ls="--", lw=1.2, marker="s", mfc="none", capsize=3,
-            label="published (± sd): SSN with that share of masks; KSDD2, WideResNet50-2",
+            label="published (± sd): SSN with that share of masks; KSDD2, WideResNet50-2, "
+            "300 epochs",
         )  # fmt: skip
         points = _masked(outcomes, category, numbers, metric)
         if points:
