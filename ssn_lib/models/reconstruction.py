@@ -72,7 +72,11 @@ class Decoder(nn.Module):
         ]
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers."""
+        """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers.
+
+        Args:
+            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
+        """
         return torch.stack([error.mean() for error in self.errors(layers)]).sum()
 
     def rebuild(self, layers: Sequence[Tensor]) -> list[Tensor]:
