@@ -79,7 +79,7 @@ report.save("data_strips")
 # | `cam_fine` | as `cam_mixed`, with the finer layer 1 as well |
 # | `cam_refined` | a segmentation head; its masks are the confident part of `cam_max`'s maps |
 # | `cam_traced` | the same, with masks traced along what the image shows there (below) |
-# | `weak_ssn` | a segmentation head, and a score that takes its map in: SuperSimpleNet's own recipe |
+# | `weak_ssn` | SuperSimpleNet's own recipe: a segmentation head, and a score that reads its map |
 # | `weak_ssn_relative` | the same, with noise large enough for the heads to see |
 #
 # The segmentation head of the last two learns from synthetic anomalies, and from the labels by the

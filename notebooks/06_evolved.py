@@ -109,9 +109,9 @@ report.save("settings_evolved")
 # grids from the beginning and upscales the map alone. The time that this saves pays for larger
 # images.
 #
-# **Held out.** A tenth of the sound training images is not trained on. It gives the thresholds. With
-# defects drawn into it (`imitated` in the tables) it also gives a second opinion on a recipe, beside
-# that of the test images.
+# **Held out.** A tenth of the sound training images is not trained on. It gives the thresholds.
+# With defects drawn into it (`imitated` in the tables) it also gives a second opinion on a recipe,
+# beside that of the test images.
 #
 # **Sources.** The squared error is that of Shi et al. (DFR, 2021), the bottleneck that of Deng and
 # Li (Reverse Distillation, CVPR 2022), who use the cosine and a decoder as large as a ResNet.
