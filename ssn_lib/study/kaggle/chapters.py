@@ -80,7 +80,7 @@ def _code_cell(cell: nbformat.NotebookNode, known: set[str]) -> Iterator[Shown]:
     for output in cell.outputs:
         data = output.get("data", {})
         if teaches and output.output_type == "stream" and output.name == "stdout":
-            yield Shown.text(f"```\n{output.text}\n```")
+            yield Shown.text(f"```\n{output.text.rstrip()}\n```")
         elif teaches or "text/markdown" in data or "image/png" in data:
             if saved and saved[1] not in known:
                 known.add(saved[1])
