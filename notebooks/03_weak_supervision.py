@@ -69,7 +69,7 @@ report.save("data_strips")
 # %% [markdown]
 # ## The systems
 #
-# All of them learn from labels alone.
+# These learn from labels alone:
 #
 # | preset | what makes its map and its score |
 # |---|---|
@@ -85,7 +85,9 @@ report.save("data_strips")
 # The segmentation head of the last two learns from synthetic anomalies, and from the labels by the
 # gradient that the score sends through the map.
 #
-# What to look for in the next table: which systems are alike but for one setting.
+# Four more stand beside them: `simplenet`, `scenario_a` and `evolved` learn from sound images,
+# `full_ssn` from labels and all masks. What to look for in the next table: which systems are alike
+# but for one setting.
 
 # %%
 report.save("settings_weak")
