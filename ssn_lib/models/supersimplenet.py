@@ -114,11 +114,7 @@ class ReconstructionDetector(Detector):
         self.decoder.standardise(layers)
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """The reconstruction error of a batch.
-
-        Args:
-            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
-        """
+        """See `Decoder.loss`."""
         return self.decoder.loss(layers)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -166,12 +162,7 @@ class AdaptedDetector(Detector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a duplicated batch.
-
-        Args:
-            map_logits, score_logits: of the heads, (2B, 1, h, w) and (2B,).
-            masks, labels, with_focal, weights: as of `losses.detection_loss`.
-        """
+        """See `losses.detection_loss`; the logits are those of `heads`."""
         return detection_loss(map_logits, score_logits, masks, labels, with_focal, weights)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -248,11 +239,7 @@ class CamDetector(AdaptedDetector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The focal loss of the score alone: the map is not trained.
-
-        Args:
-            map_logits, score_logits, masks, labels, with_focal, weights: as of `AdaptedDetector`.
-        """
+        """See `AdaptedDetector`: here the focal loss of the score alone, as no mask is read."""
         return focal(score_logits, labels)
 
 
