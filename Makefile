@@ -75,7 +75,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(RUN) -m pip install --quiet --editable ".[grid,export,test]"
+	$(RUN) -m pip install --quiet --editable ".[grid,export,openvino,test]"
 	touch $@
 
 # Every bound as a pin: what cannot be installed together ends here.
@@ -84,7 +84,7 @@ $(OLDEST)/.ready: requirements.txt pyproject.toml
 	grep -ohE '[[:alpha:]][[:alnum:]_.-]*(\[[a-z]+\])?>=[0-9.]+' requirements.txt pyproject.toml \
 		| sed -E 's/\[.*\]//; s/>=/==/' > $(OLDEST)/pins.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/pins.txt \
-		--editable ".[grid,export,test]"
+		--editable ".[grid,export,openvino,test]"
 	touch $@
 
 clean:

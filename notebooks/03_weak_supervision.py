@@ -69,14 +69,25 @@ report.save("data_strips")
 # %% [markdown]
 # ## The systems
 #
-# GAP + CAM (`gap_cam`) is the published one. Beside it: other poolings of the same map (`cam_max`,
-# its maximum; `cam_mixed`, the mean of both); a finer layer (`cam_fine`); a segmentation head
-# taught by the confident part of these maps (`cam_refined`), or by what the image shows there
-# (`cam_traced`); SuperSimpleNet's own recipe for labels (`weak_ssn`), whose segmentation head
-# learns from synthetic anomalies and from the score's gradient through the map, and the same with
-# noise that is large enough to be seen (`weak_ssn_relative`).
+# These learn from labels alone:
 #
-# What to look for in the table: which systems are alike but for one setting.
+# | preset | what makes its map and its score |
+# |---|---|
+# | `gap_cam` | as published: a class activation map; the score is its mean (GAP + CAM) |
+# | `cam_max` | the same map; the score is its maximum |
+# | `cam_mixed` | the same map; the score is the mean of the two |
+# | `cam_fine` | as `cam_mixed`, with the finer layer 1 as well |
+# | `cam_refined` | a segmentation head; its masks are the confident part of `cam_max`'s maps |
+# | `cam_traced` | the same, with masks traced along what the image shows there (below) |
+# | `weak_ssn` | SuperSimpleNet's own recipe: a segmentation head, and a score that reads its map |
+# | `weak_ssn_relative` | the same, with noise large enough for the heads to see |
+#
+# The segmentation head of the last two learns from synthetic anomalies, and from the labels by the
+# gradient that the score sends through the map.
+#
+# Four more stand beside them: `simplenet`, `scenario_a` and `evolved` learn from sound images,
+# `full_ssn` from labels and all masks. What to look for in the next table: which systems are alike
+# but for one setting.
 
 # %%
 report.save("settings_weak")
@@ -85,9 +96,10 @@ report.save("settings_weak")
 # ## The quantities
 #
 # **Loss.** Each training image $x$ has a label $y$: 1 where it is defective. Its score is the logit
-# $s$. With $p = 1/(1 + e^{-s})$, and $p_y = p$ for $y = 1$, $p_y = 1 - p$ for $y = 0$,
-# $$\mathcal L_{focal} = (1 - p_y)^{\gamma}\, (-\log p_y), \qquad \gamma = 4.$$
-# Images that are already told apart hardly count.
+# $s$. With $p_t$ the probability that the sigmoid of the logit gives to the truth, that is
+# $1/(1 + e^{-s})$ for $y = 1$ and $1/(1 + e^{s})$ for $y = 0$,
+# $$\mathcal L_\text{focal}(s, y) = (1 - p_t)^\gamma\, (-\log p_t), \qquad \gamma = 4,$$
+# averaged over a batch. Images that are already told apart hardly count.
 #
 # **Detection.** *I-AUROC* is the probability that a defective image scores higher than a sound one.
 # *AP-det* is the average precision of the image scores, $\sum_n (R_n - R_{n-1}) P_n$, over all
@@ -124,8 +136,8 @@ report = Report(study)
 # The map $M$ (CAM) comes for nothing: the same weights $w_k$, before the mean is taken. As mean and
 # sum can be exchanged, $\overline M = s - b$. The next cell checks this, on the network named in
 # its first line of output and one of its defective test images, that with the highest score of
-# eight. No mask is read in training: replacing every training mask by noise leaves each bit of the
-# result as it is (a test).
+# eight. Training reads no mask. A test of the project shows it: with random pixels in the place of
+# every training mask the trained weights come out the same, bit by bit.
 
 # %%
 shown = trained(study, "gap_cam", study.strips)

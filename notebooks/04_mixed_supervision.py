@@ -76,22 +76,28 @@ report.save("settings_mixed")
 # %% [markdown]
 # ## The quantities
 #
-# **Loss.** Every defective training image teaches the score, by its label $y$. Those with a mask
-# also teach the map:
-# $$\mathcal L = \mathcal L_{map} + \mathcal L_{focal}(s, y), \qquad
-#   \mathcal L_{map} = \frac{1}{N_+} \sum_{p \in +} \omega_p \max(0, \tfrac12 - M_p)
-#   + \frac{1}{N_-} \sum_{p \in -} \omega_p \max(0, \tfrac12 + M_p)
-#   + \overline{\omega\, \mathcal L_{focal}(M)},$$
-# with $M_p$ the map's logit at pixel $p$, and $N_+$ and $N_-$ the numbers of defective and of other
-# pixels. The first two terms are the *truncated L1*: a pixel that is right by more than ½ counts
-# nothing. $\mathcal L_{focal} = (1 - p_y)^{\gamma} (-\log p_y)$ with $\gamma = 4$ and $p_y$ the
-# probability that the logit gives to the truth.
+# **Loss.** It has the terms of notebook 01. Every training image teaches the score logit $s$ by its
+# label $y$. A defective one with a mask $m$ also teaches the map logits $M$:
+# $$\mathcal L = \mathcal L_1(M, m) + \mathcal L_\text{focal}(M, m)
+#   + \mathcal L_\text{focal}(s, y).$$
+# New is a weight $\omega_i$ for each pixel $i$ in the two terms on the map. The *truncated L1* is
+# $$\mathcal L_1(M, m) = \frac{1}{N_1} \sum_{i:\, m_i = 1} \omega_i \max(0,\, 0.5 - M_i)
+#   + \frac{1}{N_0} \sum_{i:\, m_i = 0} \omega_i \max(0,\, 0.5 + M_i),$$
+# so that a pixel on the right side of 0 by more than 0.5 counts nothing. The *focal loss* is
+# $$\mathcal L_\text{focal}(M, m) = \frac{1}{N_0 + N_1} \sum_i \omega_i\,
+#   (1 - p_{t,i})^\gamma\, (-\log p_{t,i}), \qquad \gamma = 4,$$
+# with $p_{t,i}$ the probability that the sigmoid of $M_i$ gives to the truth $m_i$;
+# $\mathcal L_\text{focal}(s, y)$ is the same of $s$ and $y$, without weights. $N_1$ and $N_0$ are
+# the numbers of pixels with $m_i = 1$ and with $m_i = 0$; pixels of weight 0 are not counted.
 #
-# **Weights.** $\omega_p = 3\,(d_p / d_{max})^2$ inside a defect, with $d_p$ the distance to its
-# edge (borders are drawn by hand), and 1 elsewhere. In a defective image without a mask
-# $\omega_p = 0$ everywhere: where its defect lies is not known. Masks are widened to all pixels
-# within a square of 7, gradients clipped to length 1, defective and sound images shown equally
-# often, defective ones also mirrored and turned (Rolih et al., JIMS 2025).
+# **Weights.** Inside a defect $\omega_i = 3\,(d_i / d_\text{max})^2$, with $d_i$ the distance of
+# pixel $i$ to the defect's edge and $d_\text{max}$ the largest of them: edges are drawn by hand and
+# uncertain. Elsewhere $\omega_i = 1$. In a defective image without a mask $\omega_i = 0$
+# everywhere, since nobody knows where its defect lies.
+#
+# **The rest of the recipe** (Rolih et al., JIMS 2025). Masks are widened to all pixels within a
+# square of 7, and gradients clipped to length 1. Defective and sound images are shown equally
+# often, defective ones also mirrored and turned.
 #
 # **Metrics.** *AP-det* is the average precision of the image scores,
 # $\sum_n (R_n - R_{n-1}) P_n$ with precision $P_n$ and recall $R_n$ at falling thresholds; *AP-loc*
@@ -115,7 +121,7 @@ report = Report(study)
 #
 # One defective training image goes through the network twice: once as if nobody had drawn its mask,
 # once with the mask. For each term of the loss we ask which pixels of the map get a gradient,
-# $\partial \mathcal L / \partial M_p$. (Training also adds synthetic anomalies; they are left out
+# $\partial \mathcal L / \partial M_i$. (Training also adds synthetic anomalies; they are left out
 # here.)
 
 # %%

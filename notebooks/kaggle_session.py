@@ -77,7 +77,10 @@ session = Session.of_notebook(globals())
 session.preflight()
 
 # %%
-session.run()
+failed = session.run()
 
 # %%
-session.show()
+session.show(failed)
+
+# %%
+session.end(failed)

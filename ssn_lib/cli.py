@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ssn_lib.config import FORMS, Resize
+from ssn_lib.config import FORMS, PRECISIONS, Resize
 from ssn_lib.data.registry import DATASETS, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
@@ -141,14 +141,41 @@ def _say_rows(rows: Sequence[Row]) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.engine == "openvino":
+        _export_openvino(options)
+        return
+    for name, given in (("--precision", options.precision), ("--tolerance", options.tolerance)):
+        if given is not None:
+            raise InputError(f"{name} is for --engine openvino; ONNX files hold float32")
     from ssn_lib.deploy.onnx import export_run
 
-    difference = export_run(options.run, options.file, options.weights_dir, form=options.form)
+    form = options.form or "folded"
+    difference = export_run(options.run, options.file, options.weights_dir, form=form)
     megabytes = options.file.stat().st_size / 1e6
     print(
-        f"{options.file}: {options.form}, {megabytes:.1f} MB; ONNX Runtime's outputs differ by "
+        f"{options.file}: {form}, {megabytes:.1f} MB; ONNX Runtime's outputs differ by "
         f"{difference:.0e} of their scale"
     )
+
+
+def _export_openvino(options: argparse.Namespace) -> None:
+    from ssn_lib.deploy import openvino
+    from ssn_lib.deploy.precision import TOLERANCE
+
+    if options.form is not None:
+        raise InputError("--form is for --engine onnx; of OpenVINO the precision decides the form")
+    cost = openvino.export_run(
+        options.run,
+        options.file,
+        options.weights_dir,
+        precision=options.precision or "float32",
+        data_root=options.data_root,
+        tolerance=TOLERANCE if options.tolerance is None else options.tolerance,
+    )
+    megabytes = sum(path.stat().st_size for path in options.file.iterdir()) / 1e6
+    print(f"{options.file}: {options.precision or 'float32'}, {megabytes:.1f} MB")
+    if cost is not None:
+        print(cost.summary())
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -328,13 +355,24 @@ def _add_run_commands(command: Command) -> None:
     sub.add_argument("--threshold", type=Path, metavar="FILE", help="as the page saves it")
     _add_weights_dir(sub)
 
-    sub = command("export", _export, "Write a run's detector as one ONNX file.")
+    sub = command("export", _export, "Write a run's detector for a machine without PyTorch.")
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    sub.add_argument("file", type=Path, metavar="FILE", help="such as detector.onnx")
     sub.add_argument(
-        "--form", choices=FORMS, default="folded", help="plain: the published operations one by one"
+        "file", type=Path, metavar="TARGET", help="such as detector.onnx; for OpenVINO a folder"
+    )
+    sub.add_argument("--engine", choices=("onnx", "openvino"), default="onnx")
+    sub.add_argument(
+        "--form", choices=FORMS, help="of ONNX; plain: the published operations one by one"
+    )
+    sub.add_argument("--precision", choices=PRECISIONS, help="of OpenVINO; default: float32")
+    sub.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="POINTS",
+        help="of I-AUROC, AUPRO, AP-loc that bf16 or int8 may lose; default: 0.3",
     )
     _add_weights_dir(sub)
+    _add_data_root(sub)
 
 
 def _add_study_commands(command: Command) -> None:

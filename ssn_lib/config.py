@@ -17,6 +17,7 @@ from typing import Any, Literal
 Resize = Literal["antialiased", "plain"]  # of images; see `data.images.read_image`
 FOLDS = 3  # of the training images, for a threshold without test labels
 FORMS = ("plain", "folded")  # of a network: the published operations one by one, or `fuse`d
+PRECISIONS = ("float32", "bf16", "int8")  # of an exported network
 MARGIN = 0.5  # of the truncated L1 loss
 FOCAL_GAMMA = 4.0
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2

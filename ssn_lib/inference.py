@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.fast.folded import FusedNet, fuse
+from ssn_lib.fast.folded import fuse
 from ssn_lib.metrics import (
     IMAGE_QUANTILE,
     PIXEL_QUANTILE,
@@ -21,11 +21,12 @@ from ssn_lib.models.supersimplenet import Detector, Prediction
 EVALUATION_BATCH = 16
 
 
-def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction:
+def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
     """Predict every image of a set.
 
     Args:
-        model: one that is not folded yet (`fuse`) is folded first; for many calls, fold it once.
+        model: a detector is folded first (`fuse`); for many calls, fold it once. Or what else makes
+            a `Prediction` of normalised images, as an exported file does.
         images: a set, or its pixels alone, (N, 3, H, W) uint8 RGB.
 
     Returns:
@@ -34,8 +35,8 @@ def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction
     pixels = images.images if isinstance(images, ImageSet) else images
     if not len(pixels):
         return Prediction(torch.zeros(0, 1, *pixels.shape[-2:]), torch.zeros(0))
-    device = next(model.parameters()).device
-    network = model if isinstance(model, FusedNet) else fuse(model.eval())
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    network = fuse(model.eval()) if isinstance(model, Detector) else model
     parts = []
     with torch.inference_mode():
         for batch in pixels.split(EVALUATION_BATCH):

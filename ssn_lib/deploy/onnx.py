@@ -20,6 +20,7 @@ from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
+from ssn_lib.runs.record import Record
 from ssn_lib.runs.run import load_run
 from ssn_lib.storage import written_whole
 
@@ -49,24 +50,33 @@ def export_run(
     record, model = load_run(run, weights)
     if record.thresholds is None:
         raise InputError(f"{run}: the training diverged; there is nothing to export")
+    network = fuse(model) if form == "folded" else model
+    return export(network, path, record.config.data.image_size, described(record, form))
+
+
+def described(record: Record, form: str) -> dict[str, Any]:
+    """What the user of an exported file must know of the run that it comes from.
+
+    Args:
+        record: of the run, which did not diverge.
+        form: of the network, as of `export_run`.
+    """
     data = record.config.data
-    return export(
-        fuse(model) if form == "folded" else model,
-        path,
-        data.image_size,
-        {
-            "preset": record.config.preset,
-            "run": record.run_id,
-            "form": form,
-            "resize": data.resize,
-            "full_scale": data.full_scale,
-            "trained_on": f"{data.dataset} {data.category}",
-            "epochs": record.epochs_done,
-            "backbone_weights": model.weights_source or "untrained",
-            "score_threshold": record.thresholds.score,
-            "map_threshold": record.thresholds.map,
-        },
-    )
+    return {
+        "preset": record.config.preset,
+        "run": record.run_id,
+        "form": form,
+        "image_size": data.image_size,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "resize": data.resize,
+        "full_scale": data.full_scale,
+        "trained_on": f"{data.dataset} {data.category}",
+        "epochs": record.epochs_done,
+        "backbone_weights": record.weights_source or "untrained",
+        "score_threshold": record.thresholds.score,
+        "map_threshold": record.thresholds.map,
+    }
 
 
 def export(
@@ -84,8 +94,7 @@ def export(
         model: folded or not.
         path: of the file.
         image_size: (H, W) in pixels, which the file then takes.
-        metadata: kept in the file, each value as JSON; image size, mean and standard deviation (of
-            values from 0 to 1) are added.
+        metadata: kept in the file, each value as JSON.
 
     Returns:
         The largest difference between ONNX Runtime's outputs and PyTorch's, on images of noise,
@@ -100,7 +109,7 @@ def export(
     with machine.without_autocast(images.device):
         with torch.inference_mode():
             expected = model(images)
-        content = _to_onnx(model, images, metadata | {"image_size": image_size})
+        content = to_onnx(model, images, metadata)
     difference = 0.0
     for ours, theirs in zip(expected, Exported(content)(images), strict=True):
         difference = max(difference, ((ours - theirs).abs().max() / ours.abs().max()).item())
@@ -137,7 +146,18 @@ class Exported(nn.Module):
         return Prediction(*map(torch.from_numpy, made))
 
 
-def _to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> bytes:
+def to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> bytes:
+    """A network as the content of an ONNX file, which takes any number of images.
+
+    Args:
+        model: on the CPU, in eval mode. It must have seen images of that size: what it prepares for
+            a size is then constant.
+        images: (2, 3, H, W), of the size that the file then takes.
+        metadata: kept in the file, each value as JSON.
+
+    Raises:
+        InputError: a package that this needs is missing.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch.onnx asks for it late, and in many lines)
@@ -161,7 +181,6 @@ def _to_onnx(model: nn.Module, images: Tensor, metadata: Mapping[str, Any]) -> b
     # The exporter's notes for each node: where in which source file it comes from.
     for node in file.graph.node:
         del node.metadata_props[:]
-    entries = dict(metadata) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    onnx.helper.set_model_props(file, {name: json.dumps(v) for name, v in entries.items()})
+    onnx.helper.set_model_props(file, {name: json.dumps(v) for name, v in metadata.items()})
     onnx.checker.check_model(file)
     return file.SerializeToString()

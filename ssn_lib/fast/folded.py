@@ -33,12 +33,13 @@ from ssn_lib.models.supersimplenet import (
     Prediction,
     ReconstructionDetector,
     blur,
+    upscale,
 )
 
 COLUMNS = 8  # of the segmentation head's grid, computed at a time
 
 
-def fuse(model: Detector) -> FusedNet:
+def fuse(model: Detector, *, dense: bool = False) -> FusedNet:
     """A network for inference with the same outputs as `model` in eval mode.
 
     It is a copy: the model is left as it is, and training it on does not change the copy. Scenario
@@ -50,9 +51,15 @@ def fuse(model: Detector) -> FusedNet:
 
     Args:
         model: trained, in either mode, on any device; the copy is on the same one, in eval mode.
+        dense: build the features at full size for the segmentation head's wide hidden layer. That
+            is several times the arithmetic and fewer passes over memory: faster where an engine has
+            matrix units for 16 or 8 bits (`deploy.openvino`), slower elsewhere.
     """
     with machine.without_autocast(next(model.parameters()).device):
-        fused = FUSED[type(model)](model).requires_grad_(False).eval()
+        fused = FUSED[type(model)](model)
+        if dense and isinstance(fused, _FusedAdapted):
+            fused.build_features(model)
+        fused = fused.requires_grad_(False).eval()
     return fused.to(memory_format=torch.channels_last)
 
 
@@ -119,6 +126,7 @@ class _FusedAdapted(FusedNet):
 
     def __init__(self, model: AdaptedDetector):
         super().__init__(model)
+        self.dense = False
         self.adaptor = None
         if not isinstance(model.adaptor, nn.Conv2d):
             adaptor = fuse_conv_bn_eval(*model.adaptor[:2])
@@ -127,12 +135,25 @@ class _FusedAdapted(FusedNet):
     def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
         layers = [layer.to(self._dtype()) for layer in channels_last(outputs)]
         geometry = self._geometry(images, layers)
+        if self.dense and torch.compiler.is_exporting():
+            # OpenVINO computes a product whose left factor is constant in 32 bits.
+            geometry = geometry._replace(grid=geometry.grid.with_data(images))
         if images.device.type != "cpu" or torch.compiler.is_exporting():
             return Prediction(*self._judge(layers, geometry))
         # One image at a time: what lies between the products stays in the processor's cache.
         parts = zip(*(layer.split(1) for layer in layers), strict=True)
         results = [self._judge(list(part), geometry) for part in parts]
         return Prediction(*(torch.cat(part) for part in zip(*results, strict=True)))
+
+    def build_features(self, model: AdaptedDetector) -> None:
+        """Take the `dense` form, see `fuse`.
+
+        Args:
+            model: that this was made of.
+        """
+        self.dense = True
+        if hasattr(self, "seg"):
+            self.seg = _DenseSegmentation(model)
 
     def _judge(self, layers: list[Tensor], geometry: _Geometry) -> tuple[Tensor, Tensor]:
         """Final map (n, 1, H, W) and score (n,)."""
@@ -237,13 +258,11 @@ class _Segmentation(nn.Module):
 
     def __init__(self, model: HeadsDetector | MapDetector):
         super().__init__()
-        first, normalise, _, last = model.seg_head
-        self.first: nn.Module = fuse_conv_bn_eval(first, normalise)
+        self.first: nn.Module = _first_of_segmentation(model)
         if isinstance(model.adaptor, nn.Conv2d):
-            weight, matrix = self.first.weight, model.adaptor.weight[:, :, 0, 0]
-            bias = self.first.bias + weight[:, :, 0, 0] @ model.adaptor.bias
-            self.first = _Upscaling(_through(weight, matrix), bias, model.backbone.channels)
-        self.last = nn.Parameter(last.weight[0, :, 0, 0].detach().clone())
+            channels = model.backbone.channels
+            self.first = _Upscaling(self.first.weight, self.first.bias, channels)
+        self.last = nn.Parameter(model.seg_head[-1].weight[0, :, 0, 0].detach().clone())
 
     def forward(self, layers: list[Tensor], adapted: Tensor | None, grid: Grid) -> Tensor:
         """Map logits (n, h, w). Some columns at a time: the hidden values stay in the cache."""
@@ -257,6 +276,34 @@ class _Segmentation(nn.Module):
             hidden = (down @ part.flatten(2)).unflatten(2, (-1, half.shape[-1]))
             parts.append(F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.last)
         return torch.cat(parts, dim=2)
+
+
+class _DenseSegmentation(nn.Module):
+    """As `_Segmentation`, by two convolutions at the features' own size."""
+
+    def __init__(self, model: HeadsDetector | MapDetector):
+        super().__init__()
+        self.first = _first_of_segmentation(model)
+        self.last = copy.deepcopy(model.seg_head[-1])
+        self.config = model.config
+
+    def forward(self, layers: list[Tensor], adapted: Tensor | None, grid: Grid) -> Tensor:
+        """Map logits (n, h, w)."""
+        if adapted is None:
+            features = upscale([layer.permute(0, 3, 1, 2) for layer in layers], self.config)
+        else:
+            features = adapted.permute(0, 3, 1, 2)
+        return self.last(F.leaky_relu(self.first(features), LEAKY_SLOPE))[:, 0]
+
+
+def _first_of_segmentation(model: HeadsDetector | MapDetector) -> nn.Conv2d:
+    """A segmentation head's hidden layer, BatchNorm and a linear adaptor before it included."""
+    first = fuse_conv_bn_eval(model.seg_head[0], model.seg_head[1])
+    if isinstance(model.adaptor, nn.Conv2d):
+        weight, matrix = first.weight, model.adaptor.weight[:, :, 0, 0]
+        first.bias = nn.Parameter(first.bias + weight[:, :, 0, 0] @ model.adaptor.bias)
+        first.weight = nn.Parameter(_through(weight, matrix))
+    return first
 
 
 class _Classification(nn.Module):

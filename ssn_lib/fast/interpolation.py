@@ -13,6 +13,7 @@ features at full size are never built, and the arithmetic is several times less.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssn_lib.models.supersimplenet import POOL
+
+NOTHING = 1e-30  # added to an interpolation's weights, which are 0 or at least 1e-3
 
 
 class Grid:
@@ -51,17 +54,32 @@ class Grid:
         """For a kernel of that side: what `halves` and `convolve` multiply with.
 
         Returns:
-            (H, Σ_l dy·h_l + 1): S_dy A_l side by side, and a column of ones for the bias; per layer
-            (W, w_l·dx): S_dx B_l side by side.
+            (H, K): S_dy A_l side by side, a column of ones for the bias, and a column of zeros
+            where K would be odd, which matrix units for 16 bits do not take; per layer (W, w_l·dx):
+            S_dx B_l side by side.
         """
         if taps not in self._shifted:
             rows, columns = ([_shifts(matrix, taps) for matrix in axis] for axis in self.axes)
-            down = [shifts.transpose(0, 1).flatten(1) for shifts in rows]
+            down = torch.cat([shifts.transpose(0, 1).flatten(1) for shifts in rows], dim=1)
             self._shifted[taps] = (
-                torch.cat([*down, down[0].new_ones(self.size[0], 1)], dim=1),
+                F.pad(F.pad(down, (0, 1), value=1.0), (0, (down.shape[1] + 1) % 2)),
                 [shifts.permute(1, 2, 0).flatten(1).contiguous() for shifts in columns],
             )
         return self._shifted[taps]
+
+    def with_data(self, data: Tensor) -> Grid:
+        """A copy whose matrices are, for an engine that is given its graph, no constants.
+
+        Args:
+            data: something that the graph computes from its input; nothing of it is left.
+        """
+        nothing = data.flatten()[:1].clamp(0.0, NOTHING)
+        copied = copy.copy(self)
+        copied._shifted = {
+            taps: (down + nothing, [across + nothing for across in columns])
+            for taps, (down, columns) in self._shifted.items()
+        }
+        return copied
 
 
 @lru_cache(maxsize=16)
@@ -131,16 +149,16 @@ def convolve(
 def halves(
     layers: Sequence[Tensor], weights: Sequence[Tensor], grid: Grid, bias: Tensor | None = None
 ) -> Tensor:
-    """`convolve` but for the interpolation along rows: (B, Σ_l dy·h_l + 1, W, K).
+    """`convolve` but for the interpolation along rows: (B, Σ_l dy·h_l and the bias, W, K).
 
-    Its product with the first of `grid.shifted` is the convolution. The last row is the bias.
+    Its product with the first of `grid.shifted` is the convolution.
 
     Args:
         layers, weights, grid, bias: as of `convolve`.
     """
     taps, width = len(weights[0]), grid.size[1]
     kernels = weights[0].shape[-1] // taps
-    columns = grid.shifted(taps)[1]
+    down, columns = grid.shifted(taps)
     parts = []
     for layer, weight, across in zip(layers, weights, columns, strict=True):
         _, h, w, channels = layer.shape
@@ -149,7 +167,8 @@ def halves(
             part = torch.bmm(across.expand(product.shape[0], -1, -1), product)
             parts.append(part.view(-1, h, width, kernels))
     last = parts[0].new_zeros(kernels) if bias is None else bias
-    parts.append(last.expand(parts[0].shape[0], 1, width, -1))
+    rest = down.shape[1] - taps * sum(layer.shape[1] for layer in layers)
+    parts.append(last.expand(parts[0].shape[0], rest, width, -1))
     return torch.cat(parts, dim=1)
 
 

@@ -1,12 +1,13 @@
 """Class activation maps: where a classifier that saw image labels alone finds the defect.
 
-With A_k the 128 feature maps of the head and w_k the weights of its linear layer,
+With H_k the 128 activations of the head, each a small image, and w_k and b the weights and the bias
+of its linear layer,
 
-    M(i, j) = Σ_k w_k A_k(i, j)        s = pool(M) + bias.
+    M = Σ_k w_k H_k        s = pool(M) + b.
 
-With global average pooling (GAP) as the pool this is the published head: s = Σ_k w_k · mean(A_k) +
-bias, because the mean and the sum over k commute. The maximum, which does not commute, is taken of
-M itself, so that map and score agree there too.
+With global average pooling (GAP) as the pool this is the published head, s = Σ_k w_k · mean(H_k)
++ b, because the mean and the sum over k commute. The maximum, which does not commute, is taken of M
+itself, so that map and score agree there too.
 
 Sources: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 1 and
 2; the slides' Modification 3.

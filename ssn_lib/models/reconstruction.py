@@ -2,13 +2,13 @@
 
 All layers are squeezed through a bottleneck on half of the coarsest one's grid and rebuilt from it,
 the coarsest first. Trained on sound images alone, the decoder learns what their features look like
-given what is around them. With f_l(p) the features of layer l at a pixel, g_l(p) what came back and
-s_l the standard deviations of its channels over the training images,
+given what is around them. With φ_l the output of layer l, φ̂_l what came back, both at one place of
+its grid, and d_l the standard deviations of its channels over the training images,
 
-    e_l(p) = ‖f_l(p) − g_l(p)‖² / ‖s_l‖²        M(p) = Σ_l e_l(p):
+    e_l = ‖φ_l − φ̂_l‖² / ‖d_l‖²        M = Σ_l e_l:
 
-the share of the layer's variance that is left unexplained, and the map, its sum over the layers. No
-synthetic anomalies, no noise.
+the error as a share of the layer's variance, and the map, its sum over the layers. No synthetic
+anomalies, no noise.
 
 Sources: the squared error of features, Shi et al., DFR: Deep Feature Reconstruction, Neurocomputing
 424, 2021; the bottleneck in space and the rebuilding from coarse to fine, Deng and Li, Anomaly
@@ -72,7 +72,11 @@ class Decoder(nn.Module):
         ]
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers."""
+        """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers.
+
+        Args:
+            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
+        """
         return torch.stack([error.mean() for error in self.errors(layers)]).sum()
 
     def rebuild(self, layers: Sequence[Tensor]) -> list[Tensor]:

@@ -114,11 +114,7 @@ class ReconstructionDetector(Detector):
         self.decoder.standardise(layers)
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """The reconstruction error of a batch.
-
-        Args:
-            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
-        """
+        """See `Decoder.loss`."""
         return self.decoder.loss(layers)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -146,19 +142,7 @@ class AdaptedDetector(Detector):
 
     def upscale(self, layers: list[Tensor]) -> Tensor:
         """Stage outputs (B, C_l, h_l, w_l) to pooled features (B, C, h, w) on one grid."""
-        height, width = layers[0].shape[-2:]
-        size = (height * self.config.upscale, width * self.config.upscale)
-        features = torch.cat(
-            [
-                F.interpolate(
-                    layer, size=size, mode="bilinear", align_corners=self.config.align_corners
-                )
-                for layer in layers
-            ],
-            dim=1,
-        )
-        # The zero padding counts, as in the public code: features fade towards the border.
-        return F.avg_pool2d(features, POOL, stride=1, padding=POOL // 2)
+        return upscale(layers, self.config)
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to plain features (B, C, h, w)."""
@@ -178,12 +162,7 @@ class AdaptedDetector(Detector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a duplicated batch.
-
-        Args:
-            map_logits, score_logits: of the heads, (2B, 1, h, w) and (2B,).
-            masks, labels, with_focal, weights: as of `losses.detection_loss`.
-        """
+        """See `losses.detection_loss`; the logits are those of `heads`."""
         return detection_loss(map_logits, score_logits, masks, labels, with_focal, weights)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -260,11 +239,7 @@ class CamDetector(AdaptedDetector):
         with_focal: bool,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The focal loss of the score alone: the map is not trained.
-
-        Args:
-            map_logits, score_logits, masks, labels, with_focal, weights: as of `AdaptedDetector`.
-        """
+        """See `AdaptedDetector`: here the focal loss of the score alone, as no mask is read."""
         return focal(score_logits, labels)
 
 
@@ -297,6 +272,22 @@ DETECTORS: dict[str, type[Detector]] = {  # by `ModelConfig.score`
     "cam": CamDetector,
     "reconstruction": ReconstructionDetector,
 }
+
+
+def upscale(layers: list[Tensor], config: ModelConfig) -> Tensor:
+    """Stage outputs (B, C_l, h_l, w_l) to pooled features (B, C, h, w) on one grid.
+
+    Args:
+        layers: the finest first.
+        config: by how much, and how corners are aligned.
+    """
+    size = tuple(config.upscale * side for side in layers[0].shape[-2:])
+    upscaled = [
+        F.interpolate(layer, size=size, mode="bilinear", align_corners=config.align_corners)
+        for layer in layers
+    ]
+    # The zero padding counts, as in the public code: features fade towards the border.
+    return F.avg_pool2d(torch.cat(upscaled, dim=1), POOL, stride=1, padding=POOL // 2)
 
 
 def final_map(map_logits: Tensor, images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -150,7 +151,7 @@ class Selection:
         """This profile's runs on the strips that are shown."""
         order = list(PRESETS)
         strips = [o for o in self.outcomes if o.category == self.strips]
-        return sorted(strips, key=lambda o: (order.index(o.preset), o.changes, o.seed))
+        return sorted(strips, key=lambda o: (order.index(o.preset), by_number(o.changes), o.seed))
 
     @cached_property
     def weak(self) -> list[Outcome]:
@@ -237,3 +238,15 @@ def category_of(strips: Sequence[Outcome]) -> str:
     """The category of strips that are shown: KSDD2's where there are any of it."""
     found = {outcome.category for outcome in strips}
     return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
+
+
+def by_number(changes: Sequence[str]) -> list[tuple[str, float, str]]:
+    """What puts changes of one field in the order of their numbers: 4 before 10."""
+    keys = []
+    for change in changes:
+        name, _, value = change.partition("=")
+        try:
+            keys.append((name, float(value), value))
+        except ValueError:
+            keys.append((name, math.inf, value))
+    return keys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ssn_lib.data.images import Dataset, ImageSet
-from ssn_lib.data.registry import images_title, source_of
+from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.study.figures.data import Examples
 
 
@@ -20,7 +20,7 @@ def examples(dataset: Dataset, good: int, defective: int) -> Examples:
     shown = test.subset(chosen)
     title = images_title(dataset.category)
     if source_of(dataset.name).origin == "rendered":
-        title = f"rendered {title}"
+        title = f"rendered {'strips' if of_strips(dataset.name, dataset.category) else title}"
     return Examples(
         title=title,
         counts=counts(dataset),

@@ -6,7 +6,7 @@ the runs, and say in words what came out of them. Tables and figures of results 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.models.reconstruction import TOP_SHARE
 from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import parallel
 from ssn_lib.study.chosen import Selection
@@ -40,7 +41,7 @@ from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
 COMMITTED = REPOSITORY / "results"
-PLATES_SHOWN, STRIPS_SHOWN = (2, 4), (3, 5)  # good and defective images
+PLATES_SHOWN, RENDERED_SHOWN, STRIPS_SHOWN = (2, 4), (2, 3), (3, 5)  # good and defective images
 PLATES_CAPTION = (
     "Test images: the first good ones, and the first of each kind of defect, its drawn mask "
     "outlined."
@@ -60,7 +61,8 @@ class Lessons(Selection):
     def data_plates(self) -> Figure | NotDrawn:
         """Good and defective images of the profile's categories."""
         asked = [name for name in CATEGORIES if name in self.study.categories]
-        return self._plates({name: lambda name=name: self.study.dataset(name) for name in asked})
+        found = {name: lambda name=name: self.study.dataset(name) for name in asked}
+        return self._plates(found, PLATES_SHOWN)
 
     def data_strips(self) -> Figure | NotDrawn:
         """Good and defective strips of the profile."""
@@ -79,7 +81,8 @@ class Lessons(Selection):
             {
                 name: lambda name=name: parallel.dataset("demo", None, name, size)
                 for name in CATEGORIES
-            }
+            },
+            RENDERED_SHOWN,
         )
 
     # --- diagrams -----------------------------------------------------------------------------
@@ -129,23 +132,27 @@ class Lessons(Selection):
         """What the committed records show of Modification 1."""
         of = self._committed
         evidence = replace(of.plates_evidence, costs=of.costs)  # of cheap hardware
-        return read("What we see: the backbone swap", SWAP, evidence, self._lead)
+        return read(
+            "What we see: the backbone swap", SWAP, evidence, self._lead(self.of(*SWAP_SETTINGS))
+        )
 
     def seen_noise(self) -> Reading:
         """Of Modification 2."""
         evidence = self._committed.plates_evidence
-        return read("What we see: learned noise", NOISE, evidence, self._lead)
+        return read(
+            "What we see: learned noise", NOISE, evidence, self._lead(self.of(*LEARNED_PRESETS))
+        )
 
     def seen_weak(self) -> Reading:
         """Of Modification 3."""
         evidence = self._committed.strips_evidence
-        lead = [*self._lead, *whose_images(evidence.category)]
+        lead = [*self._lead(self.weak), *whose_images(evidence.category)]
         return read("What we see: image labels alone", WEAK, evidence, lead)
 
     def seen_mixed(self) -> Reading:
         """Of Modification 4."""
         evidence = self._committed.strips_evidence
-        lead = [*self._lead, *whose_images(evidence.category)]
+        lead = [*self._lead(self.mixed), *whose_images(evidence.category)]
         return read("What we see: a few masks", MIXED, evidence, lead)
 
     def seen_evolved(self) -> Reading:
@@ -157,16 +164,20 @@ class Lessons(Selection):
             costs=of.costs,
         )
         rules = evolved_readings.rules(of.records)
-        return read("What we see: evolved", rules, evidence, self._lead)
+        return read(
+            "What we see: evolved", rules, evidence, self._lead(self.of(*evolved_tables.SYSTEMS))
+        )
 
     # --- what these are made of ---------------------------------------------------------------
 
-    def _plates(self, asked: Mapping[str, Callable[[], Dataset]]) -> Figure | NotDrawn:
-        """Those categories, as far as their images are at hand."""
+    def _plates(
+        self, asked: Mapping[str, Callable[[], Dataset]], numbers: tuple[int, int]
+    ) -> Figure | NotDrawn:
+        """So many good and defective images of those categories, as far as these are at hand."""
         shown, missing = [], []
         for name, load in asked.items():
             try:
-                shown.append(examples(load(), *PLATES_SHOWN))
+                shown.append(examples(load(), *numbers))
             except InputError as error:
                 missing.append((name, str(error)))
         if not shown:
@@ -185,16 +196,21 @@ class Lessons(Selection):
         study = self.study
         return study.profile_name == "quick" and study.records_folder.resolve() == COMMITTED
 
-    @cached_property
-    def _lead(self) -> list[str]:
-        """What a notebook of other runs says first."""
+    def _lead(self, shown: Sequence[Outcome]) -> list[str]:
+        """What a notebook of other runs than the committed ones says first.
+
+        Args:
+            shown: in the notebook's tables and figures.
+        """
         if self._shows_committed:
             return []
         said = "These are the results that the project keeps, of real images (`results/`)."
         if source_of(self.study.profile.dataset).origin != "rendered":
             return [f"{said} The tables of this notebook are of your own runs."]
-        untrained = any(o.record and o.record.config.weights == "untrained" for o in self.outcomes)
-        backbone = " and of an untrained backbone" if untrained else ""
+        untrained = [o.record.config.weights == "untrained" for o in shown if o.record]
+        backbone = ""
+        if any(untrained):
+            backbone = f" and{'' if all(untrained) else ', some,'} of an untrained backbone"
         return [
             f"{said} The tables and figures of this notebook are of rendered images{backbone}: "
             "they show that everything runs, not how good it is."

@@ -21,7 +21,9 @@ ABOUT = {
     "panels_bottle": "bottle",
     **dict.fromkeys(("panels_screw", "panels_rendered"), "screw"),
     **dict.fromkeys(("beta_sweep", "noise_courses", "noise_maps"), SWEEP_CATEGORY),
-    **dict.fromkeys(("evolved_defects", "evolved_scores", "evolved_panels"), SCREW),
+    **dict.fromkeys(
+        ("evolved_defects", "evolved_scores", "evolved_panels", "evolved_search"), SCREW
+    ),
     **dict.fromkeys(
         (
             *("weak_supervision", "by_epochs", "saturation", "teaching", "methods"),

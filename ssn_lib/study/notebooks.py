@@ -36,6 +36,18 @@ REPORT = "05_report"
 FOLDERS = ("data_root", "weights_dir", "runs_dir")
 
 
+class NotebooksFailed(InputError):
+    """Notebooks of a study failed; those after them were executed all the same.
+
+    Attributes:
+        reasons: one line for each of them, by its name.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]):
+        super().__init__("; ".join(reasons.values()))
+        self.reasons = dict(reasons)
+
+
 def study(
     profile: str,
     *,
@@ -53,6 +65,8 @@ def study(
 ) -> None:
     """Execute the study's notebooks through papermill, with progress, and sum up what was made.
 
+    A notebook that fails does not keep the next ones from being executed.
+
     Args:
         only: numbers of notebooks, such as "01"; empty for all.
         category, seeds, epochs, image_size, presets: as of `Study`, where a notebook has such a
@@ -63,7 +77,8 @@ def study(
             show what is there.
 
     Raises:
-        InputError: an unknown profile or notebook, or a notebook that failed.
+        InputError: an unknown profile or notebook.
+        NotebooksFailed: after everything else is made.
     """
     if weights_dir == "imagenet":
         weights_dir = None
@@ -90,6 +105,7 @@ def study(
         name: _as_parameter(name, value) for name, value in choices.items()
     }
     saved: list[str] = []
+    failed: dict[str, str] = {}
     opening = real.opening(here)
     if opening:
         print(f"{opening}\n", flush=True)
@@ -102,9 +118,16 @@ def study(
             for position, path in enumerate(chosen, start=1):
                 print(f"[{position}/{len(chosen)}] {path.name}, profile {profile}", flush=True)
                 started = time.monotonic()
-                saved += execute(path, parameters, here.out_dir, opening)
+                try:
+                    saved += execute(path, parameters, here.out_dir, opening)
+                except InputError as error:
+                    failed[path.stem] = str(error)
+                    print(f"    failed: {error}", flush=True)
+                    continue
                 print(f"    done in {duration(time.monotonic() - started)}", flush=True)
     _summary(here, saved)
+    if failed:
+        raise NotebooksFailed(failed)
 
 
 def notebooks(repository: Path | None = None) -> list[Path]:

@@ -19,7 +19,7 @@ PUBLISHED_SIZE = DataConfig("", "").image_size
 # Published runs of Modifications 1 and 2, by name in the logs.
 SWAP_COURSES = {name: title(name) for name in ("baseline", "scenario_a", "scenario_b")}
 LEARNED_COURSES = {
-    "scenario_a": "Gaussian noise (Scenario A)",
+    "scenario_a": "Gaussian (A)",
     "learned_noise_v1_published": "v1",
     "learned_noise_v2_published beta=0.015": "v2, β = 0.015",
     "learned_noise_v2_published beta=0.05": "v2, β = 0.05",
@@ -56,3 +56,9 @@ def published_log(run: str, category: str) -> pd.DataFrame:
 def last_epochs(log: pd.DataFrame, epochs: int) -> pd.DataFrame:
     """The rows of a published log within its last epochs."""
     return log[log["epochs_done"] >= log["epochs_done"].max() - epochs]
+
+
+def peak(log: pd.DataFrame, metric: str) -> tuple[float, int]:
+    """The highest value of a metric in a published log, and after how many epochs it had it."""
+    row = log.loc[log[metric].idxmax()]
+    return float(row[metric]), int(row["epochs_done"])

@@ -83,7 +83,7 @@ class Report(Lessons):
         whole = self._ledger
         frame = whole.frame.drop(columns=["evidence", "id"])
         where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
-        return Table(whole.title, frame, (*whole.notes[:3], where))
+        return Table(whole.title, frame, (*whole.notes[:4], where))
 
     def synthesis(self) -> Table:
         """The slides' closing table with figures beside its adjectives."""
@@ -260,7 +260,7 @@ class Report(Lessons):
 
     def published_courses_noise(self) -> Figure:
         """How the published runs of Modification 2 went."""
-        return course_figures.published_courses(LEARNED_COURSES)
+        return course_figures.published_noise_courses(LEARNED_COURSES, SWEEP_CATEGORY)
 
     def inference_free(self) -> Table:
         """What a noise generator costs at inference."""

@@ -14,9 +14,9 @@ ROUNDED = 0.2  # bfloat16 has three digits, and an untrained network's scores ar
 
 
 @torch.no_grad()
-def assert_same(model, images, tolerance):
+def assert_same(model, images, tolerance, dense=False):
     """Map and score, relative to the scale of each."""
-    fast = fuse(model)
+    fast = fuse(model, dense=dense)
     for ours, plain in zip(fast(images), model(images), strict=True):
         assert ours.shape == plain.shape
         assert plain.abs().max() > 0
@@ -31,6 +31,7 @@ def test_every_preset_gives_the_same_map_and_score(config, make_model, randomise
     assert_same(model, images, 1e-4)
     # In float64 only rounding is left: the algebra is exact.
     assert_same(model.double(), images.double(), 1e-11)
+    assert_same(model, images.double(), 1e-11, dense=True)
 
 
 @pytest.mark.parametrize("name", ["scenario_a", "gap_cam"])

@@ -37,12 +37,16 @@ def test_a_demo_tells_the_committed_results_and_says_what_its_own_are_worth(name
     assert 4 <= len(real.sentences) <= 8
 
 
-def test_an_untrained_backbone_is_said(record, tmp_path, monkeypatch):
-    made = Lessons(Study("demo", runs_dir=tmp_path))
+def test_an_untrained_backbone_is_said_of_what_the_notebook_shows(record, tmp_path, monkeypatch):
     one = record("scenario_a")
     one = replace(one, config=replace(one.config, weights="untrained"))
-    monkeypatch.setattr(made, "outcomes", [Outcome.of(one)])
-    assert "of an untrained backbone" in made.seen_swap().sentences[0]
+    known = {"all": [Outcome.of(one)], "some": [Outcome.of(one), Outcome.of(record("scenario_b"))]}
+    for name, outcomes in known.items():
+        made = Lessons(Study("demo", runs_dir=tmp_path))
+        monkeypatch.setattr(made, "outcomes", outcomes)
+        some = ", some," if name == "some" else ""
+        assert f"images and{some} of an untrained backbone" in made.seen_swap().sentences[0]
+        assert "untrained" not in made.seen_weak().sentences[0]  # which shows no plates
 
 
 def test_own_runs_are_told_from_the_projects(tmp_path):
@@ -75,4 +79,4 @@ def test_the_demos_data_are_drawn(demo, demo_base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [axes.get_title() for axes in demo.data_plates().axes[:2]] == ["good", "good"]
     assert "rendered" in demo.data_strips().get_suptitle()
-    assert len(demo.data_rendered().axes) == 3 * 6
+    assert len(demo.data_rendered().axes) == 3 * 5

@@ -186,6 +186,31 @@ class TestExecution:
         with pytest.raises(InputError, match="01_small.ipynb failed: ValueError: broken"):
             notebook_runs.study("demo", runs_dir=tmp_path / "runs")
 
+    def test_those_after_one_that_failed_are_executed(
+        self, repository, tmp_path, monkeypatch, capsys
+    ):
+        executed = []
+
+        def execute(path, *_):
+            if path.stem == "01_small":
+                raise InputError("01_small.ipynb failed: ValueError: broken")
+            executed.append(path.stem)
+            return ["runs/demo/tables/one.md"]
+
+        repository("")
+        for name in ("02_next", "03_last"):
+            (tmp_path / "notebooks" / f"{name}.ipynb").write_bytes(
+                (tmp_path / "notebooks" / "01_small.ipynb").read_bytes()
+            )
+        monkeypatch.setattr(notebook_runs, "execute", execute)
+        with pytest.raises(notebook_runs.NotebooksFailed) as raised:
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
+        assert executed == ["02_next", "03_last"]
+        assert raised.value.reasons == {"01_small": "01_small.ipynb failed: ValueError: broken"}
+        said = capsys.readouterr().out
+        assert "    failed: 01_small.ipynb failed: ValueError: broken" in said
+        assert "1 tables and 0 figures" in said
+
     @pytest.mark.parametrize(
         ("error", "said"),
         [

@@ -32,7 +32,7 @@ from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss
+from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, short
 from ssn_lib.study.tables.cells import describe, is_whole, late
 from ssn_lib.study.tables.supervision import KSDD2, Chosen
 from ssn_lib.study.tables.table import EMPTY
@@ -321,11 +321,16 @@ def whole_trainings(measured: str, basis: Basis) -> None:
         MissingError: one of the runs saw fewer images than the published one, so had fewer epochs,
             and not because it diverged.
     """
-    for record in records_of(basis):
-        if record.status != "diverged" and not is_whole(record):
-            published = preset(record.config.preset).training.epochs
-            why = f"after {record.epochs_done} epochs, published {published}"
-            raise MissingError(why, measured, basis)
+    records = records_of(basis)
+    ended_early = [r for r in records if r.status != "diverged" and not is_whole(r)]
+    if not ended_early:
+        return
+    published = preset(ended_early[0].config.preset).training.epochs
+    why = f"after {ended_early[0].epochs_done} epochs, published {published}"
+    if len(ended_early) < len(records):  # the others were whole
+        names = dict.fromkeys(short(record.config.preset) for record in ended_early)
+        why = f"{' and '.join(names)}: {why}"
+    raise MissingError(why, measured, basis)
 
 
 def margin(metric: str, first: int, second: int, regime: str | None = None) -> float:

@@ -28,7 +28,7 @@ from ssn_lib.study.claims.evidence import (
 from ssn_lib.study.tables.table import EMPTY, Table
 
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
-DECIDES = "`python -m ssn_lib study --profile full --only {} --data-root …` decides it"
+DECIDES = "notebook {} by the profile `full` decides it"
 Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
 ELSEWHERE: dict[Verdict, str] = {  # the same, of other images than the claim's
     "reproduced": "agrees on",
@@ -131,6 +131,8 @@ def ledger(*judged: pd.DataFrame) -> Table:
         frame,
         (
             f"{len(frame)} claims: {sums}.",
+            "A notebook that decides a claim: `python -m ssn_lib study --profile full --only 03 "
+            "--data-root …` runs 03 by the profile `full`.",
             "Elsewhere: where the images that a claim is of were not at hand, what the same rule "
             "finds on others. That is no verdict and is not counted. A claim of a cause or of a "
             "remedy is of no particular images; it is judged on those at hand, which are named.",

@@ -17,7 +17,7 @@ from ssn_lib.study.claims.evidence import (
     whole_trainings,
 )
 from ssn_lib.study.claims.rules import Claim, Finding
-from ssn_lib.study.published import published_figures, published_log
+from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.tables.supervision import (
     KSDD2,
     LABEL_PRESETS,
@@ -150,8 +150,12 @@ def _starts_high(evidence: Evidence) -> Finding:
 
 
 def _blob(evidence: Evidence) -> Finding:
-    log = published_log("gap_cam", KSDD2)["AP-loc"]
-    fell = f"the published run had {log.max():.1f} early and {log.iloc[-1]:.1f} at the end"
+    log = published_log("gap_cam", KSDD2)
+    best, epochs = peak(log, "AP-loc")
+    fell = (
+        f"the published run had {best:.1f} after {epochs} epochs and {log['AP-loc'].iloc[-1]:.1f} "
+        "at the end"
+    )
     label_only = _label_only(evidence)
     by_name = {runs.name: runs for runs in label_only}
     cam = by_name["gap_cam"]

@@ -184,7 +184,8 @@ def _no_benefit(evidence: Evidence) -> Finding:
     basis = tuple(runs for pair in pairs for runs in pair)
     means = [[runs.mean("I-AUROC") for runs in pair] for pair in pairs]
     measured = f"{BOTTLE}, I-AUROC: " + "; relative noise: ".join(
-        f"A {a:.1f}, B {b:.1f}" for a, b in means
+        f"A {a:.1f}, B {b:.1f} ({first.epochs} epochs)"
+        for (first, _), (a, b) in zip(pairs, means, strict=True)
     )
     moves = swing("I-AUROC", basis)
     for (first, second), (a, b) in zip(pairs, means, strict=True):

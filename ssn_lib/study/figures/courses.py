@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
     SMALL,
-    colours_of,
     headed,
     key,
     legend,
@@ -26,9 +25,9 @@ from ssn_lib.study.figures.drawing import (
     subplots,
     wrapped,
 )
-from ssn_lib.study.published import published_log, published_logs
+from ssn_lib.study.published import last_epochs, published_log, published_logs
 from ssn_lib.study.selection import Configuration, configuration
-from ssn_lib.study.systems import colour, ignorance_loss, short, title
+from ssn_lib.study.systems import LAST_EPOCHS, colour, ignorance_loss, short, title
 
 Run = tuple[Outcome, pd.DataFrame]
 LEFT = 0.9  # of the loss of knowing nothing, as of `systems.LEARNED_LOSS`
@@ -38,6 +37,7 @@ COURSES = {
     "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
     "AUPRO": "AUPRO, %",
 }
+SHOWN = ("loss", "I-AUROC", "seg-I-AUROC")  # of published runs
 
 
 def training_curves(histories: Sequence[Run], caption: str) -> Figure:
@@ -137,26 +137,21 @@ def _knowing_nothing(axes: Axes, presets: Sequence[str]) -> None:
 
 
 def _leaving(histories: Sequence[Run]) -> str:
-    """Which of the longest trainings get below the loss of knowing nothing, and after how long."""
+    """Which of the longest trainings get below the loss of knowing nothing, and after how long; of
+    more than two systems where their losses end."""
     if not histories:
         return "No training was made"
     longest = max(_epochs(outcome) for outcome, _ in histories)
+    whole = [run for run in histories if _epochs(run[0]) == longest]
+    if len({outcome.preset for outcome, _ in whole}) > 2:
+        return f"After {longest} epochs {_last_losses(whole)}"
     left: dict[str, dict[str, int]] = {}
-    above = []
-    for outcome, history in histories:
-        if _epochs(outcome) == longest:
-            nothing = ignorance_loss(preset(outcome.preset).training.focal)
-            epochs = history[history["loss"] < LEFT * nothing]["epoch"]
-            if any(history["loss"].tail(1) > nothing / LEFT):
-                above.append(short(outcome.preset))
-            known = left.setdefault(outcome.preset, {})
-            if len(epochs):
-                known[outcome.category] = min(epochs.iloc[0], known.get(outcome.category, longest))
-    if len(left) > 2:
-        some = [name for name, known in left.items() if known]
-        told = f"Within {longest} epochs {len(some)} of {len(left)} systems get below the loss of"
-        ends = f"; ending above it: {listed(list(dict.fromkeys(above)))}" if above else ""
-        return f"{told} knowing nothing{ends}"
+    for outcome, history in whole:
+        nothing = ignorance_loss(preset(outcome.preset).training.focal)
+        epochs = history[history["loss"] < LEFT * nothing]["epoch"]
+        known = left.setdefault(outcome.preset, {})
+        if len(epochs):
+            known[outcome.category] = min(epochs.iloc[0], known.get(outcome.category, longest))
     parts = []
     for name, known in left.items():
         when = [f"{epoch} epochs on {category}" for category, epoch in known.items()]
@@ -165,73 +160,134 @@ def _leaving(histories: Sequence[Run]) -> str:
     return "; ".join(parts).replace(" gets below the loss of knowing nothing never", " never", 1)
 
 
-def published_courses(runs: Mapping[str, str]) -> Figure:
-    """Loss and image metrics of published runs over their 300 epochs.
+def _last_losses(runs: Sequence[Run]) -> str:
+    """The lowest and the highest last loss, and how many systems end below that of knowing nothing
+    in each of their runs."""
+    last = [(history["loss"].iloc[-1], outcome) for outcome, history in runs]
+    (low, lowest), (high, highest) = (pick(last, key=lambda one: one[0]) for pick in (min, max))
+    low, high = (
+        np.format_float_positional(one, precision=2, fractional=False, trim="-")
+        for one in (low, high)
+    )
+    below: dict[str, bool] = {}
+    for loss, outcome in last:
+        name = outcome.preset
+        learned = loss < LEFT * ignorance_loss(preset(name).training.focal)
+        below[name] = below.get(name, True) and bool(learned)
+    return (
+        f"the loss lies between {low} ({short(lowest.preset)}) and {high} "
+        f"({short(highest.preset)}); {sum(below.values())} of {len(below)} systems end 10 % or "
+        "more below that of knowing nothing"
+    )
 
-    One column a category for which all of the runs are known; of a single category one row.
+
+def published_courses(runs: Mapping[str, str]) -> Figure:
+    """Loss and image metrics of published runs over their epochs: a column a category for which all
+    of the runs are known.
 
     Args:
-        runs: name in `published.published_logs` to what the legend says.
+        runs: name in `published.published_logs`, which is a preset's, to what the legend says.
     """
     logs = published_logs()
-    logs = logs[logs["run"].isin(runs)]
-    known = logs.groupby("category", sort=False)["run"].nunique()
+    known = logs[logs["run"].isin(runs)].groupby("category", sort=False)["run"].nunique()
     categories = list(known[known == len(runs)].index)
-    shown = {name: text for name, text in COURSES.items() if name != "AUPRO"}
-    single = len(categories) == 1
-    shape = (1, len(shown)) if single else (len(shown), len(categories))
     figure, grid = subplots(
-        *shape,
-        height=2.0 * shape[0] + 1.0,
-        sharex=True,
-        sharey=False if single else "row",
+        len(SHOWN), len(categories), height=2.0 * len(SHOWN) + 1.0, sharex=True, sharey="row",
         squeeze=False,
-    )
-    colours = colours_of([name.partition(" ")[0] for name in runs])  # behind it stands a β
-    looks = {
-        name: {"color": shade, "ls": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, (name, shade) in enumerate(zip(runs, colours, strict=True))
-    }
-    cells = [(metric, category) for metric in shown for category in categories]
-    for axes, (metric, category) in zip(grid.flat, cells, strict=True):
-        for name, told in runs.items():
-            log = published_log(name, category)
-            style = looks[name] | {"lw": 1.2, "mfc": "none", "ms": 3.5}
-            axes.plot(log["epochs_done"], log[metric], label=told, **style)
-        if metric == "loss":
-            axes.set_yscale("log")
-            _knowing_nothing(axes, [name.partition(" ")[0] for name in runs])
-            plain_numbers(axes.yaxis)
-        else:
-            axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
-        if metric == "loss" and not single:
-            axes.set_title(category, fontsize=SMALL + 1)
-        if single or category == categories[0]:
-            axes.set_ylabel(shown[metric])
-    for axes in grid[-1]:
-        axes.set_xlabel("epochs")
+    )  # fmt: skip
+    for column, category in zip(grid.T, categories, strict=True):
+        for axes, metric in zip(column, SHOWN, strict=True):
+            for which, (name, told) in enumerate(runs.items()):
+                look = {"color": colour(name), "ls": LINES[which], "marker": MARKERS[which]}
+                look |= {"lw": 1.2, "mfc": "none", "ms": 3.5, "label": told}
+                log = published_log(name, category)
+                axes.plot(log["epochs_done"], log[metric], **look)
+            _without_skill(axes, metric, list(runs))
+        column[0].set_title(category, fontsize=SMALL + 1)
+        column[-1].set_xlabel("epochs")
+    for axes, metric in zip(grid[:, 0], SHOWN, strict=True):
+        axes.set_ylabel(COURSES[metric])
     legend(figure, grid.flat)
-    return headed(
-        figure,
-        _ends(runs, categories),
+    return headed(figure, _published_ends(runs, categories), _logged(categories))
+
+
+def published_noise_courses(runs: Mapping[str, str], category: str) -> Figure:
+    """Loss and image metrics of published runs on one category: a column a run, drawn in its colour
+    over the others in grey.
+
+    Args:
+        runs: name in `published.published_logs`, a preset's and a β, to what stands above it.
+    """
+    figure, grid = subplots(
+        len(SHOWN), len(runs), height=1.6 * len(SHOWN) + 0.6, sharex=True, sharey="row",
+        squeeze=False,
+    )  # fmt: skip
+    presets = [name.partition(" ")[0] for name in runs]  # behind it stands a β
+    logs = {name: published_log(name, category) for name in runs}
+    for column, (name, told), own in zip(grid.T, runs.items(), presets, strict=True):
+        for axes, metric in zip(column, SHOWN, strict=True):
+            for log in logs.values():
+                axes.plot(
+                    log["epochs_done"], log[metric], color="0.82", lw=0.8, label="the other runs"
+                )
+            look = {"color": colour(own), "lw": 1.5, "marker": "o", "mfc": "none", "ms": 2.5}
+            axes.plot(logs[name]["epochs_done"], logs[name][metric], **look)
+            _without_skill(axes, metric, [own])
+        column[0].set_title(told, fontsize=SMALL)
+        column[-1].set_xlabel("epochs")
+    for axes, metric in zip(grid[:, 0], SHOWN, strict=True):
+        axes.set_ylabel(COURSES[metric])
+    legend(figure, grid.flat)
+    return headed(figure, _published_swing(runs, logs, category), _logged([category]))
+
+
+def _without_skill(axes: Axes, metric: str, presets: Sequence[str]) -> None:
+    """What a network has that knows nothing: the loss of 0 everywhere, or the AUROC of chance."""
+    if metric == "loss":
+        axes.set_yscale("log")
+        _knowing_nothing(axes, presets)
+        plain_numbers(axes.yaxis)
+    else:
+        axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
+
+
+def _logged(categories: Sequence[str]) -> str:
+    return (
         f"{listed(categories)}, MVTec AD, as the author logged them: seed 42, batches of 32, Tesla "
-        "P100; evaluated every 4 epochs, some shown",
+        "P100; evaluated every 4 epochs, some shown"
     )
 
 
-def _ends(runs: Mapping[str, str], categories: Sequence[str]) -> str:
-    """The lowest and the highest last I-AUROC, where these are furthest apart."""
-    last = {
-        category: sorted(
-            (published_log(name, category)["I-AUROC"].iloc[-1], told.partition(" (")[0])
-            for name, told in runs.items()
-        )
-        for category in categories
-    }
-    where = max(last, key=lambda category: last[category][-1][0] - last[category][0][0])
-    (low, worst), *_, (high, best) = last[where]
+def _published_ends(runs: Iterable[str], categories: Sequence[str]) -> str:
+    """Whose loss never gets 10 % below that of knowing nothing, and the last I-AUROC of each where
+    these are furthest apart."""
+    last: dict[str, list[tuple[float, str]]] = {category: [] for category in categories}
+    learned = set()
+    for name in runs:
+        nothing = ignorance_loss(preset(name).training.focal)
+        for category in categories:
+            log = published_log(name, category)
+            last[category].append((log["I-AUROC"].iloc[-1], short(name)))
+            if log["loss"].min() < LEFT * nothing:
+                learned.add(name)
+    never = listed([short(name) for name in runs if name not in learned])
+    where = max(last, key=lambda category: max(last[category])[0] - min(last[category])[0])
+    ends = listed([f"{value:.1f} ({name})" for value, name in last[where]])
+    told = f"the loss of {never} never gets 10 % below that of knowing nothing; " if never else ""
+    return f"As published, {told}on {where} I-AUROC ends at {ends}"
+
+
+def _published_swing(
+    runs: Mapping[str, str], logs: Mapping[str, pd.DataFrame], category: str
+) -> str:
+    """The lowest and the highest last I-AUROC, and how far that of the latter moved before."""
+    last = {name: log["I-AUROC"].iloc[-1] for name, log in logs.items()}
+    low, high = min(last, key=last.__getitem__), max(last, key=last.__getitem__)
+    late = last_epochs(logs[high], LAST_EPOCHS)["I-AUROC"]
     return (
-        f"As published, I-AUROC on {where} ends between {low:.1f} ({worst}) and {high:.1f} ({best})"
+        f"As published, I-AUROC on {category} ends between {last[low]:.1f} ({runs[low]}) and "
+        f"{last[high]:.1f} ({runs[high]}), which moved by {late.max() - late.min():.0f} points in "
+        f"its last {LAST_EPOCHS} epochs"
     )
 
 
@@ -287,12 +343,8 @@ def _course(axes: Axes, metric: str, kind: Configuration, runs: Sequence[tuple])
             log["epochs_done"], log[metric], color="black", ls=":", lw=0.7, marker="o",
             mfc="none", mew=0.7, ms=3, label="the author's log, seed 42",
         )  # fmt: skip
-    if metric == "loss":
-        _knowing_nothing(axes, [name])
-        axes.set_yscale("log")
-        plain_numbers(axes.yaxis)
-    elif metric != "AUPRO":
-        axes.axhline(50, color="0.5", lw=1, ls=(0, (1, 3)), zorder=0, label="chance")
+    if metric != "AUPRO":
+        _without_skill(axes, metric, [name])
 
 
 def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> str:

@@ -91,7 +91,8 @@ def strips(examples: Examples, caption: str) -> Figure:
         near.imshow(image[rows, places])
         near.set(xticks=[], yticks=[])
         near.set_xlabel("the defect", fontsize=8)
-    return headed(figure, f"{examples.title}; {'; '.join(examples.numbers)}", caption)
+    message = f"What is good, what is defective: {examples.title}"
+    return headed(figure, message, f"{'; '.join(examples.numbers)}. {caption}")
 
 
 def _draw(axes: Axes, image: NDArray[np.uint8], mask: NDArray, width: float = 1.1) -> None:

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ssn_lib.config import GeneratorConfig, ModelConfig
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.figures.drawing import PALETTE, headed, subplots
+from ssn_lib.study.figures.drawing import PALETTE, headed, key, legend, subplots
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.tables.cells import measured, values
 from ssn_lib.study.tables.supervision import MASKED, signed
@@ -35,9 +35,12 @@ class Canvas:
     axes: Axes
 
     @classmethod
-    def of(cls, width: float, height: float, title: str, provenance: str = "") -> Canvas:
-        """An empty one of that size with a title, and below it where its numbers come from."""
-        figure, axes = subplots(width=width / 10, height=height / 10)
+    def of(
+        cls, width: float, height: float, title: str, provenance: str = "", legend_height: float = 0
+    ) -> Canvas:
+        """An empty one of that size with a title, and below it where its numbers come from; below
+        all of it room for a legend of that height."""
+        figure, axes = subplots(width=width / 10, height=(height + legend_height) / 10)
         axes.set(xlim=(0, width), ylim=(0, height))
         axes.axis("off")
         return cls(headed(figure, title, provenance), axes)
@@ -84,7 +87,7 @@ def generator(config: GeneratorConfig, rules: Mapping[str, Sequence[str]], title
     """
     z = config.z_channels
     flow = 33 if z else 20  # the height at which the boxes of the computation stand
-    canvas = Canvas.of(112, flow + 15, title)
+    canvas = Canvas.of(112, flow + 15, title, legend_height=3)
     size = (17, 10)
     canvas.box((1, flow), size, "adapted features\n$Z = a(F)$\n(B, C, h, w)", TRAINED)
     inside = "C"
@@ -116,6 +119,12 @@ def generator(config: GeneratorConfig, rules: Mapping[str, Sequence[str]], title
         canvas.axes.text(
             place + 1, 11.3, "\n".join(steps), va="top", fontsize=8.3, linespacing=1.45
         )
+    keys = (
+        key("trained", color=TRAINED, lw=2),
+        key("noise, and what it is made of", color=TRAINING_ONLY, lw=2),
+        key("dashed: in training only", color=BLACK, ls="--", lw=2),
+    )
+    legend(canvas.figure, [], keys)
     return canvas.figure
 
 

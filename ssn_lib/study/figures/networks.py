@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ssn_lib.runs.record import Outcome, device_name
 from ssn_lib.study.costs.records import IMAGE_SIZE, PEERS, Efficiency
@@ -140,39 +140,37 @@ class _Bubble:
 def bubble_chart(
     costs: Sequence[Efficiency], outcomes: Sequence[Outcome], caption: str
 ) -> Figure | NotDrawn:
-    """Latency against I-AUROC (mean of the seeds), memory as area: one panel a category.
+    """Latency against I-AUROC (mean of the seeds), memory as area: a row a category.
 
-    The folded form of a network has the accuracy of the plain one. The slides' own points stand
-    beside (hollow); their device was another.
+    The folded form of a network has the accuracy of the plain one. The slides' own points stand in
+    panels of their own (hollow): their device was another, and its times do not compare.
     """
     categories = sorted({outcome.category for outcome in outcomes if outcome.record})
-    panels = {category: _bubbles(costs, outcomes, category) for category in categories}
-    panels = {category: made for category, made in panels.items() if _here(made)}
-    if not panels:
+    rows = {category: _bubbles(costs, outcomes, category) for category in categories}
+    rows = {category: made for category, made in rows.items() if _here(made)}
+    if not rows:
         return NotDrawn("No run whose accuracy could stand beside these costs.")
-    figure, grid = subplots(
-        len(panels), 1, height=2.5 * len(panels) + 0.8, sharex=True, sharey=True, squeeze=False
-    )
-    every = [bubble for made in panels.values() for bubble in made]
+    every = [bubble for made in rows.values() for bubble in made]
     largest = max((b.memory for b in every if b.memory), default=1)
-    latencies = [REAL_TIME_MS, *(bubble.latency for bubble in every)]
-    for axes, (category, made) in zip(grid[:, 0], panels.items(), strict=True):
-        for bubble in made:
-            axes.scatter(bubble.latency, bubble.auroc, zorder=3, **_look(bubble, largest))
-        for name in {bubble.preset for bubble in _here(made)}:
-            own = [bubble for bubble in _here(made) if bubble.preset == name]
-            axes.plot([b.latency for b in own], [b.auroc for b in own], color=colour(name), lw=1)
-        axes.axvline(REAL_TIME_MS, color=GREY, ls="--", lw=1, zorder=0)
-        axes.axhline(USEFUL_AUROC, color=GREY, ls=":", lw=1, zorder=0)
-        axes.set(xscale="log", ylabel=f"{category}: I-AUROC, %")
-        axes.set_xlim(min(latencies) / 1.6, max(latencies) * 2)
-        low, high = percent_limits([USEFUL_AUROC, *(b.auroc for b in every)])
-        axes.set_ylim(low, high + 5)  # for a bubble at 100
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        plain_numbers(axes.xaxis)
-    axes.set_xlabel("latency of one image, ms")
-    legend(figure, [], _keys(every))
     device = device_name(*(cost.environment for cost in costs))
+    sides = {"the slides: Tesla P100, half precision": _published, f"here: {device}": _here}
+    sides = {told: of for told, of in sides.items() if of(every)}
+    figure, grid = subplots(
+        len(rows), len(sides), height=2.9 * len(rows) + 0.8, sharex="col", sharey=True,
+        squeeze=False, width_ratios=(1, 2.2)[-len(sides) :],
+    )  # fmt: skip
+    low, high = percent_limits([USEFUL_AUROC, *(b.auroc for b in every)])
+    for row, (category, made) in zip(grid, rows.items(), strict=True):
+        for axes, of in zip(row, sides.values(), strict=True):
+            _trade_off(axes, of(made), largest)
+            latencies = [REAL_TIME_MS, *(bubble.latency for bubble in of(every))]
+            axes.set(xlim=(min(latencies) / 1.4, max(latencies) * 2), ylim=(low, high + 5))
+        row[0].set_ylabel(f"{category}: I-AUROC, %")
+    for axes, told in zip(grid[0], sides, strict=True):
+        axes.set_title(told, fontsize=SMALL + 1)
+    for axes in grid[-1]:
+        axes.set_xlabel("latency of one image, ms")
+    legend(figure, [], _keys(every))
     absent = [
         f"{short(cost.preset)}, {cost.form}, {cost.latency_ms.median:.0f} ms"
         for cost in costs
@@ -181,13 +179,32 @@ def bubble_chart(
     left_out = f" Not drawn, for want of an accuracy here: {'; '.join(absent)}." if absent else ""
     headed(
         figure,
-        _useful(panels),
-        f"Latency here: {device}. Accuracy here: {caption}. The slides' points (hollow): Tesla "
-        f"P100, half precision, memory of the GPU; seed 42.{left_out}",
+        _useful(rows),
+        f"Accuracy here: {caption}. The slides' have seed 42, and memory of the GPU.{left_out}",
     )
-    for axes, made in zip(grid[:, 0], panels.values(), strict=True):
-        place(axes, _labels(made, outcomes))
+    for row, made in zip(grid, rows.values(), strict=True):
+        for axes, of in zip(row, sides.values(), strict=True):
+            place(axes, _labels(of(made), outcomes))
     return figure
+
+
+def _trade_off(axes: Axes, bubbles: Sequence[_Bubble], largest: float) -> None:
+    """One category on one device, with the marks of real time and of use.
+
+    Args:
+        largest: memory of all panels, MB.
+    """
+    for bubble in bubbles:
+        axes.scatter(bubble.latency, bubble.auroc, zorder=3, **_look(bubble, largest))
+    for name in {bubble.preset for bubble in _here(bubbles)}:
+        own = [bubble for bubble in bubbles if bubble.preset == name]
+        axes.plot([b.latency for b in own], [b.auroc for b in own], color=colour(name), lw=1)
+    axes.axvline(REAL_TIME_MS, color=GREY, ls="--", lw=1, zorder=0)
+    axes.axhline(USEFUL_AUROC, color=GREY, ls=":", lw=1, zorder=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plain_numbers(axes.xaxis)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _bubbles(
@@ -213,6 +230,10 @@ def _bubbles(
 
 def _here(bubbles: Sequence[_Bubble]) -> list[_Bubble]:
     return [bubble for bubble in bubbles if bubble.form != "published"]
+
+
+def _published(bubbles: Sequence[_Bubble]) -> list[_Bubble]:
+    return [bubble for bubble in bubbles if bubble.form == "published"]
 
 
 def _area(bubble: _Bubble, largest: float) -> float:
@@ -256,7 +277,7 @@ def _labels(
         own = [bubble for bubble in bubbles if bubble.preset == name]
         here = sorted(_here(own), key=lambda bubble: -bubble.latency)
         for bubble in (one for one in own if one.form == "published"):
-            text = f"{short(name)}, slides\n{bubble.latency:.1f} ms, {bubble.memory:.0f} MB"
+            text = f"{short(name)}\n{bubble.latency:.1f} ms, {bubble.memory:.0f} MB"
             texts.append((bubble.latency, bubble.auroc, text))
         if here:
             (record,) = [o.record for o in outcomes if o.record and o.preset == name][:1]
@@ -268,21 +289,21 @@ def _labels(
     return texts
 
 
-def _useful(panels: dict[str, list[_Bubble]]) -> str:
+def _useful(rows: dict[str, list[_Bubble]]) -> str:
     """Which systems reach the mark on every category, and in how many milliseconds."""
     lowest: dict[str, list[float]] = {}
     fastest: dict[str, float] = {}
-    for made in panels.values():
+    for made in rows.values():
         for name in dict.fromkeys(bubble.preset for bubble in _here(made)):
             own = [bubble for bubble in _here(made) if bubble.preset == name]
             lowest.setdefault(name, []).append(own[0].auroc)
             fastest[name] = min(bubble.latency for bubble in own)
-    whole = [name for name, known in lowest.items() if len(known) == len(panels)]
+    whole = [name for name, known in lowest.items() if len(known) == len(rows)]
     good = [name for name in whole if min(lowest[name]) >= USEFUL_AUROC]
     told = f"{len(good)} of {len(whole)} systems measured here reach{'es' * (len(good) == 1)}"
     names = [f"{short(name)} in {fastest[name]:.0f} ms" for name in good]
     which = f": {listed(names)}" if good else ""
-    return f"{told} {USEFUL_AUROC} % I-AUROC on {listed(list(panels))}{which}"
+    return f"{told} {USEFUL_AUROC} % I-AUROC on {listed(list(rows))}{which}"
 
 
 def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:

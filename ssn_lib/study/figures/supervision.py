@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import image_metrics, roc_curve
@@ -15,19 +14,19 @@ from ssn_lib.runs.record import Outcome
 from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
+    PALETTE,
     SMALL,
     NotDrawn,
     colours_of,
     headed,
     legend,
     listed,
-    percent_limits,
     subplots,
     swarm,
     told_apart,
     wrapped,
 )
-from ssn_lib.study.published import published_figures, published_log
+from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.systems import colour, group, short, title
 from ssn_lib.study.tables.cells import values
 from ssn_lib.study.tables.supervision import (
@@ -47,6 +46,7 @@ MAP_PRESETS = group("strip maps")
 MASKED = "mixed_ssn"  # the system whose number of masks the curve goes along
 # Without a mask, and not the curve's own system: single marks of raw maps beside it.
 ALONE = tuple(n for n in MIXED_PRESETS if n in LABEL_PRESETS and n != "weak_ssn")
+DECAY = ("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")  # of the published GAP + CAM
 SAME = 0.005  # of precision, within which two curves are drawn as one
 
 
@@ -182,20 +182,20 @@ def published_decay() -> Figure:
     """How the published GAP + CAM's localisation fell while its detection stayed."""
     log = published_log("gap_cam", KSDD2)
     figure, axes = subplots(height=3.6)
-    shown = ("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
-    for which, metric in enumerate(shown):
+    looks = zip(DECAY, ("black", PALETTE[0], PALETTE[2], PALETTE[3]), LINES, MARKERS, strict=False)
+    for metric, shade, line, marker in looks:
         axes.plot(
-            log["epochs_done"], log[metric], color=colour("gap_cam"), ls=LINES[which],
-            marker=MARKERS[which], mfc="none", ms=4, lw=1.2, label=metric,
+            log["epochs_done"], log[metric], color=shade, ls=line, marker=marker, mfc="none", ms=4,
+            lw=1.2, label=metric,
         )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="%", ylim=(0, 102))
     legend(figure, [axes])
-    first, last = log.iloc[0], log.iloc[-1]
-    moved = {metric: f"{first[metric]:.1f} to {last[metric]:.1f} %" for metric in shown}
+    best, epochs = peak(log, "AP-loc")
+    then, last = log[log["epochs_done"] == epochs].iloc[0], log.iloc[-1]
     return headed(
         figure,
-        f"As published, GAP + CAM's AP-loc goes from {moved['AP-loc']} while its I-AUROC goes from "
-        f"{moved['I-AUROC']}",
+        f"As published, GAP + CAM's AP-loc goes from {best:.1f} after {epochs} epochs to "
+        f"{last['AP-loc']:.1f}, its I-AUROC from {then['I-AUROC']:.1f} to {last['I-AUROC']:.1f}",
         "The author's public notebook: KSDD2, WideResNet50-2, one seed, "
         f"{last['epochs_done']:.0f} epochs; pixel metrics of the map's sigmoid",
     )
@@ -205,45 +205,66 @@ def masks_curve(
     outcomes: Sequence[Outcome], category: str, numbers: Sequence[float], caption: str
 ) -> Figure:
     """AP-loc and AP-det against the share of defective training images that have a mask."""
-    figure, panels = subplots(1, 2, height=3.8)
+    figure, panels = subplots(1, 2, height=3.8, sharey=True)
     jims = published_figures()["supersimplenet_jims2025"][KSDD2]
     total = max(PUBLISHED_MASKS)
-    bought = "No run here with masks"
+    without: dict[str, float] = {}  # AP-loc of what needs no mask
+    learned: list[tuple[float, float]] = []
     for axes, metric in zip(panels, ("AP-loc", "AP-det"), strict=True):
         theirs = [jims[name][metric]["mean"] for name in PUBLISHED_MASKS.values()]
         axes.errorbar(
             [100 * masks / total for masks in PUBLISHED_MASKS], theirs,
             [jims[name][metric]["std"] for name in PUBLISHED_MASKS.values()],
             color=colour(MASKED), ls="--", lw=1.2, marker="s", mfc="none", capsize=3,
-            label="published: KSDD2, WideResNet50-2, 300 epochs (± sd)",
+            label="published (± sd): SSN with that share of masks; KSDD2, WideResNet50-2, "
+            "300 epochs",
         )  # fmt: skip
         points = _masked(outcomes, category, numbers, metric)
-        shares, ours = [share for share, _ in points], [value for _, value in points]
         if points:
             axes.plot(
-                shares, ours, color=colour(MASKED), marker="o", lw=1.8,
-                label=f"here: {data_name(outcomes, category)}",
+                *zip(*points, strict=True), color=colour(MASKED), marker="o", lw=1.8,
+                label=f"here: SSN with that share of masks; {data_name(outcomes, category)}",
             )  # fmt: skip
-        if len(points) > 1 and metric == "AP-loc":
-            ends = dict([*points[:2], points[-1]])  # the fewest masks, the next more, the most
-            bought = (
-                f"With {listed([f'{share:.0f}' for share in ends])} % of the masks AP-loc here is "
-                f"{listed([f'{value:.1f}' for value in ends.values()])} %"
-            )
-        alone = []
         for name, marker in zip(ALONE, MARKERS[1:], strict=False):
             known = values(outcomes, name, category, metric)
             if known:
-                alone.append(np.mean(known))
+                if metric == "AP-loc":
+                    without[short(name)] = float(np.mean(known))
                 axes.plot(
-                    0, alone[-1], color=colour(name), marker=marker, ms=8,
-                    ls="none", clip_on=False, label=f"here: {title(name)}, raw map",
+                    0, np.mean(known), color=colour(name), marker=marker, ms=8, ls="none",
+                    clip_on=False, label=f"here, no mask: {title(name)}, raw map",
                 )  # fmt: skip
+        if metric == "AP-loc":
+            learned = points
         axes.set(xlabel="defective training images with a mask, %", ylabel=f"{metric}, %")
-        axes.set_ylim(percent_limits([*theirs, *ours, *alone]))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        axes.set_ylim(0, 102)
+        axes.tick_params(labelleft=True)
     legend(figure, panels)
-    return headed(figure, bought, caption)
+    return headed(figure, _bought(learned, without), f"{caption}{_one_image(outcomes, category)}")
+
+
+def _bought(learned: Sequence[tuple[float, float]], without: Mapping[str, float]) -> str:
+    """AP-loc here without a mask, the best, and of SSN by the share of masks."""
+    if not learned:
+        return "No run here with masks"
+    ends = dict([*learned[:2], learned[-1]])  # the fewest masks, the next more, the most
+    told = (
+        f"SSN has {listed([f'{value:.1f}' for value in ends.values()])} % with "
+        f"{listed([f'{share:.0f}' for share in ends])} % of the masks"
+    )
+    if not without:
+        return f"AP-loc here: {told}"
+    best = max(without, key=without.__getitem__)
+    return f"AP-loc here: {best} has {without[best]:.1f} % without a mask; {told}"
+
+
+def _one_image(outcomes: Sequence[Outcome], category: str) -> str:
+    """How much a single defective test image counts."""
+    known = (o.record for o in outcomes if o.record is not None and o.category == category)
+    number = next((record.counts.get("test_defective", 0) for record in known), 0)
+    if not number:
+        return ""
+    return f"; {number} defective test images, each is {100 / number:.1f} points of recall"
 
 
 def _masked(

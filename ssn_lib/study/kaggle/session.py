@@ -27,7 +27,7 @@ from ssn_lib.storage import REPOSITORY, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.kaggle.chapters import chapters
 from ssn_lib.study.kaggle.plan import SessionPlan
-from ssn_lib.study.notebooks import notebooks, study
+from ssn_lib.study.notebooks import NotebooksFailed, notebooks, study
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.progress import duration
 from ssn_lib.study.runner import Study
@@ -162,17 +162,23 @@ class Session:
         taken, going_on = take_over(self._previous(), RUNS)
         _say("taken over", f"{taken} finished runs, {going_on} unfinished")
 
-    def run(self) -> None:
+    def run(self) -> dict[str, str]:
         """Make the runs, execute the notebooks, zip it all; what fails is said and ends nothing.
 
-        The kernel goes on to its end, because Kaggle keeps the output of such a version. What was
-        printed meanwhile stays in the session's log alone: the page goes on with what came of it.
+        What was printed meanwhile stays in the session's log alone: the page goes on with what came
+        of it.
+
+        Returns:
+            Why something failed, by its name: "runs", a notebook's, "session" or "zip".
         """
-        said = []
+        failed = {}
         try:
             scheduler = parallel.LOCAL if self.workers > 1 else None
             with parallel.cluster(scheduler) as address:
-                self._plan().make(address)
+                try:
+                    self._plan().make(address)
+                except InputError as error:  # the notebooks show those that were made
+                    failed["runs"] = str(error)
                 study(
                     self.profile,
                     data_root=self.data_root,
@@ -184,11 +190,14 @@ class Session:
                     scheduler=address,
                     deadline=self._deadline,
                 )
+        except NotebooksFailed as error:
+            failed |= error.reasons
         except InputError as error:
-            said.append(f"error: {error}; what is done so far is kept")
+            failed["session"] = str(error)
         if get_ipython() is not None:
             clear_output()
-        print("\n".join(said), end="\n" if said else "")
+        for reason in failed.values():
+            print(f"error: {reason}; everything else is kept")
         tasks = self._plan().tasks()
         made = sum(task.finished for task in tasks)
         took = duration(time.time() - self.started)
@@ -197,14 +206,37 @@ class Session:
             count = pack(RUNS, self._study().out_dir, ZIP)
             _say("zip", f"{count} files in {ZIP}")
         except InputError as error:
+            failed["zip"] = str(error)
             print(f"error: {error}; everything is in {RUNS}/")
+        return failed
 
-    def show(self) -> None:
-        """Display the executed notebooks in this one, as chapters."""
+    def show(self, failed: Mapping[str, str]) -> None:
+        """Display the executed notebooks in this one, as chapters.
+
+        Args:
+            failed: as `run` returns it; of such a notebook, what it shows up to there.
+        """
         folder = self._study().out_dir / "notebooks"
-        executed = [folder / path.name for path in self.notebooks()]
-        for shown in chapters([path for path in executed if path.exists()]):
+        names = [path.stem for path in self.notebooks()]
+        executed = [
+            folder / (f"{name}.unfinished.ipynb" if name in failed else f"{name}.ipynb")
+            for name in names
+        ]
+        for shown in chapters(executed, failed):
             display(shown.data, metadata=shown.metadata, raw=True)
+
+    def end(self, failed: Mapping[str, str]) -> None:
+        """End the session: the last line of the page and of the log names what failed.
+
+        Raises:
+            SystemExit: something failed, so that Kaggle marks the version as such.
+        """
+        if failed:
+            raise SystemExit(
+                f"error: failed: {', '.join(failed)} (the reasons stand above); everything else is "
+                f"on this page, in {RUNS}/ and in {ZIP}"
+            )
+        print("The session ended without a failure.")
 
     @property
     def _deadline(self) -> float:

@@ -25,7 +25,7 @@ from ssn_lib.study.claims.evidence import (
     records_of,
 )
 from ssn_lib.study.costs.records import Efficiency
-from ssn_lib.study.tables.cells import of_seeds
+from ssn_lib.study.tables.cells import of_seeds, protocols
 
 FAR = 10.0  # points from which on a difference is called far
 Step = Literal["far above", "above", "level with", "below", "far below"]
@@ -98,16 +98,7 @@ def how(basis: Basis) -> str:
     """The trainings and measurements that a sentence rests on: epochs, seeds, sizes, device."""
     records = records_of(basis)
     costs = [one.environment for one in basis if isinstance(one, Efficiency)]
-    parts = []
-    if records:
-        epochs = sorted({record.epochs_done for record in records})
-        seeds = sorted({record.config.seed for record in records})
-        sizes = sorted({record.config.data.image_size for record in records})
-        parts = [
-            f"{listed([*map(str, epochs)])} epochs",
-            f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([*map(str, seeds)])}",
-            listed(["×".join(map(str, size)) for size in sizes]) + " px",
-        ]
+    parts = [protocols(records)] if records else []
     environments = [*(record.environment for record in records), *costs]
     return "; ".join([*parts, device_name(*environments)]) if environments else ""
 
@@ -183,9 +174,3 @@ def _values(metric: str, of: Runs | Sequence[float]) -> Sequence[float]:
 
 def _deviation(values: Sequence[float], published: float) -> float:
     return max(published, stdev(values)) if len(values) > 1 else published
-
-
-def listed(parts: Sequence[str]) -> str:
-    """In a sentence: `a`, `a and b`, `a, b and c`."""
-    *before, last = parts
-    return f"{', '.join(before)} and {last}" if before else last

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,37 +13,74 @@ from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Spread
-from ssn_lib.study.systems import LAST_EPOCHS
+from ssn_lib.study.systems import LAST_EPOCHS, short
 from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
 
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
+OTHERS = 3  # systems of one protocol; more of them are called the others
 
 
 def describe(records: Sequence[Record]) -> str:
     """Data, image size, training, seeds, weights and device of some records, in one line."""
-
-    def joined(values: list[Any]) -> str:
-        return ", ".join(dict.fromkeys(map(str, values)))
-
-    seeds = sorted({record.config.seed for record in records})
-    epochs = sorted({record.config.training.epochs for record in records})
+    images = ", ".join(dict.fromkeys(_images(record.config.data) for record in records))
     untrained = [record.config.preset for record in records if record.weights_source is None]
-    mixed = sum(record.config.training.precision == "mixed" for record in records)
-    precision = "in mixed precision, " if mixed == len(records) else "some in mixed precision, "
-    text = (
-        f"{joined([_images(record.config.data) for record in records])}, "
-        f"{joined(['×'.join(map(str, record.config.data.image_size)) for record in records])} px, "
-        f"{joined(epochs)} epochs in batches of "
-        f"{joined([record.config.training.batch_size for record in records])}, "
-        f"{precision if mixed else ''}"
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {joined(seeds)}, "
-        f"{device_name(*(record.environment for record in records))}"
-    )
+    device = device_name(*(record.environment for record in records))
+    text = f"{images}, {protocols(records)}; {device}"
     if len(untrained) == len(records):
         return f"UNTRAINED backbone; {text}"
     if untrained:
-        return f"UNTRAINED backbone: {joined(untrained)}; {text}"
+        return f"UNTRAINED backbone: {', '.join(dict.fromkeys(untrained))}; {text}"
     return text
+
+
+def protocols(records: Sequence[Record]) -> str:
+    """Image size, training and seeds of some records; where these differ, which system has which:
+    `256×256 px, 10 epochs in batches of 8, seeds 42, 43 (Scenario A), seed 42 (the others)`."""
+    seeds: dict[tuple[str, ...], dict[tuple[str, str], set[int]]] = {}
+    for record in records:
+        config = record.config
+        own = seeds.setdefault(_protocol(record), {})
+        own.setdefault((config.preset, config.data.category), set()).add(config.seed)
+    systems: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for protocol, of in seeds.items():
+        for system, known in of.items():
+            told = f"{'seed' if len(known) == 1 else 'seeds'} {', '.join(map(str, sorted(known)))}"
+            systems.setdefault((*protocol, told), []).append(system)
+    kinds = list(zip(*systems, strict=True))
+    common = ", ".join(kind[0] for kind in kinds if len(set(kind)) == 1)
+    if len(systems) == 1:
+        return common
+    every = list(dict.fromkeys(system for of in systems.values() for system in of))
+    most = max(systems, key=lambda one: len(systems[one]))
+    if len(systems[most]) > OTHERS:
+        systems[most] = systems.pop(most)  # the last, after those that are named
+    else:
+        most = ()
+    parts = []
+    for one, of in systems.items():
+        own = [part for part, kind in zip(one, kinds, strict=True) if len(set(kind)) > 1]
+        who = "the others" if one == most else "; ".join(_named(of, every))
+        parts.append(f"{', '.join(own)} ({who})")
+    return f"{common + ': ' if common else ''}{'; '.join(parts)}"
+
+
+def _protocol(record: Record) -> tuple[str, str]:
+    """Image size and training, in words."""
+    training = record.config.training
+    mixed = ", in mixed precision" if training.precision == "mixed" else ""
+    size = "×".join(map(str, record.config.data.image_size))
+    return f"{size} px", f"{training.epochs} epochs in batches of {training.batch_size}{mixed}"
+
+
+def _named(some: Sequence[tuple[str, str]], every: Sequence[tuple[str, str]]) -> list[str]:
+    """Systems by their short names; with the categories where only some of a system's are meant."""
+    names = []
+    for name in dict.fromkeys(name for name, _ in some):
+        own = [category for one, category in some if one == name]
+        whole = len(own) == sum(one == name for one, _ in every)
+        on = "" if whole else f" on {' and '.join(map(images_title, own))}"
+        names.append(short(name) + on)
+    return names
 
 
 def _images(data: DataConfig) -> str:

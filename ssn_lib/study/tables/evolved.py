@@ -71,11 +71,12 @@ def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> 
         scores: of each run, columns label, defect, score and, in newer ones, on_defect.
     """
     own = [(o, table) for o, table in scores if o.category == category and o.preset in SYSTEMS]
+    systems = [name for name in SYSTEMS if any(o.preset == name for o, _ in own)]
     counts = {kind: len(part) for _, table in own for kind, part in table.groupby("defect")}
     rows = []
     for kind in sorted(counts, key=lambda kind: (kind == SOUND, kind)):
         row = {"images": kind.replace("_", " "), "number": str(counts[kind])}
-        for name in SYSTEMS:
+        for name in systems:
             runs = [(o, table) for o, table in own if o.preset == name]
             row[f"{short(name)}: I-AUROC"] = _mean([_auroc(table, kind) for _, table in runs])
             row[f"{short(name)}: over the limit"] = _mean(
@@ -86,11 +87,15 @@ def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> 
             )
         rows.append(row)
     records = [outcome.record for outcome, _ in own]
+    absent = [
+        f"No scores of {short(name)} on {category}." for name in SYSTEMS if name not in systems
+    ]
     return Table(
         f"Defect by defect, {category}: percent",
         frame_of(rows or [{"images": EMPTY}]),
         (
-            f"Here: {describe(records)}." if records else f"No scores of {category}.",
+            *([f"Here: {describe(records)}."] if records else []),
+            *absent,
             "I-AUROC: of the images with this defect and the sound ones. Over the limit: share of "
             "the images that the run's own limit calls defective, the 99th percentile of sound "
             "training images' scores (of those held out, where there are any). Peak on the "

@@ -63,7 +63,7 @@ def published_start(records: Sequence[Record]) -> Table:
 
     Shows whether this is the published training, also long before its 300 epochs are over.
     """
-    rows, measured_here = [], []
+    rows, measured_here, logged = [], [], set()
     for record in records:
         config = record.config
         log = published_log(config.preset, config.data.category)
@@ -81,8 +81,15 @@ def published_start(records: Sequence[Record]) -> Table:
         for who, epochs, metrics in sides:
             row = {"category": config.data.category, "system": title(config.preset)}
             row |= {"run": who, "epochs": epochs}
+            if who != "here":
+                if tuple(row.values()) in logged:
+                    continue  # it stands above, beside another run of the same length
+                logged.add(tuple(row.values()))
+            row["precision"] = config.training.precision if who == "here" else "float32"
             row |= {name: percent(metrics[name]) for name in METRICS}
             rows.append(row)
+    if len({row["precision"] for row in rows}) <= 1:
+        rows = [{name: cell for name, cell in row.items() if name != "precision"} for row in rows]
     note = "Published log: the author's public notebook, seed 42, Tesla P100, float32."
     if measured_here:
         note = f"Here: {describe(measured_here)}. {note}"

@@ -251,7 +251,8 @@ BY_PUBLISHED_FIGURES = {"v100-latency", "baseline-equal"}  # alone
 def test_nothing_is_judged_without_evidence(identity):
     row = judged(identity, Evidence([]))
     assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
-    assert "`make bench`" in row["why"] or "`python -m ssn_lib " in row["why"]
+    told = ("`make bench`", "`python -m ssn_lib ", " by the profile `full` decides it")
+    assert any(what in row["why"] for what in told)
 
 
 def test_other_images_in_mvtecs_layout_are_no_evidence(evidence):
@@ -358,7 +359,7 @@ def test_judge_lets_no_short_training_refute(losses, epochs, notebook, verdict, 
     assert (row["verdict"], row["measured here"]) == (verdict, "figures")
     short = "after 10 epochs, published 300"
     assert (short in row["why"]) == (verdict == "not measurable here")
-    assert ("--only 02 --data-root …` decides it" in row["why"]) == (
+    assert ("notebook 02 by the profile `full` decides it" in row["why"]) == (
         verdict == "not measurable here"
     )
 
@@ -387,7 +388,7 @@ def test_short_trainings_refute_no_claim_on_noise(epochs, verdict, evidence):
     for identity in ("v1-collapses", "v2-detection", "v2-localisation"):
         row = judged(identity, made)
         assert row["verdict"] == verdict
-        assert ("--only 02 --data-root …` decides it" in row["why"]) == (epochs < WHOLE)
+        assert ("notebook 02 by the profile `full` decides it" in row["why"]) == (epochs < WHOLE)
 
 
 # --- trainings of several lengths ----------------------------------------------------------------

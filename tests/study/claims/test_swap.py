@@ -188,6 +188,17 @@ def test_short_trainings_tell_nothing_of_scenario_b(b, record):
         assert row["verdict"] == (verdict if epochs == WHOLE else "not measurable here")
 
 
+def test_what_was_too_short_is_named_where_the_rest_was_whole(record):
+    pair = ("scenario_a", "scenario_b")
+    made = [Outcome.of(record(name, "bottle", epochs=WHOLE)) for name in pair]
+    made += [Outcome.of(record(f"{name}_relative", "bottle", epochs=10)) for name in pair]
+    row = judged("b-no-benefit", Evidence(made))
+    assert row["verdict"] == "not measurable here"
+    assert row["measured here"].endswith("B 50.0 (10 epochs)")
+    names = "Scenario A, larger σ and Scenario B, larger σ"
+    assert row["why"].startswith(f"{names}: after 10 epochs, published {WHOLE}")
+
+
 @pytest.mark.parametrize(
     ("epochs", "batch", "verdict"),
     [

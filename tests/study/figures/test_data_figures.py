@@ -39,7 +39,7 @@ def test_strips_have_their_defects_enlarged(drawn):
     assert not near[0].axison
     height, width = near[1].images[0].get_array().shape[:2]
     assert height == width == 12
-    assert "test, good: 3" in " ".join(figure.get_suptitle().split())
+    assert "test, good: 3" in " ".join(figure.texts[1].get_text().split())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.figures.courses import published_courses
+from ssn_lib.study.figures.courses import published_courses, published_noise_courses
 from ssn_lib.study.figures.drawing import (
     SMALL,
     WIDTH,
@@ -42,7 +42,7 @@ def boxes(figure, texts):
         architecture,
         published_decay,
         lambda: published_courses(SWAP_COURSES),
-        lambda: published_courses(LEARNED_COURSES),
+        lambda: published_noise_courses(LEARNED_COURSES, "screw"),
     ],
 )
 def test_a_figure_fits_a_page_and_its_heading_stands_free_above_all_else(make):

@@ -32,7 +32,7 @@ def notebooks(tmp_path):
 
 
 def test_prose_results_and_code_that_teaches_stand_in_order(notebooks):
-    shown = [item.data.get("text/markdown", "figure") for item in chapters(notebooks[:1])]
+    shown = [item.data.get("text/markdown", "figure") for item in chapters(notebooks[:1], {})]
     assert shown == [
         '<a id="01_first"></a>',
         "Some prose.\n\n# The first",
@@ -47,8 +47,39 @@ def test_prose_results_and_code_that_teaches_stand_in_order(notebooks):
 
 
 def test_what_an_earlier_chapter_shows_is_a_link(notebooks):
-    shown = [item.data.get("text/markdown") for item in chapters(notebooks)]
+    shown = [item.data.get("text/markdown") for item in chapters(notebooks, {})]
     assert shown[-3:] == ['<a id="02_second"></a>', "no heading", "[roc](#roc) stands above."]
+
+
+def test_a_chapter_that_failed_says_so_and_the_next_one_follows(notebooks, tmp_path):
+    """As papermill leaves it: a note in front of all, the cells behind the error without output."""
+    note = new_markdown_cell("An Exception", metadata={"tags": ["papermill-error-cell-tag"]})
+    error = new_output("error", ename="ValueError", evalue="broken", traceback=[])
+    cells = [
+        *(note, new_markdown_cell("# A third"), new_code_cell('report.save("roc")')),
+        new_code_cell("study.run_all()", outputs=[error]),
+        *(new_markdown_cell("Not reached."), new_code_cell("print(1)")),
+    ]
+    third = tmp_path / "00_third.unfinished.ipynb"
+    nbformat.write(new_notebook(cells=cells), third)
+    failed = {"00_third": "00_third.ipynb failed: ValueError: broken", "03_dead": "kernel died"}
+    executed = [third, notebooks[1], tmp_path / "03_dead.unfinished.ipynb", tmp_path / "04.ipynb"]
+    shown = [item.data.get("text/markdown", "figure") for item in chapters(executed, failed)]
+    assert shown == [
+        '<a id="00_third"></a>',
+        "# A third",
+        "**This chapter failed.** `00_third.ipynb failed: ValueError: broken`",
+        "```python\nstudy.run_all()\n```",
+        "**Here it failed**; the cells after this one were not run.",
+        '<a id="02_second"></a>',
+        "no heading",
+        '<a id="roc"></a>',
+        "figure",
+        "<small>a &lt; b</small>",
+        '<a id="03_dead"></a>',
+        "# 03_dead",
+        "**This chapter failed.** `kernel died`",
+    ]
 
 
 def test_the_contents_link_to_the_chapters(notebooks):

@@ -471,13 +471,15 @@ def test_the_kernel_runs_where_only_kaggles_image_is(repository, kaggle_machine,
     assert {path.name for path in kaggle_machine.work.iterdir()} == {
         *("executed.ipynb", "runs", "study.zip")
     }
-    *_, session, page = json.loads((kaggle_machine.work / "executed.ipynb").read_text())["cells"]
+    executed = json.loads((kaggle_machine.work / "executed.ipynb").read_text())
+    *_, session, page, end = executed["cells"]
     assert "runs        1 of 1 are finished" in "".join(session["outputs"][0]["text"])
     assert "run 1 of 1" in log
     assert "run 1 of 1" not in json.dumps(session["outputs"])  # the page is about results
     shown = ["".join(o["data"].get("text/markdown", "")) for o in page["outputs"]]
     assert shown[:2] == ['<a id="01_small"></a>', "# A small study"]
     assert any(text.startswith("**") for text in shown)  # the table
+    assert end["outputs"][0]["text"] == ["The session ended without a failure.\n"]
 
 
 def test_a_damaged_archive_ends_the_session_in_one_line(repository, kaggle_machine):

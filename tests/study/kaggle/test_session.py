@@ -20,7 +20,9 @@ from ssn_lib.models import weights
 from ssn_lib.runs.record import read_record
 from ssn_lib.study import parallel, runner
 from ssn_lib.study.kaggle import session
+from ssn_lib.study.kaggle.plan import SessionPlan
 from ssn_lib.study.kaggle.session import Session, take_over
+from ssn_lib.study.notebooks import NotebooksFailed
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.runner import Study, _weights
 from ssn_lib.study.tables.swap import ablation
@@ -65,7 +67,7 @@ def kaggle(small_networks, mvtec_root, tmp_path, monkeypatch):
         values = dict.fromkeys(names) | {"data_root": str(mvtec_root)} | parameters
         here = Session("demo", **values, time_budget_h=hours, started=now[0])
         here.take_over()
-        here.run()
+        run.failed = here.run()
         return work
 
     def attach(work, version, mount):
@@ -170,13 +172,13 @@ def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, c
 
     def fails(*args, **kwargs):
         notebooks(*args, **kwargs)
-        raise InputError("02_learned_noise.ipynb failed: OSError: no space left")
+        raise NotebooksFailed({"02_learned_noise": "02_learned_noise.ipynb failed: OSError: full"})
 
     monkeypatch.setattr(session, "study", fails)
     work = kaggle("failing")
     said = capsys.readouterr().out
-    assert "error: 02_learned_noise.ipynb failed: OSError: no space left" in said
-    assert "what is done so far is kept" in said
+    assert "error: 02_learned_noise.ipynb failed: OSError: full; everything else is kept" in said
+    assert kaggle.failed == {"02_learned_noise": "02_learned_noise.ipynb failed: OSError: full"}
     assert (work / "study.zip").exists()
 
     def full(*_):
@@ -185,7 +187,27 @@ def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, c
     monkeypatch.setattr(session, "pack", full)
     work = kaggle("full")
     assert "the disk is full; everything is in runs/" in capsys.readouterr().out
+    assert kaggle.failed.keys() == {"02_learned_noise", "zip"}
     assert len(records(work)) == 1
+
+
+def test_runs_that_cannot_be_made_do_not_keep_the_notebooks_from_it(kaggle, monkeypatch):
+    def fails(*_):
+        raise InputError("no space left")
+
+    monkeypatch.setattr(SessionPlan, "make", fails)
+    work = kaggle("without runs")
+    assert kaggle.failed == {"runs": "no space left"}
+    assert (work / "runs/demo/tables/table.md").exists()
+
+
+def test_the_last_line_names_what_failed_and_ends_with_an_error(capsys):
+    here = Session.of_notebook(parameters())
+    here.end({})
+    assert capsys.readouterr().out == "The session ended without a failure.\n"
+    failed = {"runs": "no space left", "02_learned_noise": "ValueError: broken"}
+    with pytest.raises(SystemExit, match=r"^error: failed: runs, 02_learned_noise \(the reasons"):
+        here.end(failed)
 
 
 def parameters(**changes):

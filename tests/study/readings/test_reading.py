@@ -8,7 +8,7 @@ import pytest
 
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
-from ssn_lib.study.readings.reading import FAR, Sentence, beside, listed, pair, read
+from ssn_lib.study.readings.reading import FAR, Sentence, beside, pair, read
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ def test_a_sentence_says_what_it_rests_on_and_a_missing_one_why(record, evidence
     told = read("Seen", (known, unknown, published), made, ["First."])
     assert told.sentences == (
         "First.",
-        "It has 55.0. *(300 epochs; seed 7; 256×256 px; CPU, 2 threads (a processor))*",
+        "It has 55.0. *(256×256 px, 300 epochs in batches of 32, seed 7; CPU, 2 threads "
+        "(a processor))*",
         "The slides say so.",
     )
     assert "no run of another" in told.notes[-1]
@@ -96,11 +97,3 @@ def test_a_rendered_or_untrained_run_is_not_told(record, evidence):
     untrained = replace(made, config=replace(made.config, weights="untrained"))
     with pytest.raises(MissingError, match="no run of scenario_a"):
         evidence(untrained).runs("scenario_a")
-
-
-def test_lists_read_as_a_sentence():
-    assert [listed(parts) for parts in (["a"], ["a", "b"], ["a", "b", "c"])] == [
-        "a",
-        "a and b",
-        "a, b and c",
-    ]

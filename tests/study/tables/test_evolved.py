@@ -80,7 +80,7 @@ def test_every_kind_of_defect_is_ranked_against_the_sound_images(record, evolved
     assert bent["Scenario A: I-AUROC"] == "75.0"
     assert bent["Scenario A: peak on the defect"] == EMPTY
     nothing = evolved_tables.by_defect([], "screw")
-    assert "No scores of screw" in nothing.to_markdown()
+    assert "No scores of evolved on screw" in nothing.to_markdown()
 
 
 def test_an_ingredients_row_is_of_its_own_records(evolved):

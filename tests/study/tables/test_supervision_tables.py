@@ -100,9 +100,12 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     assert len(here) == 5 + len(points)  # the published ones, and these
     figure = supervision_figures.masks_curve(outcomes, "ksdd2", [16, 126], "caption")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
-    assert list(lines["here: KSDD2"].get_xdata()) == pytest.approx(
+    assert list(lines["here: SSN with that share of masks; KSDD2"].get_xdata()) == pytest.approx(
         [0, 100 * 16 / 246, 100 * 25 / 246, 100 * 126 / 246, 100]
     )
+    said = figure.get_suptitle().replace("\n", " ")
+    assert " has 50.0 % without a mask; " in said
+    assert said.endswith("SSN has 50.0, 50.0 and 50.0 % with 0, 7 and 100 % of the masks")
 
 
 def test_the_slides_figures_stand_beside_the_papers(run):
@@ -212,7 +215,7 @@ def judged(identity, outcomes, category="ksdd2", **more):
 def test_detection_is_held_against_ksdd2_alone(found, epochs, verdict, run):
     row = judged("labels-detect", [run("gap_cam", epochs=epochs, **{"I-AUROC": found})])
     assert row["verdict"] == verdict
-    assert ("--only 03 --data-root …` decides it" in row["why"]) == (
+    assert ("notebook 03 by the profile `full` decides it" in row["why"]) == (
         verdict == "not measurable here"
     )
     assert row["elsewhere"] == EMPTY
@@ -264,7 +267,7 @@ def test_the_blob(sigmoid, raw, weak, epochs, verdict, run):
     ]
     row = judged("blob", outcomes)
     assert row["verdict"] == verdict
-    assert "33.4 early and 7.4 at the end" in row["why"]
+    assert "33.4 after 8 epochs and 7.4 at the end" in row["why"]
 
 
 def test_the_blob_is_held_against_maps_of_equally_long_trainings(run):
@@ -321,7 +324,7 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 def test_short_trainings_refute_no_cure(run):
     row = judged("mixed-cures", [run(name) for name in supervision_tables.MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
-    assert "--only 04 --data-root …` decides it" in row["why"]
+    assert "notebook 04 by the profile `full` decides it" in row["why"]
 
 
 def test_the_slides_rows_match_no_table():

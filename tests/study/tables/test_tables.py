@@ -90,9 +90,19 @@ def test_mixed_precision_is_said_wherever_it_was_used(record):
     mixed, other = in_mixed_precision(record()), record("baseline")
     assert "precision" not in describe([other])
     assert "10 epochs in batches of 32, in mixed precision, seed 42" in describe([mixed])
-    assert "in batches of 32, some in mixed precision, seed" in describe([mixed, other])
+    assert "in batches of 32, in mixed precision (Scenario A);" in describe([mixed, other])
     assert command_of(other.config).count("precision") == 0
     assert command_of(mixed.config).count("--set training.precision=mixed") == 1
+
+
+def test_a_caption_says_which_system_has_which_protocol(record):
+    runs = [record(seed=seed) for seed in (42, 43)] + [record("scenario_b")]
+    assert "of 32: seeds 42, 43 (Scenario A); seed 42 (Scenario B); CPU" in describe(runs)
+    others = [*runs, *map(record, ("baseline", "simplenet", "learned_noise_v2"))]
+    assert "of 32: seeds 42, 43 (Scenario A); seed 42 (the others); CPU" in describe(others)
+    screw = record("scenario_b", "screw", seed=43)
+    told = describe([*runs, screw])
+    assert "seeds 42, 43 (Scenario A); seed 42 (Scenario B on bottle); seed 43" in told
 
 
 def test_strips_are_called_by_the_name_of_their_data(record):
@@ -152,6 +162,10 @@ def test_the_published_start_stands_beside_the_log_of_the_same_epochs(record):
     assert table.frame["run"].tolist() == ["published log", "here", "published log"]
     assert table.frame["epochs"].tolist() == [8, 10, 12]
     assert table.frame["I-AUROC"].tolist() == ["65.8", "12.3", "62.8"]
+    assert "precision" not in table.frame
+    both = published_start([record(epochs=300), in_mixed_precision(record(epochs=300))]).frame
+    assert both["run"].tolist() == ["published log", "here", "here"]
+    assert both["precision"].tolist() == ["float32", "float32", "mixed"]
 
 
 def test_published_runs_leave_the_line_when_their_logs_say_so():

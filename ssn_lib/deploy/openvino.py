@@ -1,0 +1,295 @@
+"""A trained detector for OpenVINO, the fastest engine on a small computer's processor.
+
+Processors with units for bfloat16 (16 bits) or int8 multiply several times faster in them. What a
+lower precision costs in accuracy is measured on the run's own images before anything is written
+(`deploy.precision`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssn_lib import machine
+from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, to_onnx
+from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
+from ssn_lib.deploy.precision import TOLERANCE, PrecisionCost, cost_of, good_images
+from ssn_lib.errors import InputError
+from ssn_lib.fast.folded import fuse
+from ssn_lib.models.supersimplenet import Detector, Prediction
+from ssn_lib.runs.run import dataset_of, load_run
+from ssn_lib.storage import shown
+
+Precision = Literal["float32", "bf16", "int8"]  # `config.PRECISIONS`
+MODEL = "detector.xml"  # its weights lie beside it, in detector.bin
+ABOUT = "ssn_lib"  # the section of the file that says what its user must know
+CALIBRATION = 128  # images that int8's ranges are taken from
+# What computes what int8 leaves: bf16 where a processor has units for it, float32 elsewhere.
+HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
+
+
+def export_run(
+    run: Path,
+    folder: Path,
+    weights: str | Path | None = "imagenet",
+    *,
+    precision: Precision = "float32",
+    data_root: Path | None = None,
+    tolerance: float = TOLERANCE,
+) -> PrecisionCost | None:
+    """Write a finished run's detector as `detector.xml` and `detector.bin`.
+
+    Args:
+        run: the run's folder.
+        folder: made, or one that an earlier export made, which this replaces.
+        weights: of the backbone, as for `models.supersimplenet.build`.
+        precision: "float32"; "bf16"; "int8" for the convolutions but the first, calibrated on good
+            images of the run's training, and bf16 for the rest.
+        data_root: where the run's images are; float32 needs none.
+        tolerance: points that I-AUROC, AUPRO and AP-loc may each lose.
+
+    Returns:
+        What the precision costs; None for float32, which is compared with PyTorch's outputs.
+
+    Raises:
+        InputError: the run is not finished or diverged, its images are not there, the precision
+            costs more than `tolerance`, a package is missing, or `folder` cannot be written.
+    """
+    _check_units(precision)
+    if precision == "int8":
+        _nncf()
+    _check_replaceable(folder)
+    record, model = load_run(run, weights)
+    if record.thresholds is None:
+        raise InputError(f"{shown(run)}: the training diverged; there is nothing to export")
+    about = described(record, "folded") | {
+        "precision": precision,
+        "inference_precision": HINTS[precision],
+    }
+    size = record.config.data.image_size
+    cost = None
+    if precision == "float32":
+        converted = convert(model, size, precision)
+        _compare(model, Compiled(converted, precision), size, folder)
+    else:
+        dataset = dataset_of(record, data_root, run)
+        good = good_images(record.config, dataset)
+        converted = convert(model, size, precision, calibration=good)
+        cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
+        if beyond := cost.beyond(tolerance):
+            lost = ", ".join(f"{name} {points:.2f}" for name, points in beyond.items())
+            raise InputError(
+                f"{shown(folder)} not written: in {precision} {lost} points lost, of "
+                f"{tolerance:g} allowed; export another precision, or give --tolerance"
+            )
+        about |= {
+            "score_threshold": cost.thresholds.score,
+            "map_threshold": cost.thresholds.map,
+            "cost": asdict(cost),
+        }
+    _write(converted, folder, about)
+    return cost
+
+
+def openvino() -> ModuleType:
+    """The package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise InputError("this needs OpenVINO: pip install openvino") from None
+    return openvino
+
+
+def _check_units(precision: Precision) -> None:
+    """A warning where this processor computes 16 bits in 32: the cost it measures is another's."""
+    offered = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision != "float32" and "BF16" not in offered:
+        warnings.warn(
+            "this processor has no units for bf16 and computes it in float32: what is measured "
+            "here holds for such processors; on this one export float32",
+            stacklevel=3,
+        )
+
+
+def convert(
+    model: Detector,
+    image_size: tuple[int, int],
+    precision: Precision,
+    calibration: ImageSet | None = None,
+) -> Any:
+    """A detector as OpenVINO's model: "images" (N, 3, H, W) float32, normalised, to "anomaly_map"
+    (N, 1, H, W) and "score" (N,), raw logits; any N.
+
+    Args:
+        model: in eval mode.
+        image_size: (H, W) in pixels, which the model then takes.
+        precision: decides the form, too: with units for 16 or 8 bits, `fuse`'s dense one.
+        calibration: good images of that size, for int8.
+
+    Raises:
+        InputError: a package is missing, or there are no images to calibrate on.
+    """
+    network = fuse(model, dense=precision != "float32").cpu()
+    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    with machine.without_autocast(images.device):
+        with torch.inference_mode():
+            network(images)  # what it prepares for that size is then constant
+        content = to_onnx(network, images, {})
+    converted = openvino().Core().read_model(io.BytesIO(content))
+    if precision != "int8":
+        return converted
+    if calibration is None or not len(calibration):
+        raise InputError("int8 needs good images to calibrate on, and there are none")
+    return _in_int8(converted, calibration)
+
+
+def _in_int8(converted: Any, calibration: ImageSet) -> Any:
+    """Its convolutions in 8 bits, weights by channel. What costs accuracy and little time stays:
+    the first convolution, all matrix products (interpolations, the map's blur, the score)."""
+    nncf = _nncf()
+    nodes = converted.get_ordered_ops()
+    kinds = {
+        kind: [node.get_friendly_name() for node in nodes if node.get_type_name() == kind]
+        for kind in ("Convolution", "MatMul")
+    }
+    chosen = np.linspace(0, len(calibration) - 1, min(CALIBRATION, len(calibration)))
+    some = calibration.subset(sorted({int(index) for index in chosen}))
+    images = (normalise(image[None]).numpy() for image in some.images)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return nncf.quantize(
+            converted,
+            nncf.Dataset(list(images)),
+            subset_size=len(some),
+            ignored_scope=nncf.IgnoredScope(names=kinds["Convolution"][:1] + kinds["MatMul"]),
+        )
+
+
+def _nncf() -> ModuleType:
+    os.environ.setdefault("NNCF_CI", "1")  # it would report its use over the network
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, not needed
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            import nncf
+    except ImportError:
+        raise InputError("int8 needs NNCF: pip install nncf") from None
+    nncf.set_log_level(40)  # errors alone
+    return nncf
+
+
+class Compiled(nn.Module):
+    """A model in OpenVINO: normalised images (B, 3, H, W) to `Prediction`, on the CPU.
+
+    Args:
+        model: a file, or what `convert` made.
+        precision: of what int8 leaves, and of all else.
+        threads: None for as many as PyTorch uses.
+
+    Raises:
+        InputError: OpenVINO is not installed, or the file cannot be read.
+    """
+
+    def __init__(self, model: Any, precision: Precision, threads: int | None = None):
+        super().__init__()
+        core = openvino().Core()
+        if isinstance(model, Path):
+            model = _read(model)
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See the class."""
+        made = self.request.infer({INPUT: images.cpu().contiguous().numpy()})
+        return Prediction(*(torch.from_numpy(made[name].copy()) for name in OUTPUTS))
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What an exported folder says of itself, see `described`.
+
+    Raises:
+        InputError: OpenVINO is not installed, or there is no such file.
+    """
+    model = _read(folder / MODEL)
+    try:
+        entries = model.get_rt_info(ABOUT).value
+    except RuntimeError:
+        raise InputError(f"{shown(folder / MODEL)}: not exported by this package") from None
+    return {name: json.loads(value) for name, value in entries.items()}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return openvino().Core().read_model(file)
+    except RuntimeError as error:
+        if not file.is_file():
+            raise InputError(f"{shown(file)}: no such file") from None
+        reason = str(error).strip().rpartition("\n")[2]
+        raise InputError(f"{shown(file)} cannot be read: {reason}; export it again") from None
+
+
+def _compare(model: Detector, compiled: Compiled, size: tuple[int, int], folder: Path) -> None:
+    """Outputs on images of noise, with PyTorch's."""
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = [part.cpu() for part in fuse(model)(images.to(next(model.parameters()).device))]
+    for ours, theirs in zip(expected, compiled(images), strict=True):
+        difference = ((ours - theirs).abs().max() / ours.abs().max()).item()
+        if not difference <= ROUNDING:
+            raise InputError(
+                f"{shown(folder)} not written: OpenVINO's outputs differ by {difference:.1e}"
+            )
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{shown(folder)} is a file; name a folder")
+    others = {path.name for path in folder.iterdir()} - {MODEL, "detector.bin"}
+    if others:
+        raise InputError(
+            f"{shown(folder)} holds other files, such as {shown(min(others))}; name a new folder"
+        )
+
+
+def _write(converted: Any, folder: Path, entries: Mapping[str, Any]) -> None:
+    """Both files whole or neither."""
+    for name, value in entries.items():
+        converted.set_rt_info(json.dumps(value), [ABOUT, name])
+    part = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        openvino().save_model(converted, part / MODEL, compress_to_fp16=False)  # as measured
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(part, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise InputError(
+            f"cannot write {shown(folder)}: {reason}; free space or choose another folder"
+        ) from None

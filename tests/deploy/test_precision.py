@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from ssn_lib import predict, preset
+from ssn_lib.config import RunConfig
+from ssn_lib.deploy.precision import cost_of, good_images
+from ssn_lib.models.supersimplenet import Prediction
+from ssn_lib.runs.run import configure
+
+
+class Shifted(nn.Module):
+    """A network whose scores and maps are another one's, plus something."""
+
+    def __init__(self, network, by):
+        super().__init__()
+        self.network, self.by = network, by
+
+    def forward(self, images):
+        return Prediction(*(part + self.by for part in self.network(images)))
+
+
+class Brightness(nn.Module):
+    """The image's brightness as the map, its maximum as the score."""
+
+    def forward(self, images):
+        maps = images.mean(1, keepdim=True)
+        return Prediction(maps, maps.amax((1, 2, 3)))
+
+
+class Darkness(nn.Module):
+    def forward(self, images):
+        maps = -images.mean(1, keepdim=True)
+        return Prediction(maps, maps.amax((1, 2, 3)))
+
+
+@pytest.fixture(scope="module")
+def config(dataset):
+    return configure("scenario_a", dataset, weights=None)
+
+
+def test_a_shift_changes_no_metric_and_no_decision(config, dataset):
+    cost = cost_of(Shifted(Brightness(), 2.0), Brightness(), config, dataset)
+    assert cost.changes == dict.fromkeys(("I-AUROC", "AUPRO", "AP-loc"), pytest.approx(0, abs=1e-3))
+    assert cost.flipped == 0  # each by its own threshold
+    assert cost.largest_score_change == pytest.approx(2.0, abs=1e-5)
+    good = predict(Brightness(), dataset.train).score.numpy()
+    assert cost.thresholds.score == pytest.approx(np.quantile(good, 0.99) + 2.0, abs=1e-4)
+    assert not cost.beyond(0.01)
+
+
+def test_what_another_network_loses_is_what_scikit_learn_says(config, dataset):
+    cost = cost_of(Darkness(), Brightness(), config, dataset)
+    labels = dataset.test.labels
+    before, after = (
+        100 * roc_auc_score(labels, predict(network, dataset.test).score)
+        for network in (Brightness(), Darkness())
+    )
+    assert cost.before["I-AUROC"] == pytest.approx(before)
+    assert cost.changes["I-AUROC"] == pytest.approx(after - before)
+    assert cost.beyond(0.3)["I-AUROC"] == pytest.approx(before - after)
+    assert (cost.measured_on, cost.images) == ("test images", len(dataset.test))
+
+
+def test_without_defective_test_images_defects_are_drawn_into_good_ones(config, dataset):
+    sound = replace(dataset, test=dataset.test.subset([]))
+    cost = cost_of(Shifted(Brightness(), 0.5), Brightness(), config, sound)
+    assert "imitated" in cost.measured_on
+    assert cost.images == 2 * len(dataset.train)
+    assert cost.before["I-AUROC"] is not None
+
+
+def test_thresholds_rest_on_what_was_held_out(dataset):
+    config = configure(
+        "evolved", dataset, weights=None, assignments=("training.validation_fraction=0.5",)
+    )
+    assert isinstance(config, RunConfig) and preset("evolved")
+    assert len(good_images(config, dataset)) == len(dataset.train) // 2
+    assert torch.equal(good_images(config, dataset).labels, torch.zeros(len(dataset.train) // 2))
