@@ -10,10 +10,10 @@ import base64
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -85,7 +85,9 @@ def write_page(
     """
     for row in rows:
         if not math.isfinite(row.score):
-            raise InputError(f"{shown(row.image)}: its score is {row.score}; the page needs numbers")
+            raise InputError(
+                f"{shown(row.image)}: its score is {row.score}; the page needs numbers"
+            )
     folder = common_folder([row.image for row in rows])
     compared = None
     if reference is not None:
@@ -108,7 +110,9 @@ def write_page(
 
 def common_folder(images: Sequence[str]) -> str:
     """The folder that all paths begin with, with its last separator; "" where there is none."""
-    prefix = os.path.commonprefix(images)
+    ends = min(images, default=""), max(images, default="")  # what they share, all in between do
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
+    prefix = "".join(character for character, _ in same)
     return prefix[: max(prefix.rfind("/"), prefix.rfind("\\")) + 1]
 
 

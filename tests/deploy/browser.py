@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,13 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Until an expression is true."""
+        self.wait_until(lambda: self.js(condition))
+
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Until it is true, or long enough."""
         end = time.monotonic() + PATIENCE
-        while not self.js(condition):
-            assert time.monotonic() < end, f"still not so: {condition}"
+        while not condition():
+            assert time.monotonic() < end, "it did not come true"
             time.sleep(0.02)
 
     def settle(self) -> None:
@@ -151,7 +156,13 @@ class Browser:
         held = what != "mouseMoved"
         self.call(
             "Input.dispatchMouseEvent",
-            **{"type": what, "x": x, "y": y, "button": "left", "buttons": int(what == "mousePressed")},
+            **{
+                "type": what,
+                "x": x,
+                "y": y,
+                "button": "left",
+                "buttons": int(what == "mousePressed"),
+            },
             clickCount=int(held),
         )
 

@@ -93,10 +93,10 @@ function drawLegend() {
     entry.style.setProperty("--colour", `var(${colour})`);
     find("legend").append(entry);
   }
-  const run = document.createElement("li");
-  run.className = "run-line";
-  run.textContent = "the run's threshold";
-  find("legend").append(run);
+  const given = document.createElement("li");
+  given.className = "given-line";
+  given.textContent = "threshold of the inspection";
+  find("legend").append(given);
   if (compared.length) {
     find("heights").textContent = `Height of a bar: its share of the new or of the ${comparedName}.`;
   }

@@ -69,9 +69,11 @@ function showLarge(image) {
     picture.src = image.thumbnail;
     find("large-map").hidden = false;
     drawMap(image, find("large-map"));
+    find("large-text").append(" (small preview: its overlay is not beside this page)");
   };
   picture.src = map ? image.overlay : image.thumbnail;
   describeLarge();
+  if (!map) find("large-text").append(" (small preview)");
 }
 
 function describeLarge() {

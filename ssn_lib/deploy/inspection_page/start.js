@@ -15,7 +15,7 @@ function showHead() {
     '<b class="anomalous" id="anomalous-count"></b> anomalous · <b class="good" id="good-count"></b> good' +
     ' <span class="at">at <span id="at"></span></span>';
   Object.assign(find("slider"), { min: low, max: high, value: threshold });
-  placeLine("run-line", data.threshold);
+  placeLine("given-line", data.threshold);
   find("judged").hidden = !labelled;
   for (const name of ["Precision", "Recall", "False positive rate"]) {
     find("metrics").insertRow().innerHTML = `<th scope="row">${name}<small></small></th><td></td>`;
