@@ -209,6 +209,15 @@ def test_moving_the_slider_counts_anew(visit):
     assert float(browser.js("document.querySelector('#number').value")) == THRESHOLD
 
 
+def test_a_filtered_list_follows_when_the_slider_rests(visit):
+    browser = visit(rows_of([3.0, 2.0, 1.0]), threshold=0.5)
+    browser.click("#filters [value=anomalous]")
+    move_to(browser, 2.5)
+    browser.wait_until(lambda: names(browser) == ["0000.png"])
+    assert text_of(browser, "#shown") == "1 of 3 images shown"
+    assert "1 of 3 images anomalous" in browser.js("document.querySelector('#spoken').textContent")
+
+
 def test_an_arrow_key_moves_one_image_or_all_of_one_score(visit):
     scores = [0.0, 1.0, 1.0, 1.0, 2.0, 2.0000000000000004, 3.0]
     browser = visit(rows_of(scores))
