@@ -28,7 +28,6 @@ from ssn_lib.storage import shown, write_text
 if TYPE_CHECKING:
     from ssn_lib.deploy.limits import Reference
 
-MAP_SIDE = 32  # of a small map, in cells
 OVERLAY_OPACITY = 0.55
 SCRIPTS = ("scores.js", "threshold.js", "histogram.js", "cards.js", "large.js", "start.js")
 
@@ -37,13 +36,14 @@ SCRIPTS = ("scores.js", "threshold.js", "histogram.js", "cards.js", "large.js", 
 class Inspected:
     """One inspected image, as a row of `scores.csv`.
 
-    image: its path, as shown to the user.
-    score: raw logit.
-    overlay: the file's name, in the folder of the page.
-    label: 0 good, 1 defective, None unknown.
-    thumbnail: data URI of a small JPEG (at most 160 pixels on the longer side).
-    small_map: base64 of `MAP_SIDE` × `MAP_SIDE` bytes, row by row: the anomaly map, scaled linearly
-        so that 0 is the map range's lower end and 255 its upper.
+    Attributes:
+        image: its path, as shown to the user.
+        score: raw logit.
+        overlay: the file's name, in the folder of the page.
+        label: 0 good, 1 defective, None unknown.
+        thumbnail: data URI of a small JPEG (at most 160 pixels on the longer side).
+        small_map: base64 of 32 × 32 bytes, row by row: the anomaly map, scaled linearly so that 0
+            is the map range's lower end and 255 its upper.
     """
 
     image: str
@@ -73,7 +73,7 @@ def write_page(
         rows: the images, in any order.
         run_id: of the run; a threshold saved on the page belongs to it.
         preset: the run's.
-        threshold: the run's, on the scores (raw logits).
+        threshold: of the inspection, on the scores (raw logits); where the slider begins.
         map_range: the values of the anomaly map (raw logits) that 0 and 255 of small maps mean.
         map_threshold: the run's, on the map's values.
         reference: scores of the defect-free images that the threshold was chosen from, or None

@@ -16,7 +16,7 @@ from browser import Browser, installed
 from PIL import Image
 
 from ssn_lib.deploy import inspection
-from ssn_lib.deploy.page import MAP_SIDE, Inspected, common_folder, palette, write_page
+from ssn_lib.deploy.page import Inspected, common_folder, palette, write_page
 
 HOSTILE = "parts/</script><script>window.hacked = 1</script>\"'&amp;<img src=x>\udc80 ü.png"
 RUN, THRESHOLD = "evolved-folder-parts-s42-00000000", 0.25
@@ -30,7 +30,7 @@ def picture(width=40, height=20):
 
 
 def small_map(value=0, hot=()):
-    cells = np.full((MAP_SIDE, MAP_SIDE), value, np.uint8)
+    cells = np.full((32, 32), value, np.uint8)
     for cell in hot:
         cells[cell] = 255
     return base64.b64encode(cells).decode()

@@ -6,7 +6,7 @@ let ordered = images; // all, as the grid holds them
 let listed = images; // those of them that are shown
 let touched = null; // the image whose map a finger has asked for
 
-const near = new IntersectionObserver(
+const sight = new IntersectionObserver(
   (entries) => {
     for (const entry of entries) {
       const image = images[entry.target.dataset.rank];
@@ -31,7 +31,7 @@ function makeCards() {
     image.item = item;
     image.card = item.firstChild;
     image.card.setAttribute("aria-label", image.image);
-    near.observe(item);
+    sight.observe(item);
   }
 }
 
@@ -87,11 +87,12 @@ async function drawMap(image, canvas) {
   canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
+const byName = new Intl.Collator(undefined, { numeric: true }); // 9.png before 10.png
 const ORDERS = {
   highest: (a, b) => b.score - a.score,
   lowest: (a, b) => a.score - b.score,
   nearest: (a, b) => Math.abs(a.score - threshold) - Math.abs(b.score - threshold),
-  name: (a, b) => (a.image < b.image ? -1 : 1),
+  name: (a, b) => byName.compare(a.image, b.image),
 };
 const NEAR = 12; // images on each side of the threshold
 const FILTERS = {
@@ -99,11 +100,15 @@ const FILTERS = {
   anomalous: ["Anomalous", isAnomalous, () => anomalous],
   good: ["Good", (image) => !isAnomalous(image), () => images.length - anomalous],
   wrong: ["Wrong", isWrong, countWrong],
-  near: ["Near the threshold", isNear, () => images.filter(isNear).length],
+  near: ["Near the threshold", isNear, countNear],
 };
 
 function isNear(image) {
   return image.rank >= anomalous - NEAR && image.rank < anomalous + NEAR;
+}
+
+function countNear() {
+  return Math.min(anomalous, NEAR) + Math.min(images.length - anomalous, NEAR);
 }
 
 function countWrong() {

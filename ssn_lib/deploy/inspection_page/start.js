@@ -35,7 +35,7 @@ function listenToThreshold() {
       Home: images.length, End: -images.length,
     };
     const by = steps[event.key];
-    if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!by || isShortcut(event)) return;
     event.preventDefault();
     anomalous = countAbove(scores, threshold);
     setThreshold(thresholdFor(anomalous + by, Math.sign(by)));
@@ -76,11 +76,10 @@ function listenToImages() {
   find("close").addEventListener("click", () => find("large").close());
   find("large-toggle").addEventListener("click", toggleLargeMap);
   find("move").addEventListener("click", moveThreshold);
-  find("large").addEventListener("close", () => opened.card.focus());
-  find("large").addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") goOn(-1);
-    else if (event.key === "ArrowRight") goOn(1);
-    else if (event.key.toLowerCase() === "m") toggleLargeMap();
+  find("large").addEventListener("keydown", pressOnLarge);
+  find("large").addEventListener("close", closeLarge);
+  find("large").addEventListener("click", (event) => {
+    if (event.target === find("large")) find("large").close(); // beside what is in it
   });
 }
 

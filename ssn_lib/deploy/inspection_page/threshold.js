@@ -4,6 +4,7 @@
 function setThreshold(value) {
   if (!Number.isFinite(value)) return;
   threshold = value;
+  find("saved").textContent = "";
   requestFrame();
   settleSoon();
 }
