@@ -8,12 +8,17 @@ from torch import Tensor
 
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.fast.folded import FusedNet, fuse
-from ssn_lib.metrics import Metrics, Thresholds, image_metrics, pixel_metrics
+from ssn_lib.metrics import (
+    IMAGE_QUANTILE,
+    PIXEL_QUANTILE,
+    Metrics,
+    Thresholds,
+    image_metrics,
+    pixel_metrics,
+)
 from ssn_lib.models.supersimplenet import Detector, Prediction
 
 EVALUATION_BATCH = 16
-IMAGE_QUANTILE = 0.99
-PIXEL_QUANTILE = 0.999
 
 
 def predict(model: Detector | FusedNet, images: ImageSet | Tensor) -> Prediction:

@@ -20,6 +20,9 @@ from scipy import ndimage
 
 from ssn_lib.errors import InputError
 
+IMAGE_QUANTILE = 0.99
+PIXEL_QUANTILE = 0.999
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -27,8 +30,8 @@ class Thresholds:
     for validation where there are any.
 
     Attributes:
-        score: 99th percentile of the image scores.
-        map: 99.9th percentile of the map's pixels.
+        score: quantile `IMAGE_QUANTILE` of the image scores.
+        map: quantile `PIXEL_QUANTILE` of the map's pixels.
     """
 
     score: float

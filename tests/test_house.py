@@ -138,7 +138,13 @@ def test_the_public_door_explains_every_argument(name):
 
 @pytest.mark.parametrize(
     "module",
-    ["ssn_lib", "ssn_lib.cli", "ssn_lib.runs.record", "ssn_lib.study.claims"]
+    [
+        "ssn_lib",
+        "ssn_lib.cli",
+        "ssn_lib.runs.record",
+        "ssn_lib.deploy.limits",
+        "ssn_lib.study.claims",
+    ]
     + [f"ssn_lib.study.tables.{name}" for name in ("costs", "evolved", "noise", "overview")]
     + [f"ssn_lib.study.figures.{name}" for name in ("courses", "networks", "supervision")],
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ssn_lib import machine
 from ssn_lib.config import RunConfig
+from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.images import Dataset, ImageSet, normalise
 from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import evaluate, predict
@@ -106,6 +107,21 @@ def score_table(prediction: Prediction, images: ImageSet, root: Path) -> pd.Data
             "map_max": prediction.anomaly_map.amax((1, 2, 3)),
         }
     )
+
+
+def reference_table(prediction: Prediction, images: ImageSet, root: Path) -> pd.DataFrame:
+    """Score and appearance of the defect-free images that the thresholds were chosen from: what
+    images of later days are compared with, see `deploy.limits`.
+
+    Args:
+        prediction: of these images.
+        images: those given to `inference.thresholds`; only the defect-free ones count.
+        root: the images' names are relative to it.
+    """
+    good = images.labels == 0
+    table = pd.DataFrame({"image": images.names(root), "score": prediction.score})
+    looks = pd.DataFrame(appearance(images.images.numpy()), columns=APPEARANCE).round(4)
+    return pd.concat((table, looks), axis=1)[good.numpy()]
 
 
 def highest_on_defect(prediction: Prediction, images: ImageSet) -> list[bool | None]:

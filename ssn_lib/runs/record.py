@@ -40,6 +40,7 @@ SCHEMA = 1
 MAPS = "maps.csv"
 TEACHING = "teaching.csv"
 COURSE = "course.csv"  # test metrics, every few epochs
+REFERENCE = "reference_scores.csv"  # of the good images that the thresholds were chosen from
 
 
 # What is kept of a run, beside its weights; the record last, so that it vouches for the others.
@@ -48,6 +49,7 @@ KEPT_FILES = (
     COURSE,
     "scores.csv",
     "held_out.csv",
+    REFERENCE,
     TEACHING,
     "pixel_pr.csv",
     MAPS,

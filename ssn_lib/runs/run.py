@@ -3,10 +3,11 @@
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
 status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
 `maps.csv` (small maps of a few test images), `course.csv` (test metrics every 20 epochs, which
-choose nothing), `noise.csv` (noise and features by channel) and
-`weights.pt`; `generator.pt` where the noise was learned, `held_out.csv` where a fold of the
-training images was left out, with their scores, `teaching.csv` where another network's maps stood
-for masks, with how well they agree with drawn ones; while it trains, `checkpoint.pt`.
+choose nothing), `reference_scores.csv` (scores of the good images that the thresholds were chosen
+from, and how these look), `noise.csv` (noise and features by channel) and `weights.pt`;
+`generator.pt` where the noise was learned, `held_out.csv` where a fold of the training images was
+left out, with their scores, `teaching.csv` where another network's maps stood for masks, with how
+well they agree with drawn ones; while it trains, `checkpoint.pt`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ from ssn_lib.runs.artifacts import (
     highest_on_defect,
     noise_table,
     pixel_curve_table,
+    reference_table,
     score_table,
     sigmoid_metrics,
     small_map_table,
 )
-from ssn_lib.runs.record import COURSE, MAPS, TEACHING, Record, read_record
+from ssn_lib.runs.record import COURSE, MAPS, REFERENCE, TEACHING, Record, read_record
 from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
@@ -376,13 +378,16 @@ def _evaluate(
         reference = held_out.sound()
         imitated = beside_defects(reference, config.seed)
         values.add(evaluate(predict(model, imitated), imitated), "imitated-")
-    limits = thresholds(predict(model, reference), reference)
+    of_reference = predict(model, reference)
+    limits = thresholds(of_reference, reference)
     if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
         values.add(flips_metrics(model, dataset.test), "flips-")
         if config.model.score == "cam":
             values.add(sigmoid_metrics(prediction.anomaly_map, dataset.test.masks))
     metrics = {name: None if math.isnan(value) else value for name, value in values.items()}
     tables = _tables(config, dataset, model, history, prediction)
+    kept = reference_table(of_reference, reference, dataset.root)
+    tables[REFERENCE] = kept.to_csv(index=False)
     if metrics["AP-loc"] is not None:
         curves = pixel_curve_table(config, prediction, dataset.test)
         tables["pixel_pr.csv"] = curves.to_csv(index=False)

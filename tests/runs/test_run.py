@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,17 +17,19 @@ from PIL import Image, ImageOps
 
 from ssn_lib import cli, evaluate, predict, storage
 from ssn_lib.config import RunConfig
+from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.listing import list_images
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
+from ssn_lib.metrics import IMAGE_QUANTILE
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.noise import sources
 from ssn_lib.overrides import from_dict
 from ssn_lib.runs import artifacts
 from ssn_lib.runs import run as run_module
-from ssn_lib.runs.artifacts import highest_on_defect, read_maps
-from ssn_lib.runs.record import COURSE, read_record
+from ssn_lib.runs.artifacts import highest_on_defect, read_maps, reference_table
+from ssn_lib.runs.record import COURSE, REFERENCE, read_record
 from ssn_lib.runs.run import _build, dataset_of, load_run, load_source
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.holdout import divided
@@ -64,6 +67,7 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
         "record.json",
         "history.csv",
         "scores.csv",
+        "reference_scores.csv",
         "pixel_pr.csv",
         "maps.csv",
         "noise.csv",
@@ -83,6 +87,32 @@ def test_a_run_leaves_its_record_and_nothing_half_made(finished, dataset):
     assert scores["label"].tolist() == [0, 0, 1, 1, 1, 1]
     assert scores["on_defect"].isna().tolist() == [True, True, False, False, False, False]
     assert len(pd.read_csv(folder / "history.csv")) == 1
+
+
+def test_the_reference_is_of_the_good_training_images_and_gives_the_threshold(finished, dataset):
+    folder, record = finished
+    reference = pd.read_csv(folder / REFERENCE)
+    assert reference["image"].tolist() == dataset.train.names(dataset.root)
+    assert np.quantile(reference["score"], IMAGE_QUANTILE) == pytest.approx(record.thresholds.score)
+    looks = appearance(dataset.train.images.numpy())
+    np.testing.assert_allclose(reference[[*APPEARANCE]], looks, atol=1e-4)
+
+
+def test_the_reference_is_of_the_held_out_images_where_there_are_any(dataset, tmp_path):
+    record = run(configure(dataset, "training.validation_fraction=0.4"), dataset, tmp_path)
+    reference = pd.read_csv(tmp_path / record.run_id / REFERENCE)
+    _, held_out = divided(dataset.train, record.config.training, record.config.seed)
+    assert reference["image"].tolist() == held_out.names(dataset.root)
+    assert np.quantile(reference["score"], IMAGE_QUANTILE) == pytest.approx(record.thresholds.score)
+
+
+def test_no_defective_image_is_in_the_reference(strips, tmp_path):
+    images = strips.train
+    prediction = Prediction(torch.zeros(len(images), 1, 4, 4), torch.arange(float(len(images))))
+    table = reference_table(prediction, images, strips.root)
+    good = (images.labels == 0).numpy()
+    assert 0 < len(table) == good.sum() < len(images)
+    assert table["score"].tolist() == np.flatnonzero(good).tolist()
 
 
 def test_the_highest_pixel_lies_on_the_defect_or_does_not(dataset):
