@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from ssn_lib.deploy.heatmap import laid_over
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, write_text
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.limits import Reference
 
-OVERLAY_OPACITY = 0.55
 SCRIPTS = ("scores.js", "threshold.js", "histogram.js", "cards.js", "large.js", "start.js")
 
 
@@ -123,10 +122,7 @@ def palette(map_range: tuple[float, float], map_threshold: float) -> NDArray[np.
         (256, 4): red, green, blue, opacity.
     """
     values = np.linspace(*map_range, 256)
-    strength = 1 / (1 + np.exp(map_threshold - values))
-    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)
-    colours = colormaps["inferno"](strength)[:, :3]
-    return (np.column_stack([colours, opacity]) * 255).round().astype(np.uint8)
+    return (laid_over(values, map_threshold) * 255).round().astype(np.uint8)
 
 
 def _filled(data: dict) -> str:

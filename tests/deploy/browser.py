@@ -136,10 +136,12 @@ class Browser:
         self.settle()
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """Of an element, in the window."""
+        """Of an element, in the window, which is scrolled to it where it must be."""
         box = self.js(
-            f"(() => {{ const box = document.querySelector({json.dumps(selector)})"
-            ".getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })()"
+            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
+            "element.scrollIntoView({ block: 'nearest' });"
+            "const box = element.getBoundingClientRect();"
+            "return [box.x, box.y, box.width, box.height]; })()"
         )
         return box[0] + box[2] / 2, box[1] + box[3] / 2
 

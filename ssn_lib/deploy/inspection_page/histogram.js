@@ -68,7 +68,7 @@ function describeHistogram() {
 }
 
 function drawTicks() {
-  const rough = (high - low) / 5;
+  const rough = (high - low) / 7;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough);
   const places = Math.max(0, -Math.floor(Math.log10(step)));
