@@ -108,7 +108,7 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Until an expression is true."""
-        self.wait_until(lambda: self.js(condition))
+        self.wait_until(lambda: self.js(f"Boolean({condition})"))
 
     def wait_until(self, condition: Callable[[], Any]) -> None:
         """Until it is true, or long enough."""
