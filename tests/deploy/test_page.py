@@ -6,7 +6,6 @@ import json
 import math
 import re
 from datetime import datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from browser import Browser, installed
 from PIL import Image
 
 from ssn_lib.deploy.heatmap import heatmap
+from ssn_lib.deploy.limits import Reference, read_threshold
 from ssn_lib.deploy.page import Inspected, common_folder, palette, write_page
 
 HOSTILE = "parts/</script><script>window.hacked = 1</script>\"'&amp;<img src=x>\udc80 ü.png"
@@ -310,6 +310,7 @@ def test_the_saved_threshold_is_the_one_shown_to_the_last_bit(visit, browser, tm
     browser.wait_for("document.querySelector('#saved').innerText.includes('--threshold')")
     saved = tmp_path / "threshold.json"
     browser.wait_until(saved.exists)
+    assert read_threshold(saved, RUN).score == 0.1 + 0.2
     chosen = json.loads(saved.read_text(encoding="utf-8"))
     taken = datetime.fromisoformat(chosen.pop("chosen"))
     assert abs(datetime.now(taken.tzinfo) - taken).total_seconds() < 60
@@ -417,14 +418,14 @@ def test_hostile_names_are_shown_and_run_nothing(visit):
 
 
 def test_reference_scores_stand_behind_with_their_own_name(visit):
-    reference = SimpleNamespace(scores=np.linspace(-1, 0.5, 11), seen=True)
+    reference = Reference(np.linspace(-1, 0.5, 11), seen=True)
     browser = visit(rows_of([0.0, 1.0]), reference=reference)
     assert "training images" in text_of(browser, "#legend")
     assert "Of 11 good training images, 2 (18.2 %)" in text_of(browser, "#reference")
     described = browser.js("document.querySelector('#histogram').ariaLabel")
     assert "2 scores" in described and "11 training images" in described
-    reference.seen = False
-    assert "held-out images" in text_of(visit(rows_of([0.0]), reference=reference), "#legend")
+    browser = visit(rows_of([0.0]), reference=Reference(reference.scores, seen=False))
+    assert "held-out images" in text_of(browser, "#legend")
 
 
 def test_two_thousand_images_are_made_as_they_come_into_sight(visit):
