@@ -174,6 +174,15 @@ def _images(count: int, kind: str = "") -> str:
     return f"{count} {kind}image" + ("" if count == 1 else "s")
 
 
+# What is said of what has risen or fallen, and what to check then.
+_WORDS = {
+    "score": ("score higher", "score lower", "that part, position and camera are as they were"),
+    "brightness": ("are brighter", "are darker", "lamp and exposure"),
+    "warmth": ("are redder", "are bluer", "lamp and white balance"),
+    "sharpness": ("are sharper", "are less sharp", "lens and focus"),
+}
+
+
 @dataclass(frozen=True)
 class _Direction:
     """A way in which images may have moved: what is said of it, and what to look at."""
@@ -232,21 +241,13 @@ def drift(
 def _directions(
     reference: Reference, scores: NDArray[np.float64], looks: NDArray[np.float64] | None
 ) -> Iterator[_Direction]:
-    part = "that the part, its place and the camera are the same"
-    if not reference.seen:
-        yield _Direction("score", "score higher", part, reference.scores, scores, 1)
-    yield _Direction("score", "score lower", part, reference.scores, scores, -1)
-    if reference.looks is None or looks is None:
-        return
-    words = {
-        "brightness": ("are brighter", "are darker", "lamp and exposure"),
-        "warmth": ("are redder", "are bluer", "lamp and white balance"),
-        "sharpness": ("are sharper", "are less sharp", "lens and focus"),
-    }
-    for column, name in enumerate(APPEARANCE):
-        old, new = reference.looks[:, column], looks[:, column]
-        rising, falling, check = words[name]
-        yield _Direction(name, rising, check, old, new, 1)
+    pairs = [("score", reference.scores, scores)]
+    if reference.looks is not None and looks is not None:
+        pairs += zip(APPEARANCE, reference.looks.T, looks.T, strict=True)
+    for name, old, new in pairs:
+        rising, falling, check = _WORDS[name]
+        if not (name == "score" and reference.seen):
+            yield _Direction(name, rising, check, old, new, 1)
         yield _Direction(name, falling, check, old, new, -1)
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import betabinom, binom, binomtest
 
@@ -20,7 +21,8 @@ from ssn_lib.deploy.limits import (
     worth,
 )
 from ssn_lib.metrics import IMAGE_QUANTILE
-from ssn_lib.runs.record import REFERENCE
+from ssn_lib.runs.record import REFERENCE, read_record
+from ssn_lib.storage import REPOSITORY
 
 RUN = "scenario_a-widget-s42"
 
@@ -104,6 +106,31 @@ def test_a_chosen_threshold_says_who_lies_above_it():
     assert "on 2026-11-27 from 160 images" in text
     assert "3 of the 200 good images" in text
     assert worth(None, chosen).endswith("from 160 images.")
+
+
+README = (REPOSITORY / "ssn_lib/deploy/README.md").read_text(encoding="utf-8")
+PROSE = " ".join(README.split())
+
+
+def test_the_readmes_intervals_are_those_computed():
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) to ([\d.]+) % \|$", README, re.MULTILINE)
+    assert [int(count) for count, *_ in rows] == [10, 50, 200, 1000]
+    for count, *bounds in rows:
+        assert bounds == [f"{100 * share:.2g}" for share in above_share(int(count))]
+
+
+def test_the_readmes_shares_above_seen_thresholds_are_those_of_the_records():
+    highest = {}
+    for path in (REPOSITORY / "results").glob("*-mvtec_ad-*/record.json"):
+        record = read_record(path.parent)
+        if record.thresholds and not record.config.training.validation_fraction:
+            scores = pd.read_csv(path.parent / "scores.csv").query("label == 0")["score"]
+            above = (scores > record.thresholds.score).mean()
+            highest[record.epochs_done] = max(above, highest.get(record.epochs_done, 0))
+    said = re.search(r"after 10 epochs up to (\d+) % .* after 300 epochs, up to (\d+) %", PROSE)
+    assert [int(percent) for percent in said.groups()] == [
+        round(100 * highest[epochs]) for epochs in (10, 300)
+    ]
 
 
 # Whether new images are like the old
