@@ -238,7 +238,7 @@ class _Inspector:
         item, name = named
         limit = self._trained.thresholds.map
         overlay = Image.fromarray(heatmap(item.image, item.anomaly_map, limit))
-        with written_whole(self._out / name) as file:
+        with written_whole(self._out / name, durable=False) as file:
             overlay.save(file, format="PNG", pnginfo=_own())
         looks = appearance(item.image.transpose(2, 0, 1)[None])[0].round(4).tolist()
         row = Row(
