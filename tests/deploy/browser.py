@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -17,7 +18,7 @@ FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
 )
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 
 def installed() -> str | None:
@@ -69,6 +70,8 @@ class Browser:
 
     def _receive(self) -> dict:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, "Chromium does not answer"
             part = os.read(self._in, 2**20)
             assert part, "Chromium has ended"
             self._received += part
