@@ -1,24 +1,29 @@
 // A card for each image, their order, and which of them are shown.
 
 const grid = find("grid");
-const inSight = new Set(); // images whose cards are on the screen or near it
+const NEARBY = 400; // pixels beyond the screen in which cards are filled
+let inSight = []; // images whose cards are on the screen or near it
 let ordered = images; // all, as the grid holds them
 let listed = images; // those of them that are shown
 let touched = null; // the image whose map a finger has asked for
 
-const sight = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) {
-      const image = images[entry.target.dataset.rank];
-      if (entry.isIntersecting) {
-        inSight.add(image);
-        fill(image);
-        paint(image);
-      } else inSight.delete(image);
-    }
-  },
-  { rootMargin: "400px" },
-);
+const columns = () => getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+
+/** Fill the cards in sight. All are of one height, so which these are is counted: to have each of
+ * thousands observed costs more than a frame. */
+function look() {
+  inSight = [];
+  if (!listed.length) return;
+  const { top } = grid.getBoundingClientRect();
+  const row = listed[0].item.offsetHeight + parseFloat(getComputedStyle(grid).rowGap);
+  const rowAt = (height) => Math.max(Math.floor((height - top) / row), 0);
+  const [first, last] = [rowAt(-NEARBY), rowAt(innerHeight + NEARBY)];
+  inSight = listed.slice(first * columns(), (last + 1) * columns());
+  for (const image of inSight) {
+    fill(image);
+    paint(image);
+  }
+}
 
 /** An empty card for each image: what it shows is put in when it comes near the screen. */
 function makeCards() {
@@ -31,7 +36,6 @@ function makeCards() {
     image.item = item;
     image.card = item.firstChild;
     image.card.setAttribute("aria-label", image.image);
-    sight.observe(item);
   }
 }
 
@@ -134,6 +138,7 @@ function select() {
     ? `${listed.length} of ${counted(images.length, "image")} shown`
     : "No image is like this.";
   if (!listed.some((image) => image.card.tabIndex === 0)) enter(listed[0]);
+  look();
 }
 
 function showFilters() {

@@ -24,8 +24,7 @@ function showMapUnder(event) {
 
 function moveOnGrid(event) {
   if (isShortcut(event)) return;
-  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
   const now = listed.indexOf(imageOf(event));
   const ends = { Home: 0, End: listed.length - 1 };
   const next = listed[ends[event.key] ?? now + steps[event.key]];

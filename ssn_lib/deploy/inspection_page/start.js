@@ -60,6 +60,8 @@ function listenToThreshold() {
 }
 
 function listenToImages() {
+  addEventListener("scroll", look, { passive: true });
+  addEventListener("resize", look);
   find("search").addEventListener("input", select);
   find("order").addEventListener("change", arrange);
   find("maps").addEventListener("change", () => {
