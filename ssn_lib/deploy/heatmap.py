@@ -6,11 +6,10 @@ import base64
 import io
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import expit
 
 OVERLAY_OPACITY = 0.55
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 160, 75  # pixels of the longer side, JPEG's quality
@@ -32,10 +31,22 @@ def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) ->
     Returns:
         (H, W, 3).
     """
-    strength = torch.sigmoid(torch.from_numpy(anomaly_map - threshold)).numpy()
-    colour = colormaps["inferno"](strength)[..., :3] * 255
-    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)[..., None]
-    return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
+    colour, opacity = np.split(laid_over(anomaly_map, threshold), [3], axis=-1)
+    return ((1 - opacity) * image + opacity * colour * 255).round().astype(np.uint8)
+
+
+def laid_over(anomaly_map: NDArray, threshold: float) -> NDArray[np.float64]:
+    """What `heatmap` lays over an image.
+
+    Args:
+        anomaly_map: (...), raw logits. threshold: on it, in logits.
+
+    Returns:
+        (..., 4): red, green, blue and opacity, from 0 to 1.
+    """
+    strength = expit(anomaly_map - threshold)
+    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)
+    return np.concatenate([colormaps["inferno"](strength)[..., :3], opacity[..., None]], axis=-1)
 
 
 def thumbnail(image: NDArray[np.uint8]) -> str:
@@ -64,7 +75,10 @@ def small_map(anomaly_map: NDArray, threshold: float) -> str:
     Args:
         anomaly_map: (H, W), raw logits. threshold: on it, in logits.
     """
-    highest = F.adaptive_max_pool2d(torch.from_numpy(anomaly_map)[None, None], SMALL_MAP_SIDE)
+    import torch  # here: the page, which has its colours from this module, waits for no PyTorch
+    from torch.nn.functional import adaptive_max_pool2d
+
+    highest = adaptive_max_pool2d(torch.from_numpy(anomaly_map)[None, None], SMALL_MAP_SIDE)
     low, high = map_range(threshold)
     grey = ((highest - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8)
     return base64.b64encode(grey.numpy().tobytes()).decode()

@@ -10,26 +10,24 @@ import base64
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from ssn_lib.deploy.heatmap import laid_over
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, write_text
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.limits import Reference
 
-MAP_SIDE = 32  # of a small map, in cells
-OVERLAY_OPACITY = 0.55
 SCRIPTS = ("scores.js", "threshold.js", "histogram.js", "cards.js", "large.js", "start.js")
 
 
@@ -37,13 +35,14 @@ SCRIPTS = ("scores.js", "threshold.js", "histogram.js", "cards.js", "large.js", 
 class Inspected:
     """One inspected image, as a row of `scores.csv`.
 
-    image: its path, as shown to the user.
-    score: raw logit.
-    overlay: the file's name, in the folder of the page.
-    label: 0 good, 1 defective, None unknown.
-    thumbnail: data URI of a small JPEG (at most 160 pixels on the longer side).
-    small_map: base64 of `MAP_SIDE` × `MAP_SIDE` bytes, row by row: the anomaly map, scaled linearly
-        so that 0 is the map range's lower end and 255 its upper.
+    Attributes:
+        image: its path, as shown to the user.
+        score: raw logit.
+        overlay: the file's name, in the folder of the page.
+        label: 0 good, 1 defective, None unknown.
+        thumbnail: data URI of a small JPEG (at most 160 pixels on the longer side).
+        small_map: base64 of 32 × 32 bytes, row by row: the anomaly map, scaled linearly so that 0
+            is the map range's lower end and 255 its upper.
     """
 
     image: str
@@ -73,7 +72,7 @@ def write_page(
         rows: the images, in any order.
         run_id: of the run; a threshold saved on the page belongs to it.
         preset: the run's.
-        threshold: the run's, on the scores (raw logits).
+        threshold: of the inspection, on the scores (raw logits); where the slider begins.
         map_range: the values of the anomaly map (raw logits) that 0 and 255 of small maps mean.
         map_threshold: the run's, on the map's values.
         reference: scores of the defect-free images that the threshold was chosen from, or None
@@ -110,7 +109,9 @@ def write_page(
 
 def common_folder(images: Sequence[str]) -> str:
     """The folder that all paths begin with, with its last separator; "" where there is none."""
-    prefix = os.path.commonprefix(images)
+    ends = min(images, default=""), max(images, default="")  # what they share, all in between do
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
+    prefix = "".join(character for character, _ in same)
     return prefix[: max(prefix.rfind("/"), prefix.rfind("\\")) + 1]
 
 
@@ -121,10 +122,7 @@ def palette(map_range: tuple[float, float], map_threshold: float) -> NDArray[np.
         (256, 4): red, green, blue, opacity.
     """
     values = np.linspace(*map_range, 256)
-    strength = 1 / (1 + np.exp(map_threshold - values))
-    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)
-    colours = colormaps["inferno"](strength)[:, :3]
-    return (np.column_stack([colours, opacity]) * 255).round().astype(np.uint8)
+    return (laid_over(values, map_threshold) * 255).round().astype(np.uint8)
 
 
 def _filled(data: dict) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
 )
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 
 def installed() -> str | None:
@@ -68,6 +70,8 @@ class Browser:
 
     def _receive(self) -> dict:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, "Chromium does not answer"
             part = os.read(self._in, 2**20)
             assert part, "Chromium has ended"
             self._received += part
@@ -107,9 +111,13 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Until an expression is true."""
+        self.wait_until(lambda: self.js(f"Boolean({condition})"))
+
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Until it is true, or long enough."""
         end = time.monotonic() + PATIENCE
-        while not self.js(condition):
-            assert time.monotonic() < end, f"still not so: {condition}"
+        while not condition():
+            assert time.monotonic() < end, "it did not come true"
             time.sleep(0.02)
 
     def settle(self) -> None:
@@ -131,10 +139,12 @@ class Browser:
         self.settle()
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """Of an element, in the window."""
+        """Of an element, in the window, which is scrolled to it where it must be."""
         box = self.js(
-            f"(() => {{ const box = document.querySelector({json.dumps(selector)})"
-            ".getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })()"
+            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
+            "element.scrollIntoView({ block: 'nearest' });"
+            "const box = element.getBoundingClientRect();"
+            "return [box.x, box.y, box.width, box.height]; })()"
         )
         return box[0] + box[2] / 2, box[1] + box[3] / 2
 

@@ -1,24 +1,29 @@
 // A card for each image, their order, and which of them are shown.
 
 const grid = find("grid");
-const inSight = new Set(); // images whose cards are on the screen or near it
+const NEARBY = 400; // pixels beyond the screen in which cards are filled
+let inSight = []; // images whose cards are on the screen or near it
 let ordered = images; // all, as the grid holds them
 let listed = images; // those of them that are shown
 let touched = null; // the image whose map a finger has asked for
 
-const near = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) {
-      const image = images[entry.target.dataset.rank];
-      if (entry.isIntersecting) {
-        inSight.add(image);
-        fill(image);
-        paint(image);
-      } else inSight.delete(image);
-    }
-  },
-  { rootMargin: "400px" },
-);
+const columns = () => getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+
+/** Fill the cards in sight. All are of one height, so which these are is counted: to have each of
+ * thousands observed costs more than a frame. */
+function look() {
+  inSight = [];
+  if (!listed.length) return;
+  const { top } = grid.getBoundingClientRect();
+  const row = listed[0].item.offsetHeight + parseFloat(getComputedStyle(grid).rowGap);
+  const rowAt = (height) => Math.max(Math.floor((height - top) / row), 0);
+  const [first, last] = [rowAt(-NEARBY), rowAt(innerHeight + NEARBY)];
+  inSight = listed.slice(first * columns(), (last + 1) * columns());
+  for (const image of inSight) {
+    fill(image);
+    paint(image);
+  }
+}
 
 /** An empty card for each image: what it shows is put in when it comes near the screen. */
 function makeCards() {
@@ -31,7 +36,6 @@ function makeCards() {
     image.item = item;
     image.card = item.firstChild;
     image.card.setAttribute("aria-label", image.image);
-    near.observe(item);
   }
 }
 
@@ -87,11 +91,12 @@ async function drawMap(image, canvas) {
   canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
+const byName = new Intl.Collator(undefined, { numeric: true }); // 9.png before 10.png
 const ORDERS = {
   highest: (a, b) => b.score - a.score,
   lowest: (a, b) => a.score - b.score,
   nearest: (a, b) => Math.abs(a.score - threshold) - Math.abs(b.score - threshold),
-  name: (a, b) => (a.image < b.image ? -1 : 1),
+  name: (a, b) => byName.compare(a.image, b.image),
 };
 const NEAR = 12; // images on each side of the threshold
 const FILTERS = {
@@ -99,11 +104,15 @@ const FILTERS = {
   anomalous: ["Anomalous", isAnomalous, () => anomalous],
   good: ["Good", (image) => !isAnomalous(image), () => images.length - anomalous],
   wrong: ["Wrong", isWrong, countWrong],
-  near: ["Near the threshold", isNear, () => images.filter(isNear).length],
+  near: ["Near the threshold", isNear, countNear],
 };
 
 function isNear(image) {
   return image.rank >= anomalous - NEAR && image.rank < anomalous + NEAR;
+}
+
+function countNear() {
+  return Math.min(anomalous, NEAR) + Math.min(images.length - anomalous, NEAR);
 }
 
 function countWrong() {
@@ -129,6 +138,7 @@ function select() {
     ? `${listed.length} of ${counted(images.length, "image")} shown`
     : "No image is like this.";
   if (!listed.some((image) => image.card.tabIndex === 0)) enter(listed[0]);
+  look();
 }
 
 function showFilters() {

@@ -68,7 +68,7 @@ function describeHistogram() {
 }
 
 function drawTicks() {
-  const rough = (high - low) / 5;
+  const rough = (high - low) / 7;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough);
   const places = Math.max(0, -Math.floor(Math.log10(step)));
@@ -93,10 +93,10 @@ function drawLegend() {
     entry.style.setProperty("--colour", `var(${colour})`);
     find("legend").append(entry);
   }
-  const run = document.createElement("li");
-  run.className = "run-line";
-  run.textContent = "the run's threshold";
-  find("legend").append(run);
+  const given = document.createElement("li");
+  given.className = "given-line";
+  given.textContent = "threshold of the inspection";
+  find("legend").append(given);
   if (compared.length) {
     find("heights").textContent = `Height of a bar: its share of the new or of the ${comparedName}.`;
   }

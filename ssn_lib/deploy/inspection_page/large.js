@@ -23,8 +23,8 @@ function showMapUnder(event) {
 }
 
 function moveOnGrid(event) {
-  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  if (isShortcut(event)) return;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
   const now = listed.indexOf(imageOf(event));
   const ends = { Home: 0, End: listed.length - 1 };
   const next = listed[ends[event.key] ?? now + steps[event.key]];
@@ -46,6 +46,7 @@ function openCard(event) {
 }
 
 let opened = null;
+let preview = ""; // why it is not seen in full size
 let sequence = []; // the images as they were listed when the first was opened
 
 function openLarge(image) {
@@ -56,6 +57,7 @@ function openLarge(image) {
 
 function showLarge(image) {
   opened = image;
+  preview = "";
   const at = sequence.indexOf(image);
   const map = find("large-toggle").getAttribute("aria-pressed") === "true";
   find("large-name").textContent = image.image;
@@ -69,8 +71,11 @@ function showLarge(image) {
     picture.src = image.thumbnail;
     find("large-map").hidden = false;
     drawMap(image, find("large-map"));
+    preview = " (small preview: its overlay is not beside this page)";
+    describeLarge();
   };
   picture.src = map ? image.overlay : image.thumbnail;
+  if (!map) preview = " (small preview)";
   describeLarge();
 }
 
@@ -83,9 +88,20 @@ function describeLarge() {
   find("large-text").innerHTML = '<b class="decision"></b><span></span>';
   find("large-text").firstChild.textContent = decision;
   find("large-text").lastChild.textContent =
-    `${label}; score ${number(opened.score)}, ${distance} ${side} the threshold`;
-  find("move").textContent = 
+    `${label}; score ${number(opened.score)}, ${distance} ${side} the threshold${preview}`;
+  find("move").textContent =
     `Move the threshold: this one is ${isAnomalous(opened) ? "good" : "anomalous"}`;
+}
+
+function closeLarge() {
+  (listed.includes(opened) ? opened : listed[0])?.card.focus();
+}
+
+function pressOnLarge(event) {
+  if (isShortcut(event)) return;
+  if (event.key === "ArrowLeft") goOn(-1);
+  else if (event.key === "ArrowRight") goOn(1);
+  else if (event.key.toLowerCase() === "m") toggleLargeMap();
 }
 
 function goOn(by) {

@@ -62,4 +62,5 @@ const isWrong = (image) => image.label !== null && isAnomalous(image) !== (image
 const decisionOn = (image) => (isAnomalous(image) ? "anomalous" : "good");
 const number = (value) => value.toFixed(digits).replace("-", "−");
 const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const isShortcut = (event) => event.altKey || event.ctrlKey || event.metaKey; // the browser's own
 const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");

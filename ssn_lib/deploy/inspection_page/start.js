@@ -15,7 +15,7 @@ function showHead() {
     '<b class="anomalous" id="anomalous-count"></b> anomalous · <b class="good" id="good-count"></b> good' +
     ' <span class="at">at <span id="at"></span></span>';
   Object.assign(find("slider"), { min: low, max: high, value: threshold });
-  placeLine("run-line", data.threshold);
+  placeLine("given-line", data.threshold);
   find("judged").hidden = !labelled;
   for (const name of ["Precision", "Recall", "False positive rate"]) {
     find("metrics").insertRow().innerHTML = `<th scope="row">${name}<small></small></th><td></td>`;
@@ -35,7 +35,7 @@ function listenToThreshold() {
       Home: images.length, End: -images.length,
     };
     const by = steps[event.key];
-    if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!by || isShortcut(event)) return;
     event.preventDefault();
     anomalous = countAbove(scores, threshold);
     setThreshold(thresholdFor(anomalous + by, Math.sign(by)));
@@ -60,6 +60,8 @@ function listenToThreshold() {
 }
 
 function listenToImages() {
+  addEventListener("scroll", look, { passive: true });
+  addEventListener("resize", look);
   find("search").addEventListener("input", select);
   find("order").addEventListener("change", arrange);
   find("maps").addEventListener("change", () => {
@@ -76,11 +78,10 @@ function listenToImages() {
   find("close").addEventListener("click", () => find("large").close());
   find("large-toggle").addEventListener("click", toggleLargeMap);
   find("move").addEventListener("click", moveThreshold);
-  find("large").addEventListener("close", () => opened.card.focus());
-  find("large").addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") goOn(-1);
-    else if (event.key === "ArrowRight") goOn(1);
-    else if (event.key.toLowerCase() === "m") toggleLargeMap();
+  find("large").addEventListener("keydown", pressOnLarge);
+  find("large").addEventListener("close", closeLarge);
+  find("large").addEventListener("click", (event) => {
+    if (event.target === find("large")) find("large").close(); // beside what is in it
   });
 }
 

@@ -4,6 +4,7 @@
 function setThreshold(value) {
   if (!Number.isFinite(value)) return;
   threshold = value;
+  find("saved").textContent = "";
   requestFrame();
   settleSoon();
 }
@@ -16,15 +17,17 @@ function requestFrame() {
   });
 }
 
-// What would be too much for each frame, or too often to be spoken, waits until the slider rests.
+// What would be too much for each frame, or too often to be spoken, waits until the slider rests:
+// so the cards stay where they are under the eye, too.
 let rest = 0;
 function settleSoon() {
   clearTimeout(rest);
-  rest = setTimeout(settle, 250);
+  rest = setTimeout(settle, 150);
 }
 
 function settle() {
   if (find("order").value === "nearest") arrange();
+  else select();
   find("spoken").textContent = `${anomalous} of ${counted(images.length, "image")} anomalous`;
   describeHistogram();
 }
@@ -35,7 +38,6 @@ function show() {
   showThreshold();
   showJudged();
   for (const image of inSight) paint(image);
-  if (find("filters").dataset.filter !== "all") select();
   showFilters();
 }
 
