@@ -115,10 +115,11 @@ def _predict(options: argparse.Namespace) -> None:
         watch=options.watch,
         on_rows=_say_rows if options.watch else None,
     )
-    table, few = result.table, len(result.table) <= FEW
-    highest = table if few else table.nlargest(HIGHEST, "score")
+    table = result.table
     if len(table) and not options.watch:
-        print("" if few else f"the {HIGHEST} highest scores:")
+        if len(table) > FEW:
+            print(f"the {HIGHEST} highest scores:")
+        highest = table if len(table) <= FEW else table.nlargest(HIGHEST, "score")
         print(highest[["image", "score", "anomalous", "overlay"]].to_string(index=False))
     anomalous = int(table["anomalous"].sum())
     print(
@@ -302,13 +303,14 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_run_commands(command)
+    _add_inspection_commands(command)
     _add_study_commands(command)
     _add_kaggle_commands(commands)
     return parser
 
 
 def _add_run_commands(command: Command) -> None:
-    """What makes one run, and what is done with it."""
+    """What makes one run, and measures it."""
     sub = command(
         "run", _run, "Train and evaluate one preset, once; the same call answers at once."
     )
@@ -344,7 +346,10 @@ def _add_run_commands(command: Command) -> None:
     _add_data_root(sub)
     _add_json(sub)
 
-    sub = command("predict", _predict, "Inspect images: heatmap overlays and a CSV of scores.")
+
+def _add_inspection_commands(command: Command) -> None:
+    """What a finished run is for."""
+    sub = command("predict", _predict, "Inspect images: overlays, a table of scores, and a page.")
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
     sub.add_argument("--out", type=Path, required=True, help="folder; a second call goes on in it")
