@@ -10,7 +10,7 @@ from ssn_lib import SuperSimpleNet, cli, preset
 from ssn_lib.errors import InputError
 from ssn_lib.study.costs import bench, peers
 from ssn_lib.study.costs import inference as inference_costs
-from ssn_lib.study.costs.records import PEERS, Spread, Timing, read_bench
+from ssn_lib.study.costs.records import ENGINES, PEERS, Spread, Timing, read_bench
 from ssn_lib.study.tables.costs import bench_timings
 
 
@@ -22,6 +22,7 @@ def small(small_networks, monkeypatch):
     monkeypatch.setattr(inference_costs, "PEAK_SIDE", 64)
     monkeypatch.setattr(inference_costs, "_cpu_memory_mb", lambda *_: 7.0)
     monkeypatch.setattr(bench, "BENCH_PRESETS", ("scenario_a",))
+    monkeypatch.setattr(bench, "EXPORTED", ("scenario_a",))
     monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))
     monkeypatch.setattr(bench, "BATCHES", (1, 2))
     monkeypatch.setattr(bench, "TRAINED_ON", 2)
@@ -45,7 +46,7 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
     assert [cost.name for cost in made.costs] == [
         "scenario_a-plain",
         "scenario_a-folded",
-        "scenario_a-onnx",
+        *(f"scenario_a-{form}" for form in ENGINES),
     ]
     assert len(made.missing) == len(PEERS)
     assert "anomalib_padim not measured: no anomalib" in printed
@@ -56,6 +57,7 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
         "inference, Scenario A, batch 1, 32×48",
         "inference, Scenario A, batch 2, 32×32",
         "training step, Scenario A, batch 32",
+        "2 images, Scenario A, OpenVINO bf16",
         "metrics",
     ]
     for work in works:
