@@ -343,7 +343,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     headed(
         figure,
         _folding(costs),
-        f"{device}, float32 where no precision is said; one image, median and quartiles; {usual} px where no size is said",
+        f"{device}; one image, median and quartiles; float32 and {usual} px where nothing is said",
     )
     texts = []
     for cost in costs:

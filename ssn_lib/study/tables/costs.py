@@ -106,8 +106,9 @@ def bench_costs(made: Bench) -> Table:
         "What inference costs, side by side",
         frame_of(rows),
         (
-            f"{_where(made.environment)}, float32 but where the form says so: median [quartiles]; all in turns in one "
-            "process. Of a peer, × faster than plain is against plain Scenario A.",
+            f"{_where(made.environment)}, float32 but where the form says so: median [quartiles]; "
+            "all in turns in one process. Of a peer, × faster than plain is against plain "
+            "Scenario A.",
             "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
             "GFLOP of ONNX Runtime and OpenVINO are counted on the folded network. int8: "
             "calibrated on noise, for its cost alone.",
