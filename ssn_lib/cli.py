@@ -10,9 +10,9 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from ssn_lib.config import FORMS, PRECISIONS, Resize
 from ssn_lib.data.registry import DATASETS, source_of
@@ -20,6 +20,10 @@ from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.storage import REPOSITORY
 
+if TYPE_CHECKING:
+    from ssn_lib.deploy.scores import Row
+
+FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 Command = Callable[[str, object, str], argparse.ArgumentParser]  # name, what it calls, help
 
 
@@ -35,8 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = options.command in (_run, _study, _protocol)
-        more = "; the same command goes on from the last whole epoch" if goes_on else ""
+        more = ""
+        if options.command in (_run, _study, _protocol):
+            more = "; the same command goes on from the last whole epoch"
+        elif options.command is _predict:
+            more = "; the same command goes on with the images that are left"
         print(f"interrupted{more}", file=sys.stderr)
         return 130
     return 0
@@ -98,9 +105,39 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from ssn_lib.deploy.inspection import inspect
 
-    table = inspect(options.run, options.image, options.out, options.weights_dir)
-    print(table.to_string(index=False))
-    print(f"{len(table)} overlays and scores.csv in {options.out}")
+    result = inspect(
+        options.run,
+        options.image,
+        options.out,
+        options.weights_dir,
+        threshold=options.threshold,
+        again=options.again,
+        watch=options.watch,
+        on_rows=_say_rows if options.watch else None,
+    )
+    table, few = result.table, len(result.table) <= FEW
+    highest = table if few else table.nlargest(HIGHEST, "score")
+    if len(table) and not options.watch:
+        print("" if few else f"the {HIGHEST} highest scores:")
+        print(highest[["image", "score", "anomalous", "overlay"]].to_string(index=False))
+    anomalous = int(table["anomalous"].sum())
+    print(
+        f"{len(table)} images, {result.inspected} of them inspected now: {anomalous} anomalous "
+        f"(score > {result.threshold:.4g}), {len(table) - anomalous} good"
+    )
+    for note in result.notes:
+        print(note)
+    if len(table):
+        print(f"{result.page}, beside scores.csv and the overlays")
+
+
+def _say_rows(rows: Sequence[Row]) -> None:
+    """A line for each image, as it is inspected."""
+    for row in rows:
+        verdict = "anomalous" if row.anomalous else "good"
+        print(
+            f"{time.strftime('%H:%M:%S')}  {verdict:9}  {row.score:8.3f}  {row.image}", flush=True
+        )
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -310,7 +347,12 @@ def _add_run_commands(command: Command) -> None:
     sub = command("predict", _predict, "Inspect images: heatmap overlays and a CSV of scores.")
     sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True, help="folder; a second call goes on in it")
+    sub.add_argument("--again", action="store_true", help="inspect finished images too")
+    sub.add_argument(
+        "--watch", action="store_true", help="go on with images that arrive, until Ctrl-C"
+    )
+    sub.add_argument("--threshold", type=Path, metavar="FILE", help="as the page saves it")
     _add_weights_dir(sub)
 
     sub = command("export", _export, "Write a run's detector for a machine without PyTorch.")

@@ -89,8 +89,13 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write to that becomes `path` when the block ends; on an error the old one stays.
+
+    Args:
+        path: of the file; its folder is made.
+        durable: wait until it is on the disk. For one of thousands of small files this may take
+            longer than all else; without it, a power failure may cost them, a killed process not.
 
     Raises:
         InputError: the folder cannot be written, or the disk is full.
@@ -100,8 +105,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]

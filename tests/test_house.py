@@ -143,6 +143,7 @@ def test_the_public_door_explains_every_argument(name):
         "ssn_lib.cli",
         "ssn_lib.runs.record",
         "ssn_lib.deploy.limits",
+        "ssn_lib.deploy.page",
         "ssn_lib.study.claims",
     ]
     + [f"ssn_lib.study.tables.{name}" for name in ("costs", "evolved", "noise", "overview")]

@@ -152,9 +152,16 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 def in_threads(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """`work` done on all items on a few threads; the first error, in order, is raised."""
+    with reading_threads() as pool:
+        return list(pool.map(work, items))
+
+
+@contextmanager
+def reading_threads() -> Iterator[ThreadPoolExecutor]:
+    """A few threads that read files."""
     # Entered here too, so that Pillow's settings are changed and put back by one thread, once.
     with _trusting, ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(work, items))
+        yield pool
 
 
 class _Trusting:

@@ -1,166 +1,319 @@
-"""Inspecting a user's images with a finished run: heatmap overlays and a table of scores."""
+"""Inspecting a user's images with a finished run: overlays, a table of scores, and a page."""
 
 from __future__ import annotations
 
-import os
+import math
+import time
 import warnings
-from collections.abc import Iterable
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from matplotlib import colormaps
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ssn_lib.data.decoding import Remarks
-from ssn_lib.data.images import read_image
-from ssn_lib.data.listing import (
-    OVERLAY_END,
-    OVERLAY_MARK,
-    is_folder,
-    is_overlay,
-    list_images,
-    named_like_a_mask,
-    warn_of_unused,
-)
+from ssn_lib.data.appearance import APPEARANCE, appearance
+from ssn_lib.data.decoding import Remarks, reading_threads
+from ssn_lib.data.listing import OVERLAY_MARK
+from ssn_lib.deploy.arrivals import LOOK_S, Arrivals, find, label_of
+from ssn_lib.deploy.detector import Trained, open_detector
+from ssn_lib.deploy.heatmap import heatmap, map_range, small_map, thumbnail
+from ssn_lib.deploy.limits import ChosenThreshold, Drift, drift, read_threshold, worth
+from ssn_lib.deploy.page import write_page
+from ssn_lib.deploy.scores import SCORES, Row, Scores, Thumbnail, image_name
+from ssn_lib.deploy.stream import BATCH, Judged, Refused, ahead, judged
 from ssn_lib.errors import InputError
-from ssn_lib.fast.folded import FusedNet, fuse
-from ssn_lib.inference import predict
-from ssn_lib.runs.record import Record
-from ssn_lib.runs.run import load_run
-from ssn_lib.storage import shown, unreadable, write_text, written_whole
+from ssn_lib.storage import held, shown, written_whole
+from ssn_lib.training.bar import Bar
 
-OVERLAY_OPACITY = 0.55
-LONGEST_STEM = 200  # bytes of an overlay's name: file systems take 255, with what is put behind it
+PAGE = "inspection.html"
+PAGE_S = 10.0  # between two states of the page while images arrive
+PAGE_IMAGES = 5_000  # a page of more is slow to open
+RECENT = 200  # images in which drift is looked for as they come
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an inspection leaves in its folder.
+
+    Attributes:
+        table: of `scores.csv`, a row for each image; see `scores.Row`.
+        inspected: how many of them now; the others were finished before.
+        threshold: on the score.
+        page: the file to look at.
+        notes: what is to be known of threshold and scores, one sentence or more each.
+    """
+
+    table: pd.DataFrame
+    inspected: int
+    threshold: float
+    page: Path
+    notes: tuple[str, ...]
 
 
 def inspect(
-    run: Path, images: list[Path], out: Path, weights: str | Path | None = "imagenet"
-) -> pd.DataFrame:
-    """Predict images, writing `<name>_overlay.png` for each and `scores.csv`.
+    run: Path,
+    images: Sequence[Path],
+    out: Path,
+    weights: str | Path | None = "imagenet",
+    *,
+    threshold: Path | None = None,
+    again: bool = False,
+    watch: bool = False,
+    on_rows: Callable[[Sequence[Row]], None] | None = None,
+) -> Inspection:
+    """Predict images, writing `<name>_overlay.png` for each, `scores.csv` and `inspection.html`.
+
+    What is finished is kept whatever ends it, and the same call goes on from there: an image that
+    is in `scores.csv` is not inspected again unless its file has changed.
 
     Args:
         run: the folder of a finished run.
         images: files, or folders of them. Of a folder, what is not inspected or may be no
             photograph is said in a warning; overlays of earlier inspections are passed over.
-
-    Returns:
-        One row per image: score (raw logit), the run's threshold, and the decision.
+        out: the folder to write to.
+        weights: of the backbone, as for `models.supersimplenet.build`.
+        threshold: a file that the page saved, see `limits.read_threshold`; None: the run's own.
+        again: inspect finished images too.
+        watch: go on with images that arrive in the folders, until interrupted (Ctrl-C).
+        on_rows: called with the rows of each batch when they are written.
 
     Raises:
-        InputError: the run is not finished, `out` cannot be written, or images cannot be read: the
-            others are predicted all the same.
+        InputError: the run is not finished, `out` cannot be written or has another run's scores, or
+            images cannot be read: the others are predicted all the same.
     """
-    record, model = load_run(run, weights)
-    if record.thresholds is None:
-        raise InputError(f"{shown(run)}: the training diverged; there is nothing to predict with")
-    files, unread = _find(images)
-    if not files and not unread:
+    trained = open_detector(run, weights)
+    chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
+    arrivals = Arrivals(images) if watch else None
+    files, unread = find(images)
+    if not files and not unread and not watch:
         raise InputError(f"{shown(images[0])}: no images there")
-    remarks = Remarks()
-    rows, refused = _predict(record, fuse(model), files, out, remarks)
-    remarks.warn()
-    unread += refused
-    table = pd.DataFrame(rows)
-    if rows:
-        write_text(out / "scores.csv", table.to_csv(index=False))
-    if unread and rows:
-        for error in unread:
-            warnings.warn(str(error), stacklevel=2)
-        raise InputError(
-            f"{len(unread)} of {len(rows) + len(unread)} images could not be read; the others are "
-            f"in {shown(out / 'scores.csv')}"
-        )
-    if unread:
+    files = list(dict.fromkeys(files))
+    asked = len(files) + len(unread)
+    with _to_itself(out):
+        inspector = _Inspector(trained, chosen, out, again=again, watching=watch, on_rows=on_rows)
+        with inspector.keeping():
+            if arrivals is not None:
+                _watch(inspector, arrivals)
+            else:
+                unread += [item.error for item in inspector.inspect(files)]
+            result = inspector.finish()
+    if watch or not unread:
+        return result
+    if len(unread) == asked:
         raise unread[0]
-    return table
+    for error in unread:
+        warnings.warn(str(error), stacklevel=2)
+    raise InputError(
+        f"{len(unread)} of {asked} images could not be read; the others are in "
+        f"{shown(out / SCORES)}"
+    )
 
 
-def _predict(
-    record: Record, network: FusedNet, files: list[Path], out: Path, remarks: Remarks
-) -> tuple[list[dict], list[InputError]]:
-    """The row of each image, its overlay written, and why others could not be read."""
-    rows, unread, data = [], [], record.config.data
-    for path, name in zip(files, _overlay_names(files, out), strict=True):
-        try:
-            _check_readable(path)
-            pixels = read_image(path, data.image_size, data.resize, data.full_scale, remarks)
-        except InputError as error:
-            unread.append(error)
-            continue
-        prediction = predict(network, pixels[None])
-        score = prediction.score.item()
-        overlay = heatmap(
-            pixels.permute(1, 2, 0).numpy(),
-            prediction.anomaly_map[0, 0].numpy(),
-            record.thresholds.map,
-        )
-        with written_whole(out / name) as file:
-            Image.fromarray(overlay).save(file, format="PNG", pnginfo=_own())
-        rows.append(
-            {
-                "image": shown(path),
-                "score": score,
-                "threshold": record.thresholds.score,
-                "anomalous": score > record.thresholds.score,
-                "overlay": name,
-            }
-        )
-    return rows, unread
+@contextmanager
+def _to_itself(out: Path) -> Iterator[None]:
+    """The folder for one inspection at a time. A new one in which nothing is written goes again."""
+    new = not out.exists()
+    try:
+        with held(out / ".lock"):
+            yield
+    finally:
+        if new:
+            with suppress(OSError):
+                out.rmdir()
 
 
-def heatmap(image: NDArray[np.uint8], anomaly_map: NDArray, threshold: float) -> NDArray[np.uint8]:
-    """The map over the image, coloured by sigmoid(map − threshold), so images compare.
+def _watch(inspector: _Inspector, arrivals: Arrivals) -> None:
+    """Inspect what arrives, until interrupted."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            whole, broken = arrivals.look()
+            for error in broken:
+                warnings.warn(str(error), stacklevel=3)
+            for item in inspector.inspect(whole):
+                arrivals.refused(item.path, item.error)
+            inspector.renew_page()
+            time.sleep(LOOK_S)
 
-    Nothing is laid over it where that is below 1/4; the opacity is half of `OVERLAY_OPACITY` at
-    the threshold, and all of it from 3/4 on.
+
+class _Inspector:
+    """A detector at work on one folder's table.
 
     Args:
-        image: (H, W, 3). anomaly_map: (H, W), raw logits. threshold: on it, in logits.
-
-    Returns:
-        (H, W, 3).
+        trained: the detector.
+        chosen: the threshold that decides instead of the run's own.
+        out: the folder; `again`, `on_rows` as for `inspect`.
+        watching: whether images come one after the other, as they are taken.
     """
-    strength = torch.sigmoid(torch.from_numpy(anomaly_map - threshold)).numpy()
-    colour = colormaps["inferno"](strength)[..., :3] * 255
-    opacity = OVERLAY_OPACITY * np.clip(2 * strength - 0.5, 0, 1)[..., None]
-    return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
 
+    def __init__(
+        self,
+        trained: Trained,
+        chosen: ChosenThreshold | None,
+        out: Path,
+        *,
+        again: bool,
+        watching: bool,
+        on_rows: Callable[[Sequence[Row]], None] | None,
+    ):
+        self._trained, self._chosen, self._out = trained, chosen, out
+        self._again, self._watching, self._on_rows = again, watching, on_rows
+        self._threshold = trained.thresholds.score if chosen is None else chosen.score
+        self._scores = Scores(out, trained.run_id, self._threshold)
+        self._remarks = Remarks()
+        self._inspected = 0
+        self._drifting = False
+        self._page_at, self._page_of = -math.inf, 0  # when it was written, with how many images
 
-def _find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
-    """The files to inspect, and why folders cannot be looked into."""
-    files, unread = [], []
-    for path in images:
+    def inspect(self, files: Iterable[Path]) -> list[Refused]:
+        """Inspect those that are not finished yet.
+
+        Returns:
+            Those that cannot be read.
+        """
+        files = [path for path in files if self._again or not self._scores.has(path)]
+        self._scores.forget(files)
+        refused: list[Refused] = []
+        finished: list[tuple[Row, Thumbnail]] = []
+        title = None if self._watching else self._trained.preset
+        with reading_threads() as pool, Bar(title, 1, len(files), unit="image") as bar:
+            stream = self._named(judged(self._trained, files, pool, self._remarks), refused)
+            with closing(ahead(pool, self._write, stream, BATCH)) as written:
+                try:
+                    for item in written:
+                        finished.append(item)
+                        bar.step()
+                        if len(finished) == BATCH:
+                            batch, finished = finished, []
+                            self._add(batch)
+                finally:  # whatever ends it, what is finished stays
+                    self._add(finished)
+        return refused
+
+    def renew_page(self) -> None:
+        """Write the page if images were added, and not just now."""
+        if self._inspected > self._page_of and time.monotonic() - self._page_at >= PAGE_S:
+            self._write_page()
+
+    def finish(self) -> Inspection:
+        """Write the page, and say what is to be said at the end."""
+        self._remarks.warn()
+        message = self._drift_message()
+        if message is not None and not self._drifting:
+            warnings.warn(message, stacklevel=3)
+        if len(self._scores):
+            self._write_page()
+        return Inspection(
+            self._scores.table(),
+            self._inspected,
+            self._threshold,
+            self._out / PAGE,
+            tuple(self._notes()),
+        )
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """For a block in which a file may be impossible to write: that says what is kept."""
         try:
-            if not is_folder(path):
-                files.append(path)
-                continue
-            found = list_images(path)
+            yield
         except InputError as error:
-            unread.append(error)
-            continue
-        warn_of_unused(path, found, "give folders inside it beside it, to inspect them too")
-        masks = [file.name for file in found if named_like_a_mask(file)]
-        if masks:
-            warnings.warn(
-                f"{shown(path)}: {len(masks)} of {len(found)} images are named like masks and "
-                f"inspected all the same, such as {shown(masks[0])}",
-                stacklevel=3,
+            kept = f"{len(self._scores)} images are finished; the same command goes on from there"
+            raise InputError(f"{error}; {kept}") from None
+
+    def _named(
+        self, stream: Iterable[Judged | Refused], refused: list[Refused]
+    ) -> Iterator[tuple[Judged, str]]:
+        """Each image with its overlay's name; what cannot be read is put aside."""
+        for item in stream:
+            if isinstance(item, Refused):
+                refused.append(item)
+            else:
+                yield item, self._scores.overlay_name(item.path)
+
+    def _write(self, named: tuple[Judged, str]) -> tuple[Row, Thumbnail]:
+        """Write an image's overlay; its row, in which drift is not known yet. Safe in threads."""
+        item, name = named
+        limit = self._trained.thresholds.map
+        overlay = Image.fromarray(heatmap(item.image, item.anomaly_map, limit))
+        with written_whole(self._out / name, durable=False) as file:
+            overlay.save(file, format="PNG", pnginfo=_own())
+        looks = appearance(item.image.transpose(2, 0, 1)[None])[0].round(4).tolist()
+        row = Row(
+            image=image_name(item.path),
+            score=item.score,
+            threshold=self._threshold,
+            anomalous=item.score > self._threshold,
+            overlay=name,
+            label=label_of(item.path),
+            modified=item.modified,
+            **dict(zip(APPEARANCE, looks, strict=True)),
+            drift=None,
+            run=self._trained.run_id,
+        )
+        return row, Thumbnail(name, thumbnail(item.image), small_map(item.anomaly_map, limit))
+
+    def _add(self, finished: Sequence[tuple[Row, Thumbnail]]) -> None:
+        """Keep finished images."""
+        if not finished:
+            return
+        rows = [row for row, _ in finished]
+        found = self._drift([*self._scores.rows, *rows][-RECENT:])
+        drifted = None if found is None else found.message is not None
+        rows = [replace(row, drift=drifted) for row in rows]
+        self._scores.add(rows, [small for _, small in finished])
+        self._inspected += len(rows)
+        if self._watching:
+            if drifted and not self._drifting:
+                warnings.warn(f"the latest images: {found.message}", stacklevel=4)
+            self._drifting = bool(drifted)
+        if self._on_rows is not None:
+            self._on_rows(rows)
+
+    def _drift(self, rows: Sequence[Row]) -> Drift | None:
+        """Whether images that are not known to be defective are unlike the reference."""
+        rows = [row for row in rows if row.label != 1]
+        if self._trained.reference is None or not rows:
+            return None
+        looks = [[getattr(row, name) for name in APPEARANCE] for row in rows]
+        scores = np.array([row.score for row in rows])
+        return drift(self._trained.reference, scores, np.array(looks))
+
+    def _drift_message(self) -> str | None:
+        """Of all images; of the latest alone where they come as they are taken."""
+        rows = self._scores.rows
+        found = self._drift(rows[-RECENT:] if self._watching else rows)
+        return None if found is None else found.message
+
+    def _notes(self) -> list[str]:
+        """What is to be known of the threshold and of the scores."""
+        message = self._drift_message()
+        return [
+            worth(self._trained.reference, self._chosen),
+            *([] if message is None else [message]),
+        ]
+
+    def _write_page(self) -> None:
+        images = self._scores.inspected(PAGE_IMAGES)
+        notes = self._notes()
+        if len(images) < len(self._scores):
+            notes.append(
+                f"This page shows {len(images)} of {len(self._scores)} images; {SCORES} has all."
             )
-        files += found
-    return files, unread
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise unreadable(path, error) from None
+        write_page(
+            self._out / PAGE,
+            images,
+            run_id=self._trained.run_id,
+            preset=self._trained.preset,
+            threshold=self._threshold,
+            map_range=map_range(self._trained.thresholds.map),
+            map_threshold=self._trained.thresholds.map,
+            reference=self._trained.reference,
+            notes=notes,
+        )
+        self._page_at, self._page_of = time.monotonic(), self._inspected
 
 
 def _own() -> PngInfo:
@@ -168,20 +321,3 @@ def _own() -> PngInfo:
     info = PngInfo()
     info.add_text("Software", OVERLAY_MARK)
     return info
-
-
-def _overlay_names(files: list[Path], out: Path) -> list[str]:
-    """A name for each overlay; images of one name in several folders keep apart, and no file of
-    the user's own in `out` is overwritten."""
-    names: dict[str, None] = {}
-    for path in files:
-        stem = shown(path.stem).replace("\\", "_")
-        stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
-        stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
-        tried = (f"{stem}{OVERLAY_END}" for stem in stems)
-        names[next(name for name in tried if name not in names and _is_free(out / name))] = None
-    return list(names)
-
-
-def _is_free(path: Path) -> bool:
-    return not os.path.lexists(path) or is_overlay(path)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,13 @@ def _chance_of_so_few(count: int, new: int, rank: int, old: int) -> float:
 
     share = beta(rank, old - rank + 1)
     first, last = share.ppf((_TAIL, 1 - _TAIL))
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _gauss_legendre(_NODES)
     u = first + (last - first) * (nodes + 1) / 2
     values = share.pdf(u) * binom.cdf(count, new, (1 - EXCEPTIONAL) * u)
     return float((last - first) / 2 * (weights @ values))
+
+
+_gauss_legendre = cache(np.polynomial.legendre.leggauss)  # slow, and always the same
 
 
 def read_threshold(path: Path, run_id: str) -> ChosenThreshold:

@@ -1,4 +1,4 @@
-"""How far a training is, for whoever waits for it."""
+"""How far a training or an inspection is, for whoever waits for it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ class Bar:
         title: of the training; None says nothing.
         epochs, steps: of the training, and of an epoch.
         done: epochs that were made before.
+        unit: what a step is called.
     """
 
-    def __init__(self, title: str | None, epochs: int, steps: int, done: int):
+    def __init__(
+        self, title: str | None, epochs: int, steps: int, done: int = 0, unit: str = "step"
+    ):
         self._title, self._epochs, self._said = title, epochs, time.monotonic()
         self._terminal = title is not None and sys.stderr.isatty()
         self._bar = tqdm(
@@ -30,7 +33,7 @@ class Bar:
             initial=done * steps,
             desc=title,
             disable=not self._terminal,
-            unit="step",
+            unit=unit,
             mininterval=BAR_S,
             dynamic_ncols=True,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import warnings
@@ -12,38 +13,24 @@ import torch
 from PIL import Image
 
 from ssn_lib import evaluate, predict
+from ssn_lib.data.appearance import APPEARANCE
 from ssn_lib.deploy import inspection
+from ssn_lib.deploy.detector import Trained
+from ssn_lib.deploy.limits import Drift, Reference
+from ssn_lib.deploy.stream import BATCH
 from ssn_lib.errors import InputError
 from ssn_lib.runs.run import load_run
 
 
-def test_heatmap_leaves_quiet_pixels_alone_and_colours_loud_ones():
-    image = np.full((4, 4, 3), 100, np.uint8)
-    quiet_and_loud = np.full((4, 4), -10.0, np.float32)
-    quiet_and_loud[0, 0] = 10
-    shown = inspection.heatmap(image, quiet_and_loud, threshold=0.0)
-    assert (shown[1:] == 100).all()
-    assert (shown[0, 0] != 100).any()
-
-
-def test_heatmaps_opacity_is_as_told():
-    image = np.zeros((1, 3, 3), np.uint8)
-    strength = np.array([[0.24, 0.5, 0.76]], np.float32)
-    shown = inspection.heatmap(image, np.log(strength / (1 - strength)) + 2, threshold=2.0)
-    colour = inspection.colormaps["inferno"](strength)[..., :3] * 255
-    opacity = inspection.OVERLAY_OPACITY * np.array([0, 0.5, 1])[:, None]
-    np.testing.assert_allclose(shown, opacity * colour, atol=0.51)
-
-
-def test_images_of_one_name_keep_apart(tmp_path):
-    for files in (["a/x.png", "b/x.png", "c/x_2.png"], ["c/x_2.png", "a/x.png", "b/x.png"]):
-        names = inspection._overlay_names([tmp_path / file for file in files], tmp_path)
-        assert len(set(names)) == len(files)
+@pytest.fixture(autouse=True)
+def without_reference(monkeypatch):
+    """The tiny run knows six images, of which few tests' are copies: they differ as drift does."""
+    monkeypatch.setattr("ssn_lib.deploy.detector.reference_of", lambda _: None)
 
 
 def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):
     folder, images = tiny_run
-    table = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    table = inspection.inspect(folder, [images], tmp_path / "out", weights=None).table
     written = pd.read_csv(tmp_path / "out/scores.csv")
     assert len(table) == len(written) == len(list(images.iterdir()))
     assert ((written.score > written.threshold) == written.anomalous).all()
@@ -74,14 +61,16 @@ def test_overlays_beside_the_images_are_not_inspected_the_next_time(tiny_run, tm
     own = shutil.copytree(images, tmp_path / "own")
     shutil.copy(own / "000.png", own / "001_overlay.png")  # a photograph of the user's
     before = (own / "001_overlay.png").read_bytes()
-    tables = [inspection.inspect(folder, [own], own, weights=None) for _ in range(2)]
+    tables = [inspection.inspect(folder, [own], own, weights=None).table for _ in range(2)]
     assert tables[0].equals(tables[1])
     assert len(tables[0]) == len(list(images.iterdir())) + 1
     assert (own / "001_overlay.png").read_bytes() == before
     inside = inspection.inspect(folder, [own], own / "out", weights=None)
-    assert inspection.inspect(folder, [own], own / "out", weights=None).equals(inside)
+    assert inside.table.equals(
+        inspection.inspect(folder, [own], own / "out", weights=None, again=True).table
+    )
     named = inspection.inspect(folder, [own / "000_overlay.png"], tmp_path / "x", weights=None)
-    assert len(named) == 1  # what the user names is inspected
+    assert len(named.table) == 1  # what the user names is inspected
 
 
 def test_names_of_another_code_page_cost_no_score(tiny_run, tmp_path):
@@ -136,7 +125,7 @@ def test_what_of_a_folder_is_not_inspected_or_may_be_a_mask_is_said(tiny_run, tm
     shutil.copytree(images, own / ".thumbnails")
     shutil.copy(own / "000.png", own / "000_mask.png")
     with pytest.warns(UserWarning) as warned:
-        table = inspection.inspect(folder, [own], tmp_path / "out", weights=None)
+        table = inspection.inspect(folder, [own], tmp_path / "out", weights=None).table
     lines = [str(warning.message) for warning in warned]
     assert len(lines) == 2
     assert "2 images are not used, in batch2 (2)" in lines[0]
@@ -159,3 +148,305 @@ def test_a_loaded_run_predicts_what_it_recorded(tiny_run, dataset):
     record, model = load_run(folder, weights=None)
     measured = evaluate(predict(model, dataset.test), dataset.test)
     assert {name: pytest.approx(value) for name, value in measured.items()} == record.metrics
+
+
+@pytest.fixture
+def many(tiny_run, tmp_path):
+    """A run's folder, and one with the images of two batches and a half."""
+    folder, images = tiny_run
+    (tmp_path / "many").mkdir()
+    for index in range(2 * BATCH + 8):
+        source = images / f"{index % 2:03}.png"
+        shutil.copy(source, tmp_path / "many" / f"{index:03}.png")
+    return folder, tmp_path / "many"
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """The sizes of the batches that are predicted in a test."""
+    sizes, predict = [], Trained.predict
+
+    def noted(trained, pixels):
+        sizes.append(len(pixels))
+        return predict(trained, pixels)
+
+    monkeypatch.setattr(Trained, "predict", noted)
+    return sizes
+
+
+def without_drift(result):
+    return result.table.drop(columns="drift")
+
+
+class Interrupting:
+    """Interrupts an inspection when it has finished so many batches."""
+
+    def __init__(self, batches):
+        self.left, self.rows = batches, []
+
+    def __call__(self, rows):
+        self.rows += rows
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_what_is_finished_stays_and_is_not_inspected_again(many, tmp_path, predicted):
+    folder, images = many
+    whole = inspection.inspect(folder, [images], tmp_path / "whole", weights=None)
+    assert predicted == [BATCH, BATCH, 8]
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        inspection.inspect(folder, [images], out, weights=None, on_rows=Interrupting(1))
+    kept = pd.read_csv(out / "scores.csv")
+    assert BATCH <= len(kept) < 40
+    predicted.clear()
+    resumed = inspection.inspect(folder, [images], out, weights=None)
+    assert sum(predicted) == resumed.inspected == 40 - len(kept)
+    assert without_drift(resumed).equals(without_drift(whole))
+    assert (out / "inspection.html").read_text().count("data:image/jpeg") == 40
+    predicted.clear()
+    assert inspection.inspect(folder, [images], out, weights=None).inspected == 0
+    assert predicted == []
+    assert inspection.inspect(folder, [images], out, weights=None, again=True).inspected == 40
+
+
+def test_a_changed_image_is_inspected_again_and_its_row_replaced(many, tmp_path):
+    folder, images = many
+    before = inspection.inspect(folder, [images], tmp_path / "out", weights=None).table
+    Image.new("RGB", (80, 80), "white").save(images / "005.png")
+    os.utime(images / "005.png", (7, 7))
+    result = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    assert result.inspected == 1
+    changed = result.table.set_index("overlay")
+    assert len(changed) == len(before)
+    old = before.set_index("overlay")
+    assert changed.score["005_overlay.png"] != old.score["005_overlay.png"]
+    others = old.index.drop("005_overlay.png")
+    assert changed.score[others].equals(old.score[others])
+
+
+def test_a_full_disk_is_one_line_and_the_same_call_goes_on(many, tmp_path, monkeypatch, refusal):
+    folder, images = many
+    out, write = tmp_path / "out", inspection.written_whole
+
+    def full(path, **how):
+        if path.name == "020_overlay.png":
+            raise InputError(f"cannot write {path}: No space left on device; free space")
+        return write(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inspection, "written_whole", full)
+        said = refusal(lambda: inspection.inspect(folder, [images], out, weights=None))
+    assert said.startswith(f"cannot write {out / '020_overlay.png'}: No space left on device")
+    assert said.endswith("20 images are finished; the same command goes on from there")
+    assert len(pd.read_csv(out / "scores.csv")) == 20
+    assert inspection.inspect(folder, [images], out, weights=None).inspected == 20
+
+
+def test_a_folder_with_another_runs_scores_is_refused(tiny_run, tmp_path, refusal):
+    folder, images = tiny_run
+    out = tmp_path / "out"
+    inspection.inspect(folder, [images], out, weights=None)
+    other = (out / "scores.csv").read_text().replace(folder.name, "another_run")
+    (out / "scores.csv").write_text(other)
+    said = refusal(lambda: inspection.inspect(folder, [images], out, weights=None, again=True))
+    assert f"{out / 'scores.csv'} is of the run another_run" in said
+    said = refusal(lambda: inspection.inspect(folder, [images], folder, weights=None))
+    assert "scores.csv is not a table of an inspection" in said
+
+
+def test_a_chosen_threshold_decides_and_the_runs_own_decides_again(tiny_run, tmp_path):
+    folder, images = tiny_run
+    out, file = tmp_path / "out", tmp_path / "threshold.json"
+    own = inspection.inspect(folder, [images], out, weights=None)
+    chosen = {"kind": "ssn_lib threshold", "run": folder.name, "score_threshold": -1e6}
+    chosen |= {"images": 7, "chosen": "2026-11-27T07:00:00Z"}
+    file.write_text(json.dumps(chosen))
+    other = inspection.inspect(folder, [images], out, weights=None, threshold=file)
+    assert other.inspected == 0
+    assert other.threshold == -1e6
+    assert other.table.anomalous.all()
+    assert (pd.read_csv(out / "scores.csv").threshold == -1e6).all()
+    assert "7 images" in other.notes[0]
+    back = inspection.inspect(folder, [images], out, weights=None)
+    assert back.table.equals(own.table)
+
+
+def test_the_page_holds_the_images_with_their_labels_and_notes(dataset, tiny_run, tmp_path):
+    folder, _ = tiny_run
+    test = dataset.root / "test"
+    images = [test / "good", test / "scratch"]
+    result = inspection.inspect(folder, images, tmp_path / "out", weights=None)
+    assert result.table.label.tolist() == [0, 0, 1, 1]
+    page = result.page.read_text()
+    assert result.page == tmp_path / "out/inspection.html"
+    assert all(note[:40] in page for note in result.notes)
+    assert "000_2_overlay.png" in page
+
+
+def test_a_page_of_very_many_shows_the_latest_and_says_so(many, tmp_path, monkeypatch):
+    folder, images = many
+    monkeypatch.setattr(inspection, "PAGE_IMAGES", 12)
+    page = inspection.inspect(folder, [images], tmp_path / "out", weights=None).page.read_text()
+    assert page.count("data:image/jpeg") == 12
+    assert "This page shows 12 of 40 images; scores.csv has all." in page
+
+
+def drifting(monkeypatch):
+    """From now on images drift as soon as a blue one is among them."""
+
+    def drift(_, scores, looks):
+        warmth = looks[:, APPEARANCE.index("warmth")]
+        return Drift("the new ones are bluer" if warmth.min() < -100 else None, 0.5)
+
+    reference = Reference(np.zeros(3), seen=False)
+    monkeypatch.setattr(inspection, "drift", drift)
+    monkeypatch.setattr(inspection, "worth", lambda *_: "worth something")
+    monkeypatch.setattr("ssn_lib.deploy.detector.reference_of", lambda _: reference)
+
+
+def test_drift_is_said_on_the_page_in_the_table_and_in_a_warning(many, tmp_path, monkeypatch):
+    folder, images = many
+    drifting(monkeypatch)
+    Image.new("RGB", (80, 80), "blue").save(images / "020.png")
+    with pytest.warns(UserWarning, match="^the new ones are bluer$"):
+        result = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    drifted = pd.read_csv(tmp_path / "out/scores.csv").drift.tolist()
+    assert drifted == [False] * BATCH + [True] * (BATCH + 8)
+    assert result.notes == ("worth something", "the new ones are bluer")
+    assert "the new ones are bluer" in result.page.read_text()
+
+
+def test_known_defects_are_no_drift(tiny_run, tmp_path, monkeypatch):
+    folder, _ = tiny_run
+    drifting(monkeypatch)
+    (tmp_path / "bad").mkdir()
+    Image.new("RGB", (80, 80), "blue").save(tmp_path / "bad/x.png")
+    result = inspection.inspect(folder, [tmp_path / "bad"], tmp_path / "out", weights=None)
+    assert result.notes == ("worth something",)
+    assert result.table.drift.isna().all()
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Time that goes by as fast as images are looked for."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(inspection.time, "sleep", lambda _: None)
+    monkeypatch.setattr(inspection.time, "monotonic", lambda: next(clock))
+
+
+def test_a_watched_folder_is_inspected_as_it_fills(tiny_run, tmp_path, monkeypatch, hurried):
+    folder, images = tiny_run
+    belt, out = tmp_path / "belt", tmp_path / "out"
+    belt.mkdir()
+    content = (images / "000.png").read_bytes()
+    steps = [
+        lambda: (belt / "a.png").write_bytes(content),
+        *[lambda: None] * 3,
+        lambda: (belt / "b.png").write_bytes(content[: len(content) // 2]),
+        *[lambda: None] * 4,
+        lambda: (belt / "b.png").write_bytes(content),
+        *[lambda: None] * 4,
+    ]
+    seen = []
+
+    def sleep(_):
+        names = pd.read_csv(out / "scores.csv").overlay if (out / "scores.csv").exists() else []
+        seen.append(list(names))
+        if not steps:
+            raise KeyboardInterrupt
+        steps.pop(0)()
+
+    monkeypatch.setattr(inspection.time, "sleep", sleep)
+    told = []
+    result = inspection.inspect(
+        folder, [belt], out, weights=None, watch=True, on_rows=lambda rows: told.extend(rows)
+    )
+    assert seen[3] == ["a_overlay.png"]  # at once
+    assert seen[-1] == ["a_overlay.png", "b_overlay.png"]
+    assert [row.overlay for row in told] == seen[-1]
+    assert result.inspected == len(result.table) == 2
+    assert result.page.read_text().count("data:image/jpeg") == 2
+
+
+def test_an_image_that_stays_broken_is_said_once_and_costs_nothing(
+    tiny_run, tmp_path, monkeypatch, hurried
+):
+    folder, images = tiny_run
+    belt = shutil.copytree(images, tmp_path / "belt")
+    (belt / "000_broken.png").write_bytes(b"half of it")
+    looks = iter(range(40))
+
+    def sleep(_):
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspection.time, "sleep", sleep)
+    with pytest.warns(UserWarning) as warned:
+        result = inspection.inspect(folder, [belt], tmp_path / "out", weights=None, watch=True)
+    (line,) = [str(warning.message) for warning in warned]
+    assert "000_broken.png is not an image file" in line
+    assert len(result.table) == len(list(images.iterdir()))
+
+
+def test_the_page_of_a_watched_folder_is_renewed_now_and_then(
+    tiny_run, tmp_path, monkeypatch, hurried
+):
+    folder, images = tiny_run
+    belt, written = tmp_path / "belt", []
+    belt.mkdir()
+    arriving = iter(range(30))
+
+    def sleep(_):
+        index = next(arriving, None)
+        if index is None:
+            raise KeyboardInterrupt
+        shutil.copy(images / "000.png", belt / f"{index:03}.png")
+
+    monkeypatch.setattr(inspection.time, "sleep", sleep)
+    monkeypatch.setattr(inspection, "write_page", lambda _, rows, **__: written.append(len(rows)))
+    inspection.inspect(folder, [belt], tmp_path / "out", weights=None, watch=True)
+    assert 3 <= len(written) <= 12
+    assert written == sorted(written)
+
+
+def test_drift_of_a_watched_folder_is_said_when_it_begins(tiny_run, tmp_path, monkeypatch, hurried):
+    folder, images = tiny_run
+    drifting(monkeypatch)
+    belt = shutil.copytree(images, tmp_path / "belt")
+    looks = iter(range(10))
+
+    def sleep(_):
+        index = next(looks, None)
+        if index is None:
+            raise KeyboardInterrupt
+        if index > 4:
+            Image.new("RGB", (80, 80), "blue").save(belt / f"{index}.png")
+
+    monkeypatch.setattr(inspection.time, "sleep", sleep)
+    with pytest.warns(UserWarning) as warned:
+        inspection.inspect(folder, [belt], tmp_path / "out", weights=None, watch=True)
+    lines = [str(warning.message) for warning in warned]
+    assert lines == ["the latest images: the new ones are bluer"]
+
+
+def test_a_watched_file_is_refused(tiny_run, tmp_path, refusal):
+    folder, images = tiny_run
+    out = tmp_path / "out"
+    given = [images / "000.png"]
+    said = refusal(lambda: inspection.inspect(folder, given, out, weights=None, watch=True))
+    assert "no folder; --watch needs one" in said
+    assert not out.exists()
+
+
+def test_the_folder_is_one_inspections_at_a_time(tiny_run, tmp_path):
+    folder, images = tiny_run
+    held_then = []
+
+    def on_rows(_):
+        held_then.append((tmp_path / "out/.lock").exists())
+
+    inspection.inspect(folder, [images], tmp_path / "out", weights=None, on_rows=on_rows)
+    assert held_then == [True]
+    assert not (tmp_path / "out/.lock").exists()

@@ -1,0 +1,76 @@
+"""What inspecting needs of a trained detector, from a run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ssn_lib.config import Resize
+from ssn_lib.data.images import normalise
+from ssn_lib.deploy.limits import Reference, reference_of
+from ssn_lib.errors import InputError
+from ssn_lib.fast.folded import fuse
+from ssn_lib.metrics import Thresholds
+from ssn_lib.models.supersimplenet import Prediction
+from ssn_lib.runs.run import load_run
+from ssn_lib.storage import shown
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained detector with all that inspecting needs.
+
+    Attributes:
+        run_id, preset: of the run that it comes from.
+        network: normalised images (B, 3, H, W) float32 to `Prediction`, on the device of its
+            parameters; one without parameters, such as an exported file, takes them on the CPU.
+        image_size: (H, W) in pixels.
+        resize, full_scale: how images are read, see `data.images.read_image`.
+        thresholds: on raw logits.
+        reference: scores of the images that the thresholds come from; None where none were kept.
+    """
+
+    run_id: str
+    preset: str
+    network: nn.Module
+    image_size: tuple[int, int]
+    resize: Resize
+    full_scale: int | None
+    thresholds: Thresholds
+    reference: Reference | None
+
+    def predict(self, pixels: Tensor) -> Prediction:
+        """Predict images, (B, 3, H, W) uint8 RGB; what is said of them is on the CPU."""
+        device = next((part.device for part in self.network.parameters()), torch.device("cpu"))
+        with torch.inference_mode():
+            prediction = self.network(normalise(pixels.to(device)))
+        return Prediction(*(part.cpu() for part in prediction))
+
+
+def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Trained:
+    """The detector of a finished run, folded for speed.
+
+    Args:
+        path: the run's folder.
+        weights: of the backbone, as for `models.supersimplenet.build`.
+
+    Raises:
+        InputError: the run is not finished, diverged, or its weights are gone.
+    """
+    record, model = load_run(path, weights)
+    if record.thresholds is None:
+        raise InputError(f"{shown(path)}: the training diverged; there is nothing to predict with")
+    data = record.config.data
+    return Trained(
+        record.run_id,
+        record.config.preset,
+        fuse(model),
+        data.image_size,
+        data.resize,
+        data.full_scale,
+        record.thresholds,
+        reference_of(path),
+    )

@@ -1,0 +1,294 @@
+"""`scores.csv` of an inspection: a row for each finished image, kept whatever ends the inspection.
+
+Beside it, `thumbnails.jsonl` keeps what the page shows of an image. Both grow batch by batch. A row
+is written last, so that it vouches for its image's overlay and thumbnail.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+
+from ssn_lib.data.appearance import APPEARANCE
+from ssn_lib.data.listing import OVERLAY_END, is_overlay
+from ssn_lib.deploy.page import Inspected
+from ssn_lib.deploy.stream import modified_at
+from ssn_lib.errors import InputError
+from ssn_lib.storage import shown, unreadable, write_text
+
+SCORES, THUMBNAILS = "scores.csv", "thumbnails.jsonl"
+LONGEST_STEM = 200  # bytes of an overlay's name: file systems take 255, with what is put behind it
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished image.
+
+    Attributes:
+        image: its path, as given.
+        score: a raw logit.
+        threshold: on it; `anomalous`: score > threshold.
+        overlay: the name of a file beside `scores.csv`.
+        label: by its folder's name, 0 good, 1 defective, None unknown.
+        modified: when the file was, ISO.
+        brightness, warmth, sharpness: of the image, see `data.appearance`.
+        drift: whether the latest images, with this one's batch, are unlike those that the threshold
+            was chosen from, see `limits.drift`; None where these are not known.
+        run: the run that judged it.
+    """
+
+    image: str
+    score: float
+    threshold: float
+    anomalous: bool
+    overlay: str
+    label: int | None
+    modified: str
+    brightness: float
+    warmth: float
+    sharpness: float
+    drift: bool | None
+    run: str
+
+
+COLUMNS = [field.name for field in fields(Row)]
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """What the page shows of an image; see `page.Inspected`."""
+
+    overlay: str
+    thumbnail: str
+    small_map: str
+
+
+class Scores:
+    """The rows in a folder, those of earlier inspections by the same run too.
+
+    Args:
+        out: the folder; it need not be there.
+        run_id: of the run that judges.
+        threshold: on the score; rows that were decided by another are decided anew.
+
+    Raises:
+        InputError: there is a `scores.csv` of another run or of something else, or the folder
+            cannot be read or written.
+    """
+
+    def __init__(self, out: Path, run_id: str, threshold: float):
+        self.out = out
+        self._rows: dict[str, Row] = {}
+        self._overlays: dict[str, str] = {}  # by image
+        self._with_thumbnail = {entry.overlay for entry in self._thumbnails()}
+        path = out / SCORES
+        if not path.exists():
+            return
+        content = _content(path)
+        for row in _parsed(path, content, run_id):
+            decided = replace(row, threshold=threshold, anomalous=row.score > threshold)
+            self._rows[row.image] = decided
+            self._overlays[row.image] = row.overlay
+        if _as_csv(self._rows.values(), header=True).encode() != content:
+            self._rewrite()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows(self) -> list[Row]:
+        """In the order in which they were finished."""
+        return list(self._rows.values())
+
+    def has(self, path: Path) -> bool:
+        """Whether an image is finished as it is now."""
+        row = self._rows.get(image_name(path))
+        return (
+            row is not None
+            and row.modified == _modified(path)
+            and row.overlay in self._with_thumbnail
+            and (self.out / row.overlay).is_file()
+        )
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Take out the rows of images that are inspected again; others may have none."""
+        known = [image for image in map(image_name, paths) if image in self._rows]
+        for image in known:
+            del self._rows[image]
+        if known:
+            self._rewrite()
+
+    def overlay_name(self, path: Path) -> str:
+        """A name for an image's overlay: its own from before, or a free one. Images of one name in
+        several folders keep apart, and no file of the user's own is overwritten."""
+        image, stem = image_name(path), image_name(Path(path.stem)).replace("\\", "_")
+        if image not in self._overlays:
+            stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
+            stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
+            names, taken = (f"{stem}{OVERLAY_END}" for stem in stems), {*self._overlays.values()}
+            self._overlays[image] = next(
+                name for name in names if name not in taken and _is_free(self.out / name)
+            )
+        return self._overlays[image]
+
+    def add(self, rows: Sequence[Row], thumbnails: Sequence[Thumbnail]) -> None:
+        """Append finished images to the files; on an error, the files are as before.
+
+        Raises:
+            InputError: the disk is full, or the folder cannot be written.
+        """
+        # A line break before each, so that none is added to half a line of a killed process.
+        lines = "".join("\n" + json.dumps(asdict(entry)) for entry in thumbnails)
+        _append(self.out / THUMBNAILS, lines)
+        new = not (self.out / SCORES).exists()
+        _append(self.out / SCORES, _as_csv(rows, header=new))
+        self._with_thumbnail.update(entry.overlay for entry in thumbnails)
+        self._rows.update((row.image, row) for row in rows)
+
+    def table(self) -> pd.DataFrame:
+        """All rows, as `scores.csv` has them."""
+        table = pd.DataFrame([asdict(row) for row in self.rows], columns=COLUMNS)
+        return table.astype({"label": "Int64", "drift": "boolean"})
+
+    def inspected(self, limit: int) -> list[Inspected]:
+        """The latest images for the page, at most so many. One whose thumbnail is gone is left
+        out."""
+        latest = self.rows[-limit:]
+        wanted = {row.overlay for row in latest}
+        found = {entry.overlay: entry for entry in self._thumbnails() if entry.overlay in wanted}
+        return [
+            Inspected(
+                row.image, row.score, row.overlay, row.label, entry.thumbnail, entry.small_map
+            )
+            for row in latest
+            if (entry := found.get(row.overlay)) is not None
+        ]
+
+    def _thumbnails(self) -> Iterable[Thumbnail]:
+        """As they were written; of an image that was inspected again, the later one counts."""
+        path = self.out / THUMBNAILS
+        if not path.exists():
+            return
+        try:
+            with path.open(encoding="utf-8") as file:
+                for line in file:
+                    with suppress(ValueError, TypeError):  # a line of a process that was killed
+                        yield Thumbnail(**json.loads(line))
+        except OSError as error:
+            raise unreadable(path, error) from None
+
+    def _rewrite(self) -> None:
+        write_text(self.out / SCORES, _as_csv(self._rows.values(), header=True))
+
+
+def image_name(path: Path) -> str:
+    """An image's path as a table has it, on one line."""
+    return shown(path).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _modified(path: Path) -> str | None:
+    """None: whoever reads the file says why it cannot be looked at."""
+    try:
+        return modified_at(path)
+    except InputError:
+        return None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(
+        f"{shown(path)} is not a table of an inspection that can go on: choose another folder with "
+        "--out, or move it away"
+    )
+
+
+def _parsed(path: Path, content: bytes, run_id: str) -> list[Row]:
+    """The rows in a file. What follows its last whole line, of a process that was killed, is
+    dropped."""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole and ",".join(COLUMNS).encode().startswith(content):  # killed in its first line
+        return []
+    try:
+        records = list(csv.reader(io.StringIO(whole.decode(), newline="")))
+        if records[:1] != [COLUMNS]:
+            raise ValueError("other columns")
+        rows = [_row(record) for record in records[1:]]
+    except (ValueError, KeyError, csv.Error):
+        raise _foreign(path) from None
+    others = {row.run for row in rows} - {run_id}
+    if others:
+        raise InputError(
+            f"{shown(path)} is of the run {min(others)}, not of {run_id}: choose another folder "
+            "with --out"
+        )
+    return rows
+
+
+_BOOLEANS = {"True": True, "False": False, "": None}
+
+
+def _row(record: Collection[str]) -> Row:
+    """A line of the file as a row.
+
+    Raises:
+        ValueError, KeyError: it is none.
+    """
+    values = dict(zip(COLUMNS, record, strict=True))
+    numbers = ("score", "threshold", *APPEARANCE)
+    return Row(
+        **values
+        | {name: float(values[name]) for name in numbers}
+        | {name: _BOOLEANS[values[name]] for name in ("anomalous", "drift")}
+        | {"label": int(values["label"]) if values["label"] else None}
+    )
+
+
+def _as_csv(rows: Iterable[Row], *, header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(["" if value is None else value for value in vars(row).values()])
+    return text.getvalue()
+
+
+def _append(path: Path, text: str) -> None:
+    """Add whole lines to a file and see them on the disk, or leave it as it was."""
+    before = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            before = file.tell()
+            file.write(text.encode(errors="backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:  # an interruption, too
+        with suppress(OSError):
+            if before is not None:
+                os.truncate(path, before)
+        if not isinstance(error, OSError):
+            raise
+        raise InputError(
+            f"cannot write {shown(path)}: {error.strerror or error}; free space or choose another "
+            "folder"
+        ) from None
+
+
+def _is_free(path: Path) -> bool:
+    return not os.path.lexists(path) or is_overlay(path)

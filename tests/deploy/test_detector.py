@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from ssn_lib import predict
+from ssn_lib.deploy.detector import open_detector
+from ssn_lib.runs.record import _content_hash, read_record
+from ssn_lib.runs.run import load_run
+
+
+def test_a_runs_folder_opens_as_the_detector_that_was_trained(tiny_run, dataset):
+    folder, _ = tiny_run
+    trained = open_detector(folder, weights=None)
+    record, model = load_run(folder, weights=None)
+    assert (trained.run_id, trained.preset) == (record.run_id, "scenario_a")
+    assert trained.thresholds == record.thresholds
+    assert (trained.image_size, trained.resize) == ((32, 32), "antialiased")
+    ours, theirs = trained.predict(dataset.test.images), predict(model, dataset.test)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_without_parameters_takes_images_on_the_cpu(tiny_run, dataset):
+    class Exported(torch.nn.Module):
+        def forward(self, images):
+            assert images.device.type == "cpu"
+            assert images.dtype == torch.float32
+            return images[:, :1], images.mean((1, 2, 3))
+
+    trained = open_detector(tiny_run[0], weights=None)
+    object.__setattr__(trained, "network", Exported())
+    assert trained.predict(dataset.test.images).score.shape == (len(dataset.test),)
+
+
+def test_a_run_that_diverged_is_refused(tiny_run, tmp_path, refusal):
+    folder = shutil.copytree(tiny_run[0], tmp_path / "diverged")
+    content = read_record(folder).to_json() | {"thresholds": None, "status": "diverged"}
+    del content["content_hash"]
+    content["content_hash"] = _content_hash(content)
+    (folder / "record.json").write_text(json.dumps(content))
+    said = refusal(lambda: open_detector(folder, weights=None))
+    assert said == f"{folder}: the training diverged; there is nothing to predict with"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_folder_that_is_no_run_is_refused(name, tmp_path, refusal):
+    assert "not a finished run" in refusal(lambda: open_detector(tmp_path / name, weights=None))
