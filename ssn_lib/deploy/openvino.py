@@ -28,12 +28,13 @@ from ssn_lib import machine
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, to_onnx
 from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
-from ssn_lib.deploy.precision import TOLERANCE, PrecisionCost, cost_of, good_images
+from ssn_lib.deploy.precision import TOLERANCE, PrecisionCost, cost_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.run import dataset_of, load_run
 from ssn_lib.storage import shown
+from ssn_lib.training.holdout import reference_images
 
 Precision = Literal["float32", "bf16", "int8"]  # `config.PRECISIONS`
 MODEL = "detector.xml"  # its weights lie beside it, in detector.bin
@@ -77,33 +78,36 @@ def export_run(
     record, model = load_run(run, weights)
     if record.thresholds is None:
         raise InputError(f"{shown(run)}: the training diverged; there is nothing to export")
-    about = described(record, "folded") | {
+    size = record.config.data.image_size
+    facts = described(record, "folded") | {
         "precision": precision,
         "inference_precision": HINTS[precision],
     }
-    size = record.config.data.image_size
-    cost = None
     if precision == "float32":
-        converted = convert(model, size, precision)
+        converted, cost = convert(model, size, precision), None
         _compare(model, Compiled(converted, precision), size, folder)
     else:
         dataset = dataset_of(record, data_root, run)
-        good = good_images(record.config, dataset)
+        good = reference_images(dataset.train, record.config.training, record.config.seed)
         converted = convert(model, size, precision, calibration=good)
         cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
-        if beyond := cost.beyond(tolerance):
-            lost = ", ".join(f"{name} {points:.2f}" for name, points in beyond.items())
-            raise InputError(
-                f"{shown(folder)} not written: in {precision} {lost} points lost, of "
-                f"{tolerance:g} allowed; export another precision, or give --tolerance"
-            )
-        about |= {
+        _check_cost(cost, tolerance, precision, folder)
+        facts |= {
             "score_threshold": cost.thresholds.score,
             "map_threshold": cost.thresholds.map,
             "cost": asdict(cost),
         }
-    _write(converted, folder, about)
+    _write(converted, folder, facts)
     return cost
+
+
+def _check_cost(cost: PrecisionCost, tolerance: float, precision: Precision, folder: Path) -> None:
+    if beyond := cost.beyond(tolerance):
+        lost = ", ".join(f"{name} {points:.2f}" for name, points in beyond.items())
+        raise InputError(
+            f"{shown(folder)} not written: in {precision} {lost} points lost, of {tolerance:g} "
+            "allowed; export another precision, or give --tolerance"
+        )
 
 
 def openvino() -> ModuleType:

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ssn_lib.config import RunConfig
-from ssn_lib.data.images import Dataset, ImageSet
+from ssn_lib.data.images import Dataset
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.metrics import Thresholds
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import reference_images
 
 JUDGED = ("I-AUROC", "AUPRO", "AP-loc")
 TOLERANCE = 0.3  # points of a metric that may be lost
@@ -60,19 +60,6 @@ class PrecisionCost:
         )
 
 
-def good_images(config: RunConfig, dataset: Dataset) -> ImageSet:
-    """The defect-free images that a run's thresholds are chosen from: of its training, or those
-    that it held out.
-
-    Args:
-        config: of the run.
-        dataset: that it was made on.
-    """
-    if config.training.validation_fraction:
-        return divided(dataset.train, config.training, config.seed)[1].sound()
-    return dataset.train.sound()
-
-
 def cost_of(
     network: nn.Module, reference: nn.Module, config: RunConfig, dataset: Dataset
 ) -> PrecisionCost:
@@ -87,7 +74,7 @@ def cost_of(
         config: of the run.
         dataset: that it was made on.
     """
-    good = good_images(config, dataset)
+    good = reference_images(dataset.train, config.training, config.seed)
     labels = dataset.test.labels
     if len(labels) and 0 < int(labels.sum()) < len(labels):
         judged, what = dataset.test, "test images"

@@ -56,7 +56,7 @@ from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import divided, kept_and_left
+from ssn_lib.training.holdout import kept_and_left, reference_images
 
 
 def configure(
@@ -372,10 +372,8 @@ def _evaluate(
         history.diverged_at = len(history.epochs)
         return _Evaluation()
     values = evaluate(prediction, dataset.test)
-    reference = dataset.train
+    reference = reference_images(dataset.train, config.training, config.seed)
     if config.training.validation_fraction:
-        _, held_out = divided(dataset.train, config.training, config.seed)
-        reference = held_out.sound()
         imitated = beside_defects(reference, config.seed)
         values.add(evaluate(predict(model, imitated), imitated), "imitated-")
     of_reference = predict(model, reference)

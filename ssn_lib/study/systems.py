@@ -21,6 +21,7 @@ GROUPS = {  # what shows several systems together: name, and what that is
     "methods": "the slides' comparison of methods on strips",
     "trade-off": "accuracy against latency",
     "bench": "the costs that `make bench` and `make gpu` measure, and the synthesis shows",
+    "line": "what is exported for a production line: costs by engine and precision",
     "ROC": "ROC curves on strips; more than six cannot be told apart",
     "pixel curves": "precision and recall of pixels on strips; likewise",
     "plate maps": "the maps of one plate",
@@ -71,7 +72,7 @@ SYSTEMS: dict[str, System] = {
             "#0072B2",
             (
                 *("swap", "ablation", "relative noise", "learned noise", "weak", "evolved"),
-                *("synthesis", "methods", "trade-off", "bench", "plate maps", "protocol"),
+                *("synthesis", "methods", "trade-off", "bench", "line", "plate maps", "protocol"),
             ),
         ),
         System(
@@ -117,7 +118,7 @@ SYSTEMS: dict[str, System] = {
             "GAP + CAM",
             "#E6B800",
             (
-                *("weak", "mixed", "synthesis", "methods", "bench"),
+                *("weak", "mixed", "synthesis", "methods", "bench", "line"),
                 *("ROC", "pixel curves", "strip maps", "protocol"),
             ),
         ),
@@ -151,7 +152,7 @@ SYSTEMS: dict[str, System] = {
             "evolved",
             "evolved",
             "#D55E00",
-            ("weak", "evolved", "synthesis", "methods", "trade-off", "bench", "plate maps"),
+            ("weak", "evolved", "synthesis", "methods", "trade-off", "bench", "line", "plate maps"),
         ),
     )
 }

@@ -87,3 +87,15 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
                 f"training images none that is {kind} would be {role}; choose another fraction"
             )
     return trained_on, held_out
+
+
+def reference_images(train: ImageSet, config: TrainingConfig, seed: int) -> ImageSet:
+    """The defect-free images that a run's thresholds are chosen from: those held out for
+    validation, or all that it trained on.
+
+    Args:
+        train, config, seed: as of `divided`.
+    """
+    if config.validation_fraction:
+        train = divided(train, config, seed)[1]
+    return train.sound()

@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from ssn_lib import predict, preset
-from ssn_lib.config import RunConfig
-from ssn_lib.deploy.precision import cost_of, good_images
+from ssn_lib import predict
+from ssn_lib.deploy.precision import cost_of
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.runs.run import configure
 
@@ -74,12 +72,3 @@ def test_without_defective_test_images_defects_are_drawn_into_good_ones(config, 
     assert "imitated" in cost.measured_on
     assert cost.images == 2 * len(dataset.train)
     assert cost.before["I-AUROC"] is not None
-
-
-def test_thresholds_rest_on_what_was_held_out(dataset):
-    config = configure(
-        "evolved", dataset, weights=None, assignments=("training.validation_fraction=0.5",)
-    )
-    assert isinstance(config, RunConfig) and preset("evolved")
-    assert len(good_images(config, dataset)) == len(dataset.train) // 2
-    assert torch.equal(good_images(config, dataset).labels, torch.zeros(len(dataset.train) // 2))

@@ -6,6 +6,7 @@ machine. The costs of inference are `efficiency`'s, with ONNX Runtime and `peers
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -23,16 +24,21 @@ from torch import Tensor
 from ssn_lib import machine
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.samples import Sample
+from ssn_lib.deploy.onnx import INPUT
+from ssn_lib.deploy.openvino import Compiled, openvino
 from ssn_lib.errors import InputError
 from ssn_lib.metrics import pixel_metrics
 from ssn_lib.models.supersimplenet import AdaptedDetector, build
 from ssn_lib.noise.perlin import perlin_masks
 from ssn_lib.presets import preset
 from ssn_lib.storage import write_text
+from ssn_lib.study.costs import engines
 from ssn_lib.study.costs import inference as inference_costs
 from ssn_lib.study.costs.records import (
     BENCH_FILE,
     BENCH_PRESETS,
+    ENGINES,
+    EXPORTED,
     PEERS,
     SCENARIO_A,
     Bench,
@@ -58,6 +64,8 @@ def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     costs = inference_costs.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
     missing += [cost.memory_missing for cost in costs if cost.memory_missing]
     timings = [*inference_timings(max(3, repetitions // 3)), *steps]
+    with contextlib.suppress(InputError):  # of the package; `missing` says so already
+        timings += stream_timings(max(3, repetitions // 3))
     of_metrics, failed = metrics_timings()
     result = Bench(
         costs, [*timings, *of_metrics], [*missing, *failed], machine.describe(machine.device())
@@ -71,10 +79,11 @@ def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
     kinds, missing = both_forms(BENCH_PRESETS), []
     others: list[Kind] = [(name, "peer") for name in PEERS]
     if device.type == "cpu":
-        others.insert(0, (SCENARIO_A, "onnx"))
+        others = [(name, form) for name in EXPORTED for form in ENGINES] + others
     else:
         missing.append(
-            f"ONNX Runtime not measured: it runs on the CPU here, the others on {device}"
+            "ONNX Runtime and OpenVINO not measured: they run on the CPU here, the others on "
+            f"{device}"
         )
     for kind in others:
         try:
@@ -98,6 +107,43 @@ def inference_timings(repetitions: int) -> list[Timing]:
         work = f"inference, Scenario A, batch {count}, {height}×{width}"
         timings += _in_turns(work, dict(zip(("plain", "folded"), works, strict=True)), repetitions)
     return timings
+
+
+def stream_timings(repetitions: int) -> list[Timing]:
+    """Many images through Scenario A in OpenVINO, bf16: what keeps all cores busy."""
+    count = max(BATCHES)
+    one, batch = (torch.randn(n, 3, *SIZES[0]).numpy() for n in (1, count))
+    model = engines.file_of(*inference_costs.parts(SCENARIO_A, "openvino-bf16"))
+    threads = torch.get_num_threads()
+
+    def in_streams(streams: int) -> Callable[[], None]:
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+        }
+        engine = openvino()
+        compiled = engine.Core().compile_model(model, "CPU", settings)
+        queue = engine.AsyncInferQueue(compiled, streams)
+
+        def work() -> None:
+            for _ in range(count):
+                queue.start_async({INPUT: one})
+            queue.wait_all()
+
+        return work
+
+    single = Compiled(model, "bf16")
+
+    def in_one_batch() -> None:
+        single.request.infer({INPUT: batch})
+
+    works = {
+        "one after another": in_streams(1),
+        "in one batch": in_one_batch,
+        f"in {threads} streams of one thread": in_streams(threads),
+    }
+    return _in_turns(f"{count} images, Scenario A, OpenVINO bf16", works, repetitions)
 
 
 def training_timings(repetitions: int) -> list[Timing]:

@@ -2,8 +2,8 @@
 
 What is measured is a kind: a preset and a form of its network. The forms have the same outputs:
 "plain", the published operations one by one, "folded" (`folding.fuse`), either of them in float16
-on a GPU ("plain16", "folded16"), and "onnx", the folded network in ONNX Runtime. Another kind is a
-peer (`peers`) in the form "peer".
+on a GPU ("plain16", "folded16"), and exported files, in the engine and precision that they are for
+(`records.ENGINES`). Another kind is a peer (`peers`) in the form "peer".
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """
 
@@ -14,11 +14,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,14 +27,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ssn_lib import machine
 from ssn_lib.config import to_dict
-from ssn_lib.deploy.onnx import Exported, export
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
 from ssn_lib.presets import preset
 from ssn_lib.storage import write_text
+from ssn_lib.study.costs import engines
 from ssn_lib.study.costs.peers import Peer
 from ssn_lib.study.costs.records import (
+    ENGINES,
     HALF,
     IMAGE_SIZE,
     PEERS,
@@ -168,8 +168,8 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                     memory_mb[index], memory_missing[index] = [], str(error)
     peak, samples = _peak_gflop_s(device), []
     for index, (name, form) in enumerate(kinds):
-        # Within ONNX Runtime nothing can be counted; its arithmetic is the folded network's.
-        counted = build(name, "folded").to(device) if form == "onnx" else models[index]
+        # Within another engine nothing can be counted; its network is the folded one.
+        counted = build(name, "folded").to(device) if form in ENGINES else models[index]
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             counted(ones[index].to(device))
         samples.append(
@@ -220,8 +220,8 @@ def build(name: str, form: str) -> nn.Module:
     """The network of a kind."""
     if form == "peer":
         return Peer(name)
-    if form == "onnx":
-        return Exported(_onnx_file(name))
+    if form in ENGINES:
+        return engines.load(engines.file_of(*parts(name, form)), form)
     if form.endswith(HALF):
         return InHalf(build(name, form.removesuffix(HALF)))
     model = SuperSimpleNet(preset(name).model, weights=None).eval()
@@ -240,17 +240,9 @@ class InHalf(nn.Module):
         return Prediction(*(part.float() for part in self.network(images.half())))
 
 
-@cache
-def _onnx_file(name: str) -> Path:
-    """A preset's folded network as a file that lasts as long as this process; exporting is slow."""
-    path = Path(_folder().name) / f"{name}.onnx"
-    export(build(name, "folded"), path, image_size(name), {})
-    return path
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory()
+def parts(name: str, form: str) -> tuple[str, str, nn.Module, nn.Module, tuple[int, int]]:
+    """What `engines.file_of` makes a file of."""
+    return name, form, build(name, "plain"), build(name, "folded"), image_size(name)
 
 
 @torch.inference_mode()
@@ -304,7 +296,7 @@ def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:
 
 def _cpu_memory_mb(name: str, form: str) -> float:
     """Peak resident memory that building and running the network adds to a fresh process."""
-    file = [str(_onnx_file(name))] if form == "onnx" else []
+    file = [str(engines.file_of(*parts(name, form)))] if form in ENGINES else []
     command = ["ssn_lib.study.costs.inference", name, form, *file]
     (megabytes,) = in_fresh_process(f"memory of {name}, {form},", command)
     return megabytes
@@ -332,7 +324,7 @@ def _memory_child(name: str, form: str, file: str | None = None) -> None:
     """In the fresh process: print the megabytes that inference adds."""
     torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))  # starts the library
     before = status_kib("VmRSS")
-    model = Exported(Path(file)) if file else build(name, form)
+    model = engines.load(Path(file), form) if file else build(name, form)
     Path(PEAK_RESET).write_text("5")  # the peak counts from here on
     image = torch.randn(1, 3, *image_size(name))
     for _ in range(2):

@@ -16,7 +16,7 @@ from ssn_lib.runs.record import device_name
 from ssn_lib.storage import write_text
 from ssn_lib.study.systems import group
 
-BENCH_PRESETS = group("bench")
+BENCH_PRESETS, EXPORTED = group("bench"), group("line")
 BENCH_FILE, GPU_BENCH_FILE = "bench.json", "bench.cuda.json"
 
 
@@ -69,6 +69,12 @@ def read_bench(folder: Path, file: str = BENCH_FILE) -> Bench | None:
 
 IMAGE_SIZE = (256, 256)
 HALF = "16"  # ends the name of a form that computes in float16
+ENGINES = {  # forms that are exported files, of the folded network
+    "onnx": "folded, ONNX Runtime",
+    "openvino-float32": "folded, OpenVINO, float32",
+    "openvino-bf16": "folded, OpenVINO, bf16",
+    "openvino-int8": "folded, OpenVINO, int8 and bf16",
+}
 SCENARIO_A = "scenario_a"
 Kind = tuple[str, str]
 
@@ -94,7 +100,7 @@ class Efficiency:
 
     Attributes:
         preset: or the name of a peer.
-        form: "plain", "folded", "plain16", "folded16", "onnx" or "peer".
+        form: "plain", "folded", "plain16", "folded16", "peer", or one of `ENGINES`.
         repetitions: timed passes for the latency.
         parameters: of the inference network, backbone included.
         gflop: for one image, a multiplication and an addition counted as two.

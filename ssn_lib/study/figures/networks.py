@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ssn_lib.runs.record import Outcome, device_name
-from ssn_lib.study.costs.records import IMAGE_SIZE, PEERS, Efficiency
+from ssn_lib.study.costs.records import ENGINES, IMAGE_SIZE, PEERS, Efficiency
 from ssn_lib.study.figures.drawing import (
     GREY,
     PALETTE,
@@ -39,8 +39,8 @@ PUBLISHED = {  # preset: the slides' rows of costs and of accuracies
     "scenario_a": ("scenario_a", "scenario_a_resnet18"),
     "scenario_b": ("scenario_b", "scenario_b_resnet18_nonlinear"),
 }
-FORMS = {"plain": "o", "folded": "s", "onnx": "D", "peer": "^"}
-FORM_NAMES = {"onnx": "folded, ONNX Runtime", "peer": "another library's"}
+FORMS = {"plain": "o", "folded": "s", "peer": "^"} | dict(zip(ENGINES, "D<>P", strict=True))
+FORM_NAMES = {**ENGINES, "peer": "another library's"}
 
 
 def architecture() -> Figure:
@@ -343,7 +343,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     headed(
         figure,
         _folding(costs),
-        f"{device}, float32; one image, median and quartiles; {usual} px where no size is said",
+        f"{device}; one image, median and quartiles; float32 and {usual} px where nothing is said",
     )
     texts = []
     for cost in costs:

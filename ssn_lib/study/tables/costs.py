@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssn_lib.runs.record import device_name
-from ssn_lib.study.costs.records import HALF, PEERS, SCENARIO_A, Bench, Efficiency
+from ssn_lib.study.costs.records import ENGINES, HALF, PEERS, SCENARIO_A, Bench, Efficiency
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
-FORM_TITLES = {"onnx": "folded, ONNX Runtime", "peer": EMPTY}
+FORM_TITLES = {**ENGINES, "peer": EMPTY}
 
 
 def efficiency(measurements: Sequence[Efficiency]) -> Table:
@@ -106,10 +106,12 @@ def bench_costs(made: Bench) -> Table:
         "What inference costs, side by side",
         frame_of(rows),
         (
-            f"{_where(made.environment)}, float32: median [quartiles]; all in turns in one "
-            "process. Of a peer, × faster than plain is against plain Scenario A.",
+            f"{_where(made.environment)}, float32 but where the form says so: median [quartiles]; "
+            "all in turns in one process. Of a peer, × faster than plain is against plain "
+            "Scenario A.",
             "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
-            "ONNX Runtime's GFLOP are counted on the folded network.",
+            "GFLOP of ONNX Runtime and OpenVINO are counted on the folded network. int8: "
+            "calibrated on noise, for its cost alone.",
             *(f"{EMPTY} {reason}." for reason in made.missing),
         ),
     )

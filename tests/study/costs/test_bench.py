@@ -10,7 +10,7 @@ from ssn_lib import SuperSimpleNet, cli, preset
 from ssn_lib.errors import InputError
 from ssn_lib.study.costs import bench, peers
 from ssn_lib.study.costs import inference as inference_costs
-from ssn_lib.study.costs.records import PEERS, Spread, Timing, read_bench
+from ssn_lib.study.costs.records import ENGINES, EXPORTED, PEERS, Spread, Timing, read_bench
 from ssn_lib.study.tables.costs import bench_timings
 
 
@@ -22,6 +22,7 @@ def small(small_networks, monkeypatch):
     monkeypatch.setattr(inference_costs, "PEAK_SIDE", 64)
     monkeypatch.setattr(inference_costs, "_cpu_memory_mb", lambda *_: 7.0)
     monkeypatch.setattr(bench, "BENCH_PRESETS", ("scenario_a",))
+    monkeypatch.setattr(bench, "EXPORTED", ("scenario_a",))
     monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))
     monkeypatch.setattr(bench, "BATCHES", (1, 2))
     monkeypatch.setattr(bench, "TRAINED_ON", 2)
@@ -45,7 +46,7 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
     assert [cost.name for cost in made.costs] == [
         "scenario_a-plain",
         "scenario_a-folded",
-        "scenario_a-onnx",
+        *(f"scenario_a-{form}" for form in ENGINES),
     ]
     assert len(made.missing) == len(PEERS)
     assert "anomalib_padim not measured: no anomalib" in printed
@@ -56,6 +57,7 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
         "inference, Scenario A, batch 1, 32×48",
         "inference, Scenario A, batch 2, 32×32",
         "training step, Scenario A, batch 32",
+        "2 images, Scenario A, OpenVINO bf16",
         "metrics",
     ]
     for work in works:
@@ -79,7 +81,7 @@ def test_what_fails_in_a_process_of_its_own_is_listed_and_the_rest_kept(
     monkeypatch.setattr(bench, "PEERS", {})
     bench.measure(tmp_path, repetitions=5)
     made = read_bench(tmp_path)
-    assert [cost.memory_mb for cost in made.costs] == [None] * 3
+    assert [cost.memory_mb for cost in made.costs] == [None] * (2 + len(ENGINES))
     assert made.missing == ["memory not measured: killed"] * 3 + ["metrics not measured: killed"]
 
 
@@ -101,15 +103,15 @@ def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatc
     ]
 
 
-def test_onnx_runtime_is_measured_on_a_cpu_only(monkeypatch):
+def test_exported_files_are_measured_on_a_cpu_only(monkeypatch):
     monkeypatch.setattr(inference_costs, "build", lambda *_: None)
-    kind = ("scenario_a", "onnx")
+    exported = {(name, form) for name in EXPORTED for form in ENGINES}
     kinds, missing = bench.measurable(torch.device("cpu"))
-    assert kind in kinds
+    assert exported < set(kinds)
     assert not missing
     others, (reason,) = bench.measurable(torch.device("cuda"))
-    assert [other for other in kinds if other != kind] == others
-    assert "ONNX Runtime not measured" in reason
+    assert [kind for kind in kinds if kind not in exported] == others
+    assert "ONNX Runtime and OpenVINO not measured" in reason
 
 
 def test_a_peer_that_is_not_installed_says_so(monkeypatch):
