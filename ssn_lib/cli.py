@@ -151,7 +151,9 @@ def _export(options: argparse.Namespace) -> None:
     from ssn_lib.deploy.onnx import export_run
 
     form = options.form or "folded"
-    difference = export_run(options.run, options.file, options.weights_dir, form=form)
+    difference = export_run(
+        options.run, options.file, options.weights_dir, form=form, threshold=options.threshold
+    )
     megabytes = options.file.stat().st_size / 1e6
     print(
         f"{options.file}: {form}, {megabytes:.1f} MB; ONNX Runtime's outputs differ by "
@@ -172,6 +174,7 @@ def _export_openvino(options: argparse.Namespace) -> None:
         precision=options.precision or "float32",
         data_root=options.data_root,
         tolerance=TOLERANCE if options.tolerance is None else options.tolerance,
+        threshold=options.threshold,
     )
     megabytes = sum(path.stat().st_size for path in options.file.iterdir()) / 1e6
     print(f"{options.file}: {options.precision or 'float32'}, {megabytes:.1f} MB")
@@ -303,6 +306,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_run_commands(command)
+    _add_line_commands(command)
     _add_inspection_commands(command)
     _add_study_commands(command)
     _add_kaggle_commands(commands)
@@ -349,15 +353,21 @@ def _add_run_commands(command: Command) -> None:
 
 def _add_inspection_commands(command: Command) -> None:
     """What a finished run is for."""
+
+
+def _add_line_commands(command: Command) -> None:
+    """What is done with a trained detector."""
     sub = command("predict", _predict, "Inspect images: overlays, a table of scores, and a page.")
-    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    sub.add_argument(
+        "run", type=Path, metavar="RUN", help="the run's folder, or what was exported of it"
+    )
     sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
     sub.add_argument("--out", type=Path, required=True, help="folder; a second call goes on in it")
     sub.add_argument("--again", action="store_true", help="inspect finished images too")
     sub.add_argument(
         "--watch", action="store_true", help="go on with images that arrive, until Ctrl-C"
     )
-    sub.add_argument("--threshold", type=Path, metavar="FILE", help="as the page saves it")
+    _add_threshold(sub)
     _add_weights_dir(sub)
 
     sub = command("export", _export, "Write a run's detector for a machine without PyTorch.")
@@ -378,6 +388,7 @@ def _add_inspection_commands(command: Command) -> None:
     )
     _add_weights_dir(sub)
     _add_data_root(sub)
+    _add_threshold(sub)
 
 
 def _add_study_commands(command: Command) -> None:
@@ -451,6 +462,12 @@ def _add_kaggle_commands(commands: argparse._SubParsersAction) -> None:
     )
     sub = actions.add_parser("check", help="Check what `kaggle kernels push` would send.")
     sub.set_defaults(command=_kaggle_check)
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold", type=Path, metavar="FILE", help="as the page of an inspection saves it"
+    )
 
 
 def _add_weights_dir(parser: argparse.ArgumentParser) -> None:

@@ -1,15 +1,17 @@
-"""What inspecting needs of a trained detector, from a run's folder."""
+"""What inspecting needs of a trained detector, from a run's folder or an exported file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssn_lib.config import Resize
 from ssn_lib.data.images import normalise
+from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import Reference, reference_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
@@ -51,15 +53,22 @@ class Trained:
 
 
 def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Trained:
-    """The detector of a finished run, folded for speed.
+    """The detector of a finished run, folded for speed, or of a file that was exported.
 
     Args:
-        path: the run's folder.
-        weights: of the backbone, as for `models.supersimplenet.build`.
+        path: the run's folder, an ONNX file, or the folder that was exported for OpenVINO.
+        weights: of a run's backbone, as for `models.supersimplenet.build`.
 
     Raises:
-        InputError: the run is not finished, diverged, or its weights are gone.
+        InputError: the run is not finished, diverged, or its weights are gone; the file cannot be
+            read or is no detector; a package that it needs is missing.
     """
+    if path.suffix == ".onnx":
+        exported = onnx.Exported(path)
+        return _of_file(path, exported, exported.about())
+    if (path / openvino.MODEL).is_file():
+        facts = openvino.about(path)
+        return _of_file(path, openvino.Compiled(path / openvino.MODEL, facts["precision"]), facts)
     record, model = load_run(path, weights)
     if record.thresholds is None:
         raise InputError(f"{shown(path)}: the training diverged; there is nothing to predict with")
@@ -74,3 +83,22 @@ def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Traine
         record.thresholds,
         reference_of(path),
     )
+
+
+def _of_file(path: Path, network: nn.Module, facts: dict[str, Any]) -> Trained:
+    try:
+        reference = facts["reference"]
+        return Trained(
+            facts["run"],
+            facts["preset"],
+            network,
+            tuple(facts["image_size"]),
+            facts["resize"],
+            facts["full_scale"],
+            Thresholds(facts["score_threshold"], facts["map_threshold"]),
+            None if reference is None else Reference.from_json(reference),
+        )
+    except KeyError:
+        raise InputError(
+            f"{shown(path)}: not exported by this version of ssn_lib; export it again"
+        ) from None

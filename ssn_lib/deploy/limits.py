@@ -47,6 +47,21 @@ class Reference:
     seen: bool
     looks: NDArray[np.float64] | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As an exported file holds it."""
+        looks = None if self.looks is None else self.looks.tolist()
+        return {"scores": self.scores.tolist(), "seen": self.seen, "looks": looks}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Reference:
+        """See `to_json`.
+
+        Args:
+            content: of the file.
+        """
+        looks = None if content["looks"] is None else np.array(content["looks"], np.float64)
+        return cls(np.array(content["scores"], np.float64), content["seen"], looks)
+
 
 @dataclass(frozen=True)
 class Drift:

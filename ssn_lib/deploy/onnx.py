@@ -17,20 +17,27 @@ from torch import Tensor, nn
 
 from ssn_lib import machine
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
+from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.record import Record
 from ssn_lib.runs.run import load_run
-from ssn_lib.storage import written_whole
+from ssn_lib.storage import shown, written_whole
 
 TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
+ABOUT = "score_threshold"  # among what a file says of itself if this package made it
 INPUT, OUTPUTS = "images", ("anomaly_map", "score")
 NEEDS = "export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscript onnxruntime"
 
 
 def export_run(
-    run: Path, path: Path, weights: str | Path | None = "imagenet", *, form: str = "folded"
+    run: Path,
+    path: Path,
+    weights: str | Path | None = "imagenet",
+    *,
+    form: str = "folded",
+    threshold: Path | None = None,
 ) -> float:
     """Write a finished run's detector to `path`, with all that its user must know as metadata.
 
@@ -39,6 +46,8 @@ def export_run(
         path: of the file.
         weights: of the backbone, as for `models.supersimplenet.build`.
         form: "folded" (`fast.folded.fuse`) or "plain", the published operations one by one.
+        threshold: a file that the page of an inspection saved, see `limits.read_threshold`; None:
+            the run's own.
 
     Returns:
         As `export`.
@@ -51,21 +60,29 @@ def export_run(
     if record.thresholds is None:
         raise InputError(f"{run}: the training diverged; there is nothing to export")
     network = fuse(model) if form == "folded" else model
-    return export(network, path, record.config.data.image_size, described(record, form))
+    facts = described(record, reference_of(run), threshold) | {"form": form}
+    return export(network, path, record.config.data.image_size, facts)
 
 
-def described(record: Record, form: str) -> dict[str, Any]:
+def described(
+    record: Record, reference: Reference | None, threshold: Path | None
+) -> dict[str, Any]:
     """What the user of an exported file must know of the run that it comes from.
 
     Args:
         record: of the run, which did not diverge.
-        form: of the network, as of `export_run`.
+        reference: of the run, where it was kept.
+        threshold: as of `export_run`.
+
+    Raises:
+        InputError: `threshold` is no threshold of that run.
     """
-    data = record.config.data
+    data, score = record.config.data, record.thresholds.score
+    if threshold is not None:
+        score = read_threshold(threshold, record.run_id).score
     return {
         "preset": record.config.preset,
         "run": record.run_id,
-        "form": form,
         "image_size": data.image_size,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
@@ -74,8 +91,9 @@ def described(record: Record, form: str) -> dict[str, Any]:
         "trained_on": f"{data.dataset} {data.category}",
         "epochs": record.epochs_done,
         "backbone_weights": record.weights_source or "untrained",
-        "score_threshold": record.thresholds.score,
+        "score_threshold": score,
         "map_threshold": record.thresholds.map,
+        "reference": None if reference is None else reference.to_json(),
     }
 
 
@@ -136,8 +154,20 @@ class Exported(nn.Module):
             import onnxruntime
         except ImportError:
             raise InputError(NEEDS) from None
-        self.session = onnxruntime.InferenceSession(
-            file if isinstance(file, bytes) else str(file), providers=["CPUExecutionProvider"]
+        source = file if isinstance(file, bytes) else str(file)
+        try:
+            self.session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of many kinds, all the package's own
+            if isinstance(file, bytes):
+                raise
+            reason = "no such file" if not file.is_file() else str(error).splitlines()[0]
+            raise InputError(f"{shown(file)} cannot be read: {reason}") from None
+
+    def about(self) -> dict[str, Any]:
+        """What the file says of itself, see `described`; empty where another package made it."""
+        entries = self.session.get_modelmeta().custom_metadata_map
+        return (
+            {name: json.loads(value) for name, value in entries.items()} if ABOUT in entries else {}
         )
 
     def forward(self, images: Tensor) -> Prediction:

@@ -25,13 +25,16 @@ import torch
 from torch import Tensor, nn
 
 from ssn_lib import machine
+from ssn_lib.data.appearance import appearance
 from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
 from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, to_onnx
 from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
 from ssn_lib.deploy.precision import TOLERANCE, PrecisionCost, cost_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
+from ssn_lib.runs.record import Record
 from ssn_lib.runs.run import dataset_of, load_run
 from ssn_lib.storage import shown
 from ssn_lib.training.holdout import reference_images
@@ -52,6 +55,7 @@ def export_run(
     precision: Precision = "float32",
     data_root: Path | None = None,
     tolerance: float = TOLERANCE,
+    threshold: Path | None = None,
 ) -> PrecisionCost | None:
     """Write a finished run's detector as `detector.xml` and `detector.bin`.
 
@@ -63,6 +67,7 @@ def export_run(
             images of the run's training, and bf16 for the rest.
         data_root: where the run's images are; float32 needs none.
         tolerance: points that I-AUROC, AUPRO and AP-loc may each lose.
+        threshold: as of `onnx.export_run`; None: the run's own, in bf16 and int8 chosen anew.
 
     Returns:
         What the precision costs; None for float32, which is compared with PyTorch's outputs.
@@ -78,11 +83,11 @@ def export_run(
     record, model = load_run(run, weights)
     if record.thresholds is None:
         raise InputError(f"{shown(run)}: the training diverged; there is nothing to export")
-    size = record.config.data.image_size
-    facts = described(record, "folded") | {
+    facts = described(record, reference_of(run), threshold) | {
         "precision": precision,
         "inference_precision": HINTS[precision],
     }
+    size = record.config.data.image_size
     if precision == "float32":
         converted, cost = convert(model, size, precision), None
         _compare(model, Compiled(converted, precision), size, folder)
@@ -92,13 +97,24 @@ def export_run(
         converted = convert(model, size, precision, calibration=good)
         cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
         _check_cost(cost, tolerance, precision, folder)
-        facts |= {
-            "score_threshold": cost.thresholds.score,
-            "map_threshold": cost.thresholds.map,
-            "cost": asdict(cost),
-        }
+        facts |= _of_precision(cost, good, record)
+        if threshold is not None:
+            facts["score_threshold"] = read_threshold(threshold, record.run_id).score
     _write(converted, folder, facts)
     return cost
+
+
+def _of_precision(cost: PrecisionCost, good: ImageSet, record: Record) -> dict[str, Any]:
+    """What a file says of itself in the place of what holds in float32."""
+    looks = appearance(good.images.numpy())
+    seen = not record.config.training.validation_fraction
+    content = asdict(cost)
+    return {
+        "score_threshold": cost.thresholds.score,
+        "map_threshold": cost.thresholds.map,
+        "reference": Reference(np.array(content.pop("good_scores")), seen, looks).to_json(),
+        "cost": content,
+    }
 
 
 def _check_cost(cost: PrecisionCost, tolerance: float, precision: Precision, folder: Path) -> None:

@@ -32,6 +32,7 @@ class PrecisionCost:
         largest_score_change: in logits.
         largest_map_change: relative to the largest value of the map in float32.
         thresholds: chosen anew, from the scores and maps in that precision.
+        good_scores: of the images that they are chosen from, in that precision.
     """
 
     measured_on: str
@@ -42,6 +43,7 @@ class PrecisionCost:
     largest_score_change: float
     largest_map_change: float
     thresholds: Thresholds
+    good_scores: tuple[float, ...]
 
     def beyond(self, tolerance: float) -> dict[str, float]:
         """The metrics that lose more than that many points, and what they lose."""
@@ -82,7 +84,8 @@ def cost_of(
         judged, what = beside_defects(good, config.seed), "good images and imitated defects"
     limits, predictions, metrics = [], [], []
     for model in (reference, network):
-        limits.append(thresholds(predict(model, good), good))
+        of_good = predict(model, good)
+        limits.append(thresholds(of_good, good))
         predictions.append(predict(model, judged))
         metrics.append(evaluate(predictions[-1], judged))
     before, after = ({name: _defined(part[name]) for name in JUDGED} for part in metrics)
@@ -99,6 +102,7 @@ def cost_of(
         largest_score_change=(score_after - score_before).abs().max().item(),
         largest_map_change=((map_after - map_before).abs().max() / map_before.abs().max()).item(),
         thresholds=limits[1],
+        good_scores=tuple(of_good.score.tolist()),
     )
 
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from ssn_lib import predict
+from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.detector import open_detector
 from ssn_lib.runs.record import _content_hash, read_record
 from ssn_lib.runs.run import load_run
@@ -49,3 +51,40 @@ def test_a_run_that_diverged_is_refused(tiny_run, tmp_path, refusal):
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_a_folder_that_is_no_run_is_refused(name, tmp_path, refusal):
     assert "not a finished run" in refusal(lambda: open_detector(tmp_path / name, weights=None))
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_an_exported_file_opens_as_its_run_does(engine, tiny_run, dataset, tmp_path):
+    folder, _ = tiny_run
+    target = tmp_path / ("it.onnx" if engine == "onnx" else "it")
+    {"onnx": onnx, "openvino": openvino}[engine].export_run(folder, target, None)
+    exported, trained = open_detector(target), open_detector(folder, weights=None)
+    for name in ("run_id", "preset", "image_size", "resize", "full_scale", "thresholds"):
+        assert getattr(exported, name) == getattr(trained, name)
+    assert exported.reference.seen is trained.reference.seen
+    np.testing.assert_array_equal(exported.reference.scores, trained.reference.scores)
+    np.testing.assert_array_equal(exported.reference.looks, trained.reference.looks)
+    images = dataset.test.images
+    for one, other in zip(exported.predict(images), trained.predict(images), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_chosen_threshold_goes_with_the_file(engine, tiny_run, tmp_path, refusal):
+    folder, _ = tiny_run
+    target = tmp_path / ("it.onnx" if engine == "onnx" else "it")
+    export_run = {"onnx": onnx, "openvino": openvino}[engine].export_run
+    chosen = {"kind": "ssn_lib threshold", "run": read_record(folder).run_id}
+    chosen |= {"score_threshold": 1.25, "images": 6, "chosen": "2026-11-27T08:00:00.000Z"}
+    (tmp_path / "threshold.json").write_text(json.dumps(chosen))
+    export_run(folder, target, None, threshold=tmp_path / "threshold.json")
+    assert open_detector(target).thresholds.score == 1.25
+    (tmp_path / "threshold.json").write_text(json.dumps(chosen | {"run": "another"}))
+    call = {"threshold": tmp_path / "threshold.json"}
+    assert "run another" in refusal(lambda: export_run(folder, target, None, **call))
+
+
+def test_a_file_that_is_no_detector_is_one_line(tmp_path, refusal):
+    assert "no such file" in refusal(lambda: open_detector(tmp_path / "it.onnx"))
+    (tmp_path / "it.onnx").write_bytes(b"no model")
+    assert "cannot be read" in refusal(lambda: open_detector(tmp_path / "it.onnx"))

@@ -124,6 +124,7 @@ def test_what_costs_more_than_it_may_is_not_written(
         largest_score_change=0.1,
         largest_map_change=0.1,
         thresholds=Thresholds(0.0, 0.0),
+        good_scores=(0.0, 1.0),
     )
     monkeypatch.setattr(deployed, "cost_of", lambda *_: cost)
     monkeypatch.setattr(deployed, "_check_units", lambda _: None)
