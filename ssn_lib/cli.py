@@ -126,8 +126,7 @@ def _predict(options: argparse.Namespace) -> None:
         f"{len(table)} images, {result.inspected} of them inspected now: {anomalous} anomalous "
         f"(score > {result.threshold:.4g}), {len(table) - anomalous} good"
     )
-    for note in result.notes:
-        print(note)
+    print(result.worth)
     if len(table):
         print(f"{result.page}, beside scores.csv and the overlays")
 

@@ -44,14 +44,17 @@ class Inspection:
         inspected: how many of them now; the others were finished before.
         threshold: on the score.
         page: the file to look at.
-        notes: what is to be known of threshold and scores, one sentence or more each.
+        worth: what the threshold rests on.
+        drift: what is unlike the images that it was chosen from, which is warned of too; None
+            where nothing is.
     """
 
     table: pd.DataFrame
     inspected: int
     threshold: float
     page: Path
-    notes: tuple[str, ...]
+    worth: str
+    drift: str | None
 
 
 def inspect(
@@ -195,7 +198,7 @@ class _Inspector:
     def renew_page(self) -> None:
         """Write the page if images were added, and not just now."""
         if self._inspected > self._page_of and time.monotonic() - self._page_at >= PAGE_S:
-            self._write_page(self._notes(self._drift_message()))
+            self._write_page(self._drift_message())
 
     def finish(self) -> Inspection:
         """Write the page, and say what is to be said at the end."""
@@ -203,15 +206,15 @@ class _Inspector:
         message = self._drift_message()
         if message is not None and not self._drifting:
             warnings.warn(message, stacklevel=3)
-        notes = self._notes(message)
         if len(self._scores):
-            self._write_page(notes)
+            self._write_page(message)
         return Inspection(
             self._scores.table(),
             self._inspected,
             self._threshold,
             self._out / PAGE,
-            tuple(notes),
+            worth(self._trained.reference, self._chosen),
+            message,
         )
 
     @contextmanager
@@ -287,16 +290,13 @@ class _Inspector:
         found = self._drift(rows[-RECENT:] if self._watching else rows)
         return None if found is None else found.message
 
-    def _notes(self, drift_message: str | None) -> list[str]:
-        """What is to be known of the threshold and of the scores."""
-        notes = [worth(self._trained.reference, self._chosen)]
-        return notes if drift_message is None else [*notes, drift_message]
-
-    def _write_page(self, notes: list[str]) -> None:
+    def _write_page(self, drift_message: str | None) -> None:
         images, number = self._scores.inspected(PAGE_IMAGES), len(self._scores)
+        notes = [worth(self._trained.reference, self._chosen)]
+        if drift_message is not None:
+            notes.append(drift_message)
         if len(images) < number:
-            left = f"This page shows {len(images)} of {number} images; {SCORES} has all."
-            notes = [*notes, left]
+            notes.append(f"This page shows {len(images)} of {number} images; {SCORES} has all.")
         write_page(
             self._out / PAGE,
             images,

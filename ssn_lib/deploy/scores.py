@@ -89,6 +89,7 @@ class Scores:
         self.out = out
         self._rows: dict[str, Row] = {}
         self._overlays: dict[str, str] = {}  # by image
+        self._taken: set[str] = set()
         self._with_thumbnail = {entry.overlay for entry in self._thumbnails()}
         path = out / SCORES
         if not path.exists():
@@ -98,6 +99,7 @@ class Scores:
             decided = replace(row, threshold=threshold, anomalous=row.score > threshold)
             self._rows[row.image] = decided
             self._overlays[row.image] = row.overlay
+            self._taken.add(row.overlay)
         if _as_csv(self._rows.values(), header=True).encode() != content:
             self._write(self._rows)
 
@@ -123,14 +125,15 @@ class Scores:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
         image, stem = image_name(path), image_name(Path(path.stem)).replace("\\", "_")
-        if image not in self._overlays:
+        own = self._overlays.get(image)
+        if own is None or not _is_free(self.out / own):
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
             stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
-            names, taken = (f"{stem}{OVERLAY_END}" for stem in stems), {*self._overlays.values()}
-            self._overlays[image] = next(
-                name for name in names if name not in taken and _is_free(self.out / name)
-            )
-        return self._overlays[image]
+            names = (f"{stem}{OVERLAY_END}" for stem in stems)
+            own = next(n for n in names if n not in self._taken and _is_free(self.out / n))
+            self._overlays[image] = own
+            self._taken.add(own)
+        return own
 
     def add(self, rows: Sequence[Row], thumbnails: Sequence[Thumbnail]) -> None:
         """Keep finished images. Of one that was inspected before, the row is replaced. On an error

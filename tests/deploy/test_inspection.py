@@ -268,7 +268,7 @@ def test_a_chosen_threshold_decides_and_the_runs_own_decides_again(tiny_run, tmp
     assert other.threshold == -1e6
     assert other.table.anomalous.all()
     assert (pd.read_csv(out / "scores.csv").threshold == -1e6).all()
-    assert "7 images" in other.notes[0]
+    assert "7 images" in other.worth
     back = inspection.inspect(folder, [images], out, weights=None)
     assert back.table.equals(own.table)
 
@@ -281,7 +281,7 @@ def test_the_page_holds_the_images_with_their_labels_and_notes(dataset, tiny_run
     assert result.table.label.tolist() == [0, 0, 1, 1]
     page = result.page.read_text()
     assert result.page == tmp_path / "out/inspection.html"
-    assert all(note[:40] in page for note in result.notes)
+    assert result.worth[:40] in page
     assert "000_2_overlay.png" in page
 
 
@@ -314,7 +314,7 @@ def test_drift_is_said_on_the_page_in_the_table_and_in_a_warning(many, tmp_path,
         result = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
     drifted = pd.read_csv(tmp_path / "out/scores.csv").drift.tolist()
     assert drifted == [False] * BATCH + [True] * (BATCH + 8)
-    assert result.notes == ("worth something", "the new ones are bluer")
+    assert (result.worth, result.drift) == ("worth something", "the new ones are bluer")
     assert "the new ones are bluer" in result.page.read_text()
 
 
@@ -324,7 +324,7 @@ def test_known_defects_are_no_drift(tiny_run, tmp_path, monkeypatch):
     (tmp_path / "bad").mkdir()
     Image.new("RGB", (80, 80), "blue").save(tmp_path / "bad/x.png")
     result = inspection.inspect(folder, [tmp_path / "bad"], tmp_path / "out", weights=None)
-    assert result.notes == ("worth something",)
+    assert result.drift is None
     assert result.table.drift.isna().all()
 
 

@@ -73,6 +73,8 @@ def test_an_overlay_of_an_earlier_inspection_is_not_taken_by_another_image(image
     later = Scores(tmp_path / "out", "a_run", 1.0)
     assert later.overlay_name(second) == "x_2_overlay.png"
     assert later.overlay_name(first) == "x_overlay.png"
+    (tmp_path / "out/x_overlay.png").write_bytes(b"a photograph of the user's")
+    assert later.overlay_name(first) == "x_3_overlay.png"
 
 
 def test_an_image_is_finished_as_long_as_all_that_belongs_to_it_is_there(images, tmp_path):
