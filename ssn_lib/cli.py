@@ -305,7 +305,6 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_run_commands(command)
-    _add_line_commands(command)
     _add_inspection_commands(command)
     _add_study_commands(command)
     _add_kaggle_commands(commands)
@@ -352,10 +351,6 @@ def _add_run_commands(command: Command) -> None:
 
 def _add_inspection_commands(command: Command) -> None:
     """What a finished run is for."""
-
-
-def _add_line_commands(command: Command) -> None:
-    """What is done with a trained detector."""
     sub = command("predict", _predict, "Inspect images: overlays, a table of scores, and a page.")
     sub.add_argument(
         "run", type=Path, metavar="RUN", help="the run's folder, or what was exported of it"
