@@ -143,6 +143,9 @@ report.save("efficiency")
 report.save("bench_costs")
 
 # %%
+report.save("exports")
+
+# %%
 report.save("bench_timings")
 
 # %%

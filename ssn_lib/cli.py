@@ -162,7 +162,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _export_openvino(options: argparse.Namespace) -> None:
     from ssn_lib.deploy import openvino
-    from ssn_lib.deploy.precision import TOLERANCE
+    from ssn_lib.runs.exports import TOLERANCE
 
     if options.form is not None:
         raise InputError("--form is for --engine onnx; of OpenVINO the precision decides the form")
@@ -244,6 +244,7 @@ def _report(options: argparse.Namespace) -> None:
 
     written = publish(
         options.add_runs,
+        add_exports=options.add_exports,
         data_root=options.data_root,
         weights_dir=None if options.weights_dir == "imagenet" else options.weights_dir,
         runs_dir=options.runs_dir,
@@ -430,6 +431,9 @@ def _add_study_commands(command: Command) -> None:
 
     sub = command("report", _report, "Make the report, and figures/, of the records in results/.")
     sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
+    sub.add_argument(
+        "--add-exports", type=Path, help="first copy what exports of this folder's runs cost"
+    )
     _add_weights_dir(sub)
     _add_data_root(sub)
     _add_runs_dir(sub)

@@ -15,7 +15,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -30,10 +29,11 @@ from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
 from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, to_onnx
 from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
-from ssn_lib.deploy.precision import TOLERANCE, PrecisionCost, cost_of
+from ssn_lib.deploy.precision import cost_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
+from ssn_lib.runs.exports import TOLERANCE, Export, PrecisionCost
 from ssn_lib.runs.record import Record
 from ssn_lib.runs.run import dataset_of, load_run
 from ssn_lib.storage import shown
@@ -70,7 +70,8 @@ def export_run(
         threshold: as of `onnx.export_run`; None: the run's own, in bf16 and int8 chosen anew.
 
     Returns:
-        What the precision costs; None for float32, which is compared with PyTorch's outputs.
+        What the precision costs, which is also kept in the run's folder, refused or not; None for
+        float32, which is compared with PyTorch's outputs.
 
     Raises:
         InputError: the run is not finished or diverged, its images are not there, the precision
@@ -96,6 +97,7 @@ def export_run(
         good = reference_images(dataset.train, record.config.training, record.config.seed)
         converted = convert(model, size, precision, calibration=good)
         cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
+        _export_of(record, precision, cost).keep(run)
         _check_cost(cost, tolerance, precision, folder)
         facts |= _of_precision(cost, good, record)
         if threshold is not None:
@@ -104,16 +106,31 @@ def export_run(
     return cost
 
 
+def _export_of(record: Record, precision: Precision, cost: PrecisionCost) -> Export:
+    data = record.config.data
+    return Export(
+        run_id=record.run_id,
+        preset=record.config.preset,
+        dataset=data.dataset,
+        category=data.category,
+        image_size=data.image_size,
+        epochs=record.epochs_done,
+        precision=precision,
+        cost=cost.facts(),
+        processor=str(machine.describe(torch.device("cpu"))["processor"]),
+    )
+
+
 def _of_precision(cost: PrecisionCost, good: ImageSet, record: Record) -> dict[str, Any]:
     """What a file says of itself in the place of what holds in float32."""
     looks = appearance(good.images.numpy())
     seen = not record.config.training.validation_fraction
-    content = asdict(cost)
+    scores = np.array(cost.good_scores)
     return {
         "score_threshold": cost.thresholds.score,
         "map_threshold": cost.thresholds.map,
-        "reference": Reference(np.array(content.pop("good_scores")), seen, looks).to_json(),
-        "cost": content,
+        "reference": Reference(scores, seen, looks).to_json(),
+        "cost": cost.facts(),
     }
 
 

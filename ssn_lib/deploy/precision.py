@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,54 +11,8 @@ from ssn_lib.config import RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.inference import evaluate, predict, thresholds
-from ssn_lib.metrics import Thresholds
+from ssn_lib.runs.exports import JUDGED, PrecisionCost
 from ssn_lib.training.holdout import reference_images
-
-JUDGED = ("I-AUROC", "AUPRO", "AP-loc")
-TOLERANCE = 0.3  # points of a metric that may be lost
-
-
-@dataclass(frozen=True)
-class PrecisionCost:
-    """What a network in another precision does differently.
-
-    Attributes:
-        measured_on: the images, in words.
-        images: how many.
-        before: `JUDGED` metrics in float32, in percent; None where undefined.
-        changes: of these, in points; what was lost is negative.
-        flipped: share of decisions that change, each by its own threshold.
-        largest_score_change: in logits.
-        largest_map_change: relative to the largest value of the map in float32.
-        thresholds: chosen anew, from the scores and maps in that precision.
-        good_scores: of the images that they are chosen from, in that precision.
-    """
-
-    measured_on: str
-    images: int
-    before: dict[str, float | None]
-    changes: dict[str, float | None]
-    flipped: float
-    largest_score_change: float
-    largest_map_change: float
-    thresholds: Thresholds
-    good_scores: tuple[float, ...]
-
-    def beyond(self, tolerance: float) -> dict[str, float]:
-        """The metrics that lose more than that many points, and what they lose."""
-        lost = {name: -change for name, change in self.changes.items() if change is not None}
-        return {name: points for name, points in lost.items() if points > tolerance}
-
-    def summary(self) -> str:
-        """All of it as a line."""
-        changes = ", ".join(
-            f"{name} {change:+.2f}" for name, change in self.changes.items() if change is not None
-        )
-        return (
-            f"against float32 on {self.images} {self.measured_on}: "
-            f"{changes or 'no metrics'} points; {100 * self.flipped:.1f} % of the "
-            f"decisions flip; scores change by up to {self.largest_score_change:.2g}"
-        )
 
 
 def cost_of(

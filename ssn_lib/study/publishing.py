@@ -11,6 +11,7 @@ from pathlib import Path
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
+from ssn_lib.runs.exports import NAME, read_export
 from ssn_lib.runs.record import KEPT_FILES, MAPS, read_record
 from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study.costs.records import (
@@ -21,7 +22,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
 from ssn_lib.study.profiles import PROFILES
-from ssn_lib.study.report import Report
+from ssn_lib.study.report import EXPORTS, Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.slides import slide_by_slide
 from ssn_lib.study.tables.tidy import metrics_frame
@@ -39,6 +40,7 @@ HEAD = "<!-- Written by `make report`; do not edit. -->\n\n"
 def publish(
     add_runs: Path | None = None,
     *,
+    add_exports: Path | None = None,
     data_root: Path | None = None,
     weights_dir: Path | str | None = None,
     runs_dir: Path = Path("runs"),
@@ -53,6 +55,7 @@ def publish(
     Args:
         add_runs: a folder of runs; its finished records on public data, and those on the rendered
             data in the report's sizes, go to `results/` first.
+        add_exports: a folder of runs; what exports of them cost goes to `results/exports` first.
         data_root, weights_dir, runs_dir: for the maps.
 
     Returns:
@@ -64,6 +67,8 @@ def publish(
     results = REPOSITORY / "results"
     if add_runs is not None:
         _add(Path(add_runs), results)
+    if add_exports is not None:
+        _add_exports(Path(add_exports), results / EXPORTS)
     if not any(results.glob("*/record.json")):
         raise InputError(f"{results}: no records to report on")
     out_dir = Path(runs_dir).resolve() / "report"
@@ -97,6 +102,18 @@ def publish(
 def _link(name: str) -> str | None:
     """From `results/` to what was published under that name."""
     return None if name in UNPUBLISHED else f"../figures/{name}.png"
+
+
+def _add_exports(runs: Path, target: Path) -> None:
+    """Copy what exports of a folder's runs on public data cost."""
+    paths = sorted(runs.glob(f"*/{NAME.format('*')}"))
+    if not paths:
+        raise InputError(f"--add-exports {runs}: no run there was exported in bf16 or int8")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        export = read_export(path)
+        if source_of(export.dataset).origin == "public":
+            shutil.copy(path, target / export.file)
 
 
 def _add(runs: Path, results: Path) -> None:

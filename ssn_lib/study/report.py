@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssn_lib.errors import InputError
+from ssn_lib.runs.exports import read_export
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
 from ssn_lib.study import drawn
 from ssn_lib.study.claims import noise, rules, supervision
@@ -42,7 +43,7 @@ from ssn_lib.study.systems import (
 )
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import supervision as supervision_tables
-from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency
+from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency, exports
 from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 from ssn_lib.study.tables.overview import all_runs, synthesis
 from ssn_lib.study.tables.swap import (
@@ -53,6 +54,8 @@ from ssn_lib.study.tables.swap import (
     scenario_b_noise,
 )
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
+
+EXPORTS = "exports"  # the folder of what exports cost, in that of the records
 
 
 class Report(Lessons):
@@ -167,6 +170,12 @@ class Report(Lessons):
     def bench_costs(self) -> Table:
         """Every network that was measured together, and peers."""
         return bench_costs(self.bench) if self.bench else _unmeasured("make bench")
+
+    def exports(self) -> Table:
+        """What fewer bits cost in accuracy, and gain in time."""
+        folder = self.study.records_folder / EXPORTS
+        made = [read_export(path) for path in sorted(folder.glob("*.json"))]
+        return exports(made, self.bench) if made else _unmeasured("export --engine openvino")
 
     def bench_timings(self) -> Table:
         """What training and metrics cost."""

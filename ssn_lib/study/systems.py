@@ -130,7 +130,7 @@ SYSTEMS: dict[str, System] = {
             "cam_traced",
             "CAM traced",
             "#B22979",
-            ("weak", "mixed", "pixel curves", "strip maps", "protocol"),
+            ("weak", "mixed", "pixel curves", "strip maps", "protocol", "line"),
         ),
         System(
             "weak_ssn", "SSN weak", "#4FAFA6", ("weak", "mixed", "ROC", "strip maps", "protocol")

@@ -76,7 +76,7 @@ def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
 
 def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
     """The kinds whose inference can be measured on a device, and why the others cannot."""
-    kinds, missing = both_forms(BENCH_PRESETS), []
+    kinds, missing = both_forms(dict.fromkeys((*BENCH_PRESETS, *EXPORTED))), []
     others: list[Kind] = [(name, "peer") for name in PEERS]
     if device.type == "cpu":
         others = [(name, form) for name in EXPORTED for form in ENGINES] + others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ class Efficiency:
         return _file(self.name, self.device_type)
 
 
-def both_forms(presets: Sequence[str]) -> list[Kind]:
+def both_forms(presets: Iterable[str]) -> list[Kind]:
     """Every preset plain and folded."""
     return [(name, form) for name in presets for form in FORMS]
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ssn_lib.config import PRECISIONS
+from ssn_lib.data.registry import images_title
+from ssn_lib.presets import preset
+from ssn_lib.runs.exports import JUDGED, TOLERANCE, Export
 from ssn_lib.runs.record import device_name
-from ssn_lib.study.costs.records import ENGINES, HALF, PEERS, SCENARIO_A, Bench, Efficiency
+from ssn_lib.study.costs.records import (
+    ENGINES,
+    EXPORTED,
+    HALF,
+    PEERS,
+    SCENARIO_A,
+    Bench,
+    Efficiency,
+)
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import quartiles
@@ -115,6 +127,53 @@ def bench_costs(made: Bench) -> Table:
             *(f"{EMPTY} {reason}." for reason in made.missing),
         ),
     )
+
+
+def exports(made: Sequence[Export], bench: Bench | None) -> Table:
+    """Exported runs by precision: what it costs in accuracy, beside what `make bench` measured of
+    the same network.
+
+    Args:
+        made: the exports.
+        bench: None where it was not measured.
+    """
+    costs = {} if bench is None else {(cost.preset, cost.form): cost for cost in bench.costs}
+    rows = []
+    for export in sorted(made, key=lambda e: (e.preset, e.category, PRECISIONS.index(e.precision))):
+        model = preset(export.preset).model
+        network = next((name for name in EXPORTED if preset(name).model == model), "")
+        cost = costs.get((network, f"openvino-{export.precision}"))
+        told = export.cost
+        before, changes = told["before"], told["changes"]
+        row = {
+            "system": title(export.preset),
+            "images": images_title(export.category),
+            "epochs": str(export.epochs),
+            "image, px": "×".join(map(str, export.image_size)),
+            "precision": export.precision,
+        }
+        for name in JUDGED:
+            known = before[name] is not None
+            row[f"{name}, float32"] = number(before[name], ".1f") if known else EMPTY
+            row[f"{name}, change"] = number(changes[name], "+.2f") if known else EMPTY
+        beyond = [n for n in JUDGED if changes[n] is not None and changes[n] < -TOLERANCE]
+        row |= {
+            "decisions that flip, %": number(100 * told["flipped"], ".1f"),
+            "exported": f"refused: {', '.join(beyond)}" if beyond else "yes",
+            "× faster than plain": quartiles(cost.speedup, 2) if cost else EMPTY,
+            "latency, ms": quartiles(cost.latency_ms, 1) if cost else EMPTY,
+            "images/s": quartiles(cost.throughput_img_s, 1) if cost else EMPTY,
+        }
+        rows.append(row)
+    processors = ", ".join(dict.fromkeys(export.processor for export in made))
+    notes = [
+        f"Accuracy: the run's test images, in OpenVINO, against float32, on {processors}; one "
+        f"seed. Refused: what loses more than {TOLERANCE} points, unless `--tolerance` allows it.",
+        "× faster, latency, images/s: of the same network untrained, by `make bench`, at "
+        "256×256 (`evolved` 448×448); plain is PyTorch in float32"
+        + (f", on {_where(bench.environment)}." if bench else "."),
+    ]
+    return Table("Exports: what fewer bits cost and gain", frame_of(rows), tuple(notes))
 
 
 def bench_timings(made: Bench) -> Table:
