@@ -256,8 +256,8 @@ report.save("efficiency_gpu")
 
 # %% [markdown]
 # On a production line nobody needs PyTorch. Exported for OpenVINO, a network can compute in 16 bits
-# (bf16) or 8 (int8), on processors that have units for them several times faster. What that costs in
-# accuracy is measured before a file is written: the table has the change of each metric against
+# (bf16) or 8 (int8), on processors that have units for them several times faster. What that costs
+# in accuracy is measured before a file is written: the table has the change of each metric against
 # float32 on the run's own test images. An export that loses more than 0.3 points is refused.
 
 # %%
