@@ -39,6 +39,7 @@ from ssn_lib.study.costs.records import (
     BENCH_PRESETS,
     ENGINES,
     EXPORTED,
+    HALF,
     PEERS,
     SCENARIO_A,
     Bench,
@@ -80,6 +81,8 @@ def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
     others: list[Kind] = [(name, "peer") for name in PEERS]
     if device.type == "cpu":
         others = [(name, form) for name in EXPORTED for form in ENGINES] + others
+        if machine.gains_from_low_precision(device):
+            kinds += [(name, "folded" + HALF) for name in EXPORTED]
     else:
         missing.append(
             "ONNX Runtime and OpenVINO not measured: they run on the CPU here, the others on "

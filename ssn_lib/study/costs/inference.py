@@ -1,8 +1,8 @@
 """What inference costs here: parameters, arithmetic, latency, throughput, memory.
 
 What is measured is a kind: a preset and a form of its network. The forms have the same outputs:
-"plain", the published operations one by one, "folded" (`folding.fuse`), either of them in float16
-on a GPU ("plain16", "folded16"), and exported files, in the engine and precision that they are for
+"plain", the published operations one by one, "folded" (`folding.fuse`), either of them in 16 bits
+("plain16", "folded16": float16 on a GPU, bfloat16 on a CPU), and exported files, in the engine and precision that they are for
 (`records.ENGINES`). Another kind is a peer (`peers`) in the form "peer".
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """
@@ -229,15 +229,18 @@ def build(name: str, form: str) -> nn.Module:
 
 
 class InHalf(nn.Module):
-    """A network in float16: float32 images (B, 3, H, W) to a float32 `Prediction`."""
+    """A network in 16 bits, bfloat16 on a CPU and float16 elsewhere: float32 images (B, 3, H, W) to
+    a float32 `Prediction`."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.network = network.half()
+        on_cpu = machine.device().type == "cpu"
+        self.dtype = torch.bfloat16 if on_cpu else torch.float16
+        self.network = network.to(self.dtype)
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""
-        return Prediction(*(part.float() for part in self.network(images.half())))
+        return Prediction(*(part.float() for part in self.network(images.to(self.dtype))))
 
 
 def parts(name: str, form: str) -> tuple[str, str, nn.Module, nn.Module, tuple[int, int]]:

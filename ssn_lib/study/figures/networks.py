@@ -39,8 +39,10 @@ PUBLISHED = {  # preset: the slides' rows of costs and of accuracies
     "scenario_a": ("scenario_a", "scenario_a_resnet18"),
     "scenario_b": ("scenario_b", "scenario_b_resnet18_nonlinear"),
 }
-FORMS = {"plain": "o", "folded": "s", "peer": "^"} | dict(zip(ENGINES, "D<>P", strict=True))
-FORM_NAMES = {**ENGINES, "peer": "another library's"}
+FORMS = {"plain": "o", "folded": "s", "folded16": "h", "peer": "^"} | dict(
+    zip(ENGINES, "D<>P", strict=True)
+)
+FORM_NAMES = {"folded16": "folded, bf16", **ENGINES, "peer": "another library's"}
 
 
 def architecture() -> Figure:

@@ -24,7 +24,7 @@ from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
-FORM_TITLES = {**ENGINES, "peer": EMPTY}
+FORM_TITLES = {"folded" + HALF: "folded, bf16", **ENGINES, "peer": EMPTY}
 
 
 def efficiency(measurements: Sequence[Efficiency]) -> Table:
