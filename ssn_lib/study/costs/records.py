@@ -68,7 +68,7 @@ def read_bench(folder: Path, file: str = BENCH_FILE) -> Bench | None:
 
 
 IMAGE_SIZE = (256, 256)
-HALF = "16"  # ends the name of a form that computes in 16 bits: float16, on a CPU bfloat16
+HALF = "16"  # ends the name of a form in 16 bits: float16, on a CPU bfloat16
 ENGINES = {  # forms that are exported files, of the folded network
     "onnx": "folded, ONNX Runtime",
     "openvino-float32": "folded, OpenVINO, float32",

@@ -107,7 +107,8 @@ def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatc
 
 def test_exported_files_are_measured_on_a_cpu_only(monkeypatch):
     monkeypatch.setattr(inference_costs, "build", lambda *_: None)
-    exported = {(name, form) for name in EXPORTED for form in ENGINES}
+    monkeypatch.setattr(bench.machine, "gains_from_low_precision", lambda _: True)
+    exported = {(name, form) for name in EXPORTED for form in (*ENGINES, "folded16")}
     kinds, missing = bench.measurable(torch.device("cpu"))
     assert exported < set(kinds)
     assert not missing
