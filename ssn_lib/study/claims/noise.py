@@ -216,6 +216,10 @@ def _inference_free(evidence: Evidence) -> Finding:
     if extra or differs:
         what = ", ".join(differs) or "the number of parameters"
         return Finding(measured, "not reproduced", f"the two differ in {what}", rests_on=basis)
+    repetitions = len(comparison.latency_ms)
+    if sign_test([1.0] * repetitions) >= CHANCE / len(tested):  # even if all had the same sign
+        why = f"{repetitions} repetitions are too few to tell two latencies apart"
+        raise MissingError(f"{why}; the profile `quick` makes more", measured, basis)
     published = published_figures()["slides"]["table_efficiency"]["learned_noise"]
     counts = published_figures()["parameter_counts_256"]
     more = published["parameters"] - counts["scenario_a_resnet18"]
