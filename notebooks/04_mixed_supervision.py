@@ -45,10 +45,10 @@ import pandas as pd
 import torch
 
 from ssn_lib.losses import focal, truncated_l1
+from ssn_lib.study.at_hand import trained_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.supervision import MASKS, MIXED_PRESETS
-from ssn_lib.study.trained import trained
 from ssn_lib.training.batches import Features
 
 study = Study.of_notebook(globals())
@@ -125,7 +125,7 @@ report = Report(study)
 # here.)
 
 # %%
-shown = trained(study, "mixed_ssn", study.strips)
+shown = trained_network(study, "mixed_ssn", study.strips)
 print(shown)
 train, model = shown.data.train, shown.model
 one = train.subset(train.labels.nonzero()[:1, 0].tolist())

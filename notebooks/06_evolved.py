@@ -46,10 +46,10 @@ import pandas as pd
 import torch
 
 from ssn_lib.data.images import normalise
+from ssn_lib.study.at_hand import trained_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.evolved import CATEGORIES, SYSTEMS
-from ssn_lib.study.trained import trained
 
 study = Study.of_notebook(globals())
 
@@ -146,7 +146,7 @@ report = Report(study)
 # worst, of the good image and of the defective one.
 
 # %%
-shown = trained(study, "evolved", "bottle", epochs=10)
+shown = trained_network(study, "evolved", "bottle", epochs=10)
 print(shown)
 model, test = shown.model, shown.data.test
 good = (test.labels == 0).nonzero()[:1, 0].tolist()

@@ -56,7 +56,7 @@ from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import kept_and_left, reference_images
+from ssn_lib.training.holdout import fold_split, reference_images
 
 
 def configure(
@@ -404,7 +404,7 @@ def _tables(
     }
     fold = config.training.supervision.fold
     if fold is not None:
-        _, left_out = kept_and_left(dataset.train, fold, config.seed)
+        _, left_out = fold_split(dataset.train, fold, config.seed)
         scores = score_table(predict(model, left_out), left_out, dataset.root)
         tables["held_out.csv"] = scores.to_csv(index=False)
     if config.training.noise.source != "none":

@@ -106,6 +106,7 @@ def study(
     }
     saved: list[str] = []
     failed: dict[str, str] = {}
+    begun = time.monotonic()
     opening = real.opening(here)
     if opening:
         print(f"{opening}\n", flush=True)
@@ -125,7 +126,7 @@ def study(
                     print(f"    failed: {error}", flush=True)
                     continue
                 print(f"    done in {duration(time.monotonic() - started)}", flush=True)
-    _summary(here, saved)
+    _summary(here, saved, time.monotonic() - begun)
     if failed:
         raise NotebooksFailed(failed)
 
@@ -334,12 +335,13 @@ def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
         )
 
 
-def _summary(here: Study, saved: list[str]) -> None:
+def _summary(here: Study, saved: list[str], seconds: float) -> None:
     out_dir = here.out_dir
     saved = list(dict.fromkeys(saved))  # the report makes some again
     figures = [Path(path).stem for path in saved if path.endswith(".png")]
     tables = [Path(path).stem for path in saved if path.endswith(".md")]
-    print(f"\nStudy, profile {here.profile_name}: {len(tables)} tables and {len(figures)} figures")
+    made = f"{len(tables)} tables and {len(figures)} figures in {duration(seconds)}"
+    print(f"\nStudy, profile {here.profile_name}: {made}")
     print(f"  tables    {out_dir / 'tables'}: {', '.join(tables)}")
     print(f"  figures   {out_dir / 'figures'}: {', '.join(figures)}")
     print(f"  notebooks {out_dir / 'notebooks'} (executed)")

@@ -125,7 +125,7 @@ class Progress:
 
     def _left(self) -> str:
         left = self.left_s()
-        return f"; about {duration(left)} left" if left else ""
+        return f"; runs left: about {duration(left)}" if left else ""
 
     def _line(self, config: RunConfig, text: str) -> None:
         self._say(f"run {self._begun[config.run_id][0]} of {len(self._planned)}: {text}")

@@ -31,7 +31,7 @@ from ssn_lib.storage import read_tensors, written_whole
 from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import divided, images_per_epoch
+from ssn_lib.training.holdout import images_per_epoch, validation_split
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -82,7 +82,7 @@ def fit(
     if device.type == "cpu":
         machine.keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)
-    training_set, validation_set = divided(train, config, seed)
+    training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
     trainer = kind(model, config, seed, device, train)
     history = History(source=trainer.source)

@@ -13,7 +13,7 @@ from ssn_lib.errors import InputError
 _SPLIT, _FOLDS = -1, -6
 
 
-def kept_and_left(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
+def fold_split(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
     """The images outside a fold and those in it.
 
     Args:
@@ -42,7 +42,9 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
     return 2 * views * defective
 
 
-def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSet, ImageSet]:
+def validation_split(
+    train: ImageSet, config: TrainingConfig, seed: int
+) -> tuple[ImageSet, ImageSet]:
     """The images to train on and those held out for validation.
 
     Args:
@@ -55,7 +57,7 @@ def divided(train: ImageSet, config: TrainingConfig, seed: int) -> tuple[ImageSe
     """
     if config.supervision.labels:
         train = with_masks(train, config.supervision.masks, seed)
-        train, _ = kept_and_left(train, config.supervision.fold, seed)
+        train, _ = fold_split(train, config.supervision.fold, seed)
         defective = int(train.labels.sum())
         if defective in (0, len(train)):
             raise InputError(
@@ -94,8 +96,8 @@ def reference_images(train: ImageSet, config: TrainingConfig, seed: int) -> Imag
     validation, or all that it trained on.
 
     Args:
-        train, config, seed: as of `divided`.
+        train, config, seed: as of `validation_split`.
     """
     if config.validation_fraction:
-        train = divided(train, config, seed)[1]
+        train = validation_split(train, config, seed)[1]
     return train.sound()

@@ -32,7 +32,7 @@ from ssn_lib.runs.artifacts import highest_on_defect, read_maps, reference_table
 from ssn_lib.runs.record import COURSE, REFERENCE, read_record
 from ssn_lib.runs.run import _build, dataset_of, load_run, load_source
 from ssn_lib.training import fit as training_loop
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import validation_split
 
 METRICS = {"I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det"}
 
@@ -101,7 +101,7 @@ def test_the_reference_is_of_the_good_training_images_and_gives_the_threshold(fi
 def test_the_reference_is_of_the_held_out_images_where_there_are_any(dataset, tmp_path):
     record = run(configure(dataset, "training.validation_fraction=0.4"), dataset, tmp_path)
     reference = pd.read_csv(tmp_path / record.run_id / REFERENCE)
-    _, held_out = divided(dataset.train, record.config.training, record.config.seed)
+    _, held_out = validation_split(dataset.train, record.config.training, record.config.seed)
     assert reference["image"].tolist() == held_out.names(dataset.root)
     assert np.quantile(reference["score"], IMAGE_QUANTILE) == pytest.approx(record.thresholds.score)
 
@@ -196,7 +196,7 @@ def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset,
     assert not (folder / "noise.csv").exists()
     # Thresholds are those of images that the decoder has not seen.
     _, model = load_run(folder, weights=None)
-    kept, unseen = divided(dataset.train, config.training, config.seed)
+    kept, unseen = validation_split(dataset.train, config.training, config.seed)
     assert (len(kept), len(unseen)) == (4, 2)
     scores = predict(model, unseen).score
     assert scores.min() <= record.thresholds.score <= scores.max()

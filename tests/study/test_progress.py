@@ -52,12 +52,13 @@ def test_a_line_when_a_run_begins_and_one_when_it_ends(task, record, clock):
         clock(60)
         runs.ended(one, outcome(one, record))
     a, b = (preset(name).title for name in ("scenario_a", "scenario_b"))
+    every = "seed 42: 10 epochs of 100 images at 256×256 px"
     assert said == [
-        f"run 1 of 3: {a}, screw, seed 42: 10 epochs of 100 images at 256×256 px",
-        "run 1 of 3: done in 60 s; about 2 min left",
-        f"run 2 of 3: {b}, screw, seed 42: 10 epochs of 100 images at 256×256 px; about 2 min left",
-        "run 2 of 3: done in 60 s; about 60 s left",
-        f"run 3 of 3: {b}, bottle, seed 42: 10 epochs of 100 images at 256×256 px; about 60 s left",
+        f"run 1 of 3: {a}, screw, {every}",
+        "run 1 of 3: done in 60 s; runs left: about 2 min",
+        f"run 2 of 3: {b}, screw, {every}; runs left: about 2 min",
+        "run 2 of 3: done in 60 s; runs left: about 60 s",
+        f"run 3 of 3: {b}, bottle, {every}; runs left: about 60 s",
         "run 3 of 3: done in 60 s",
     ]
     assert LINE.sub("", "kept\n" + "\n".join(said)) == "kept\n"
@@ -119,7 +120,7 @@ def test_notebooks_go_on_from_one_another(task, record, clock, tmp_path):
     assert [re.match(r"run . of .", line)[0] for line in said] == ["run 1 of 2"] * 2 + [
         "run 2 of 2"
     ] * 2
-    assert "about 5 s left" in said[1]
+    assert "runs left: about 5 s" in said[1]
 
 
 def test_finished_runs_do_not_count(task, record):

@@ -18,7 +18,7 @@ from ssn_lib.noise.perlin import place
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import History
-from ssn_lib.training.holdout import divided
+from ssn_lib.training.holdout import validation_split
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -378,7 +378,7 @@ def test_held_out_images_are_validated_on_and_never_trained_on(
 ):
     config = replace(SELECTING, epochs=2, select_epoch="last")
     train = load(own_root).train
-    kept, held = divided(train, config, 42)
+    kept, held = validation_split(train, config, 42)
     assert len(held) == 2
     assert {*kept.samples, *held.samples} == set(train.samples)
     history, state = fitted(make_model(), train, config)
@@ -419,7 +419,7 @@ def test_labels_need_both_kinds_on_their_side_of_the_split(labels, fraction, mes
     )
     with pytest.raises(InputError, match=message):
         for seed in range(20):  # one of them puts the only one of its kind on the other side
-            divided(labelled, config, seed)
+            validation_split(labelled, config, seed)
 
 
 def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path):

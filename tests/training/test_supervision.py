@@ -23,7 +23,7 @@ from ssn_lib.runs.run import configure, load_run, run
 from ssn_lib.training import batches
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.fit import fit
-from ssn_lib.training.holdout import kept_and_left
+from ssn_lib.training.holdout import fold_split
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -239,14 +239,14 @@ def test_gradients_are_clipped(strips, make_model, monkeypatch):
 
 
 def test_folds_part_the_images_by_class(strips):
-    left = [kept_and_left(strips.train, fold, 7) for fold in range(3)]
+    left = [fold_split(strips.train, fold, 7) for fold in range(3)]
     samples = [sample for _, part in left for sample in part.samples]
     assert sorted(map(str, samples)) == sorted(map(str, strips.train.samples))
     for kept, part in left:
         assert not {*kept.samples} & {*part.samples}
         assert len(kept) + len(part) == 12
         assert 1 <= part.labels.sum() <= 2
-    kept, none = kept_and_left(strips.train, None, 7)
+    kept, none = fold_split(strips.train, None, 7)
     assert (len(kept), len(none)) == (12, 0)
 
 
@@ -261,7 +261,7 @@ def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
     )
     record = run(config, strips, tmp_path, weights=None, progress=False)
     rows = (tmp_path / record.run_id / "held_out.csv").read_text().splitlines()[1:]
-    _, left = kept_and_left(strips.train, 1, config.seed)
+    _, left = fold_split(strips.train, 1, config.seed)
     assert [row.split(",")[0] for row in rows] == [
         f"train/{sample.image.name}" for sample in left.samples
     ]

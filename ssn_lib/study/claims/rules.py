@@ -145,10 +145,12 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "here. Trainings whose figures are compared are equally long.",
             "Two means differ when they are further apart than twice their standard error; the "
             "deviation between seeds is taken to be the published one, or 1 point if that is more. "
-            "What learned noise gains at the end it must gain over the last 100 epochs too, where "
-            "the courses tell: a metric that swings makes one epoch a draw.",
-            "Learned: the last loss lies 10 % below that of answering 0 everywhere; saturated: "
-            "below 1 % of it; collapsed: diverged, or ended 10 % above both that and its start; "
-            "stuck: none of these after a whole training.",
+            "Learned noise counts as better only where it is better twice: in the last epoch, and "
+            "in the mean over the last 100 epochs, where the test metrics were kept as long as "
+            "that. A single epoch may be a matter of chance.",
+            "How a training ended is told by its last loss, set against the loss of a network that "
+            "answers 0 everywhere. Saturated: it is below 1 % of that loss. Learned: it is at "
+            "least 10 % below that loss. Collapsed: it is not finite, or 10 % above both that loss "
+            "and the first epoch's. Stuck: none of these after a whole training.",
         ),
     )

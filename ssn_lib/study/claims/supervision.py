@@ -18,6 +18,7 @@ from ssn_lib.study.claims.evidence import (
 )
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.published import peak, published_figures, published_log
+from ssn_lib.study.systems import short
 from ssn_lib.study.tables.supervision import (
     KSDD2,
     LABEL_PRESETS,
@@ -85,8 +86,13 @@ def _cost_of_no_defects(evidence: Evidence) -> Finding:
     # SimpleNet's score is its map's maximum; so is that of this published deviation.
     wide = pair[0].margin("seg-AP-det", pair[1], regime=SOUND)
     whole_trainings(measured, pair)  # either may only learn more slowly
-    why = f"{_signed(simple - full - published)} points from it, margin {wide:.1f}; {peer}"
-    near = abs(simple - full - published) <= wide
+    apart = simple - full - published
+    side = "above" if apart > 0 else "below"
+    why = (
+        f"{abs(apart):.1f} points {side} the published difference (alike: within {wide:.1f}); "
+        f"{peer}"
+    )
+    near = abs(apart) <= wide
     verdict = "reproduced" if near else "not reproduced"
     return Finding(measured, verdict, why + swing("AP-det", pair), rests_on=pair)
 
@@ -202,7 +208,7 @@ def _cure(evidence: Evidence) -> Finding:
         one.margin("AP-loc", other, regime=LABELS)
         for one, other in ((cam, mixed), (cam, best), (best, mixed))
     )
-    listed = ", ".join(f"{runs.name} {runs.mean('AP-loc'):.1f}" for runs in heads)
+    listed = ", ".join(f"{short(runs.name)} {runs.mean('AP-loc'):.1f}" for runs in heads)
     measured = (
         f"{evidence.title}, AP-loc: GAP + CAM {before:.1f}; a segmentation head without masks: "
         f"{listed}; with 10 % of the masks {after:.1f}"
@@ -215,7 +221,7 @@ def _cure(evidence: Evidence) -> Finding:
         why = "the masks' step gains more than the seeds' deviation" + moves
         return Finding(measured, "reproduced", why, rests_on=basis)
     if between - before > first:
-        why = f"it takes no mask: {best.name}, taught by none, gains as much or more" + moves
+        why = f"{short(best.name)}, which no mask taught, gains as much or more" + moves
         return Finding(measured, "explained otherwise", why, rests_on=basis)
     raise MissingError("the two steps cannot be told apart" + moves, measured, basis)
 

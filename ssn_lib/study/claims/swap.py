@@ -147,7 +147,10 @@ def _hallucinates(evidence: Evidence) -> Finding:
         whole_trainings(measured, (runs,))  # it may not have learned yet
         why = f"no fewer than half, within {wide:.0f}; but {published}"
         return Finding(measured, "reproduced", why, rests_on=(runs,))
-    why = f"fewer than half by more than {wide:.0f}; {published}"
+    why = (
+        "by a map that tells nothing half of them would, give or take "
+        f"{wide:.0f} points; {published}"
+    )
     return Finding(measured, "not reproduced", why, rests_on=(runs,))
 
 
@@ -234,7 +237,8 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
         _on_a_gpu(costs, measured)
         if abs(change - published) <= 5:
             return Finding(measured, "reproduced", "within 5 points", rests_on=costs)
-        apart = f"{change - published:+.1f} points from it".replace("-", "−")
+        side = "above" if change > published else "below"
+        apart = f"{abs(change - published):.1f} points {side} the published change"
         return Finding(measured, "not reproduced", apart, rests_on=costs)
 
     return rule

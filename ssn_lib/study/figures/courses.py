@@ -137,8 +137,8 @@ def _knowing_nothing(axes: Axes, presets: Sequence[str]) -> None:
 
 
 def _leaving(histories: Sequence[Run]) -> str:
-    """Which of the longest trainings get below the loss of knowing nothing, and after how long; of
-    more than two systems where their losses end."""
+    """Which of the longest trainings get 10 % below the loss of knowing nothing, and after how
+    long; of more than two systems where their losses end."""
     if not histories:
         return "No training was made"
     longest = max(_epochs(outcome) for outcome, _ in histories)
@@ -156,8 +156,8 @@ def _leaving(histories: Sequence[Run]) -> str:
     for name, known in left.items():
         when = [f"{epoch} epochs on {category}" for category, epoch in known.items()]
         how = f"after {listed(when)}" if known else f"never within {longest} epochs"
-        parts.append(f"{short(name)} gets below the loss of knowing nothing {how}")
-    return "; ".join(parts).replace(" gets below the loss of knowing nothing never", " never", 1)
+        parts.append(f"{short(name)} {how}")
+    return f"The loss gets 10 % below that of knowing nothing: {'; '.join(parts)}"
 
 
 def _last_losses(runs: Sequence[Run]) -> str:
@@ -359,10 +359,10 @@ def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> st
         return "The published protocol, run here"
     (least, near), (most, far) = min(apart), max(apart)
     if len(apart) == 1:
-        return f"The last I-AUROC here is {most:.1f} points from the author's ({far})"
+        return f"The last I-AUROC here differs from the author's by {most:.1f} points ({far})"
     return (
-        f"The last I-AUROC here is {least:.1f} ({near}) to {most:.1f} points ({far}) from the "
-        "author's"
+        f"The last I-AUROC here differs from the author's by {least:.1f} ({near}) to {most:.1f} "
+        f"points ({far})"
     )
 
 

@@ -70,7 +70,7 @@ class Canvas:
         self.axes.add_patch(
             FancyArrowPatch(
                 start, end, arrowstyle="-|>", mutation_scale=12, lw=1.3, ls=style,
-                connectionstyle=curve, shrinkA=0, shrinkB=0,
+                color="black", connectionstyle=curve, shrinkA=0, shrinkB=0,
             )
         )  # fmt: skip
 

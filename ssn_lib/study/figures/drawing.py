@@ -24,8 +24,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, MaxNLocator
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study.systems import colour
@@ -37,6 +38,7 @@ PALETTE = sns.color_palette("colorblind")
 LINES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "0.35"
+NARROW = 0.4  # decades, up to which a logarithmic axis has few ticks of its own
 DISTANCES = (4, 10, 20, 32, 46, 62)  # points, of a text from the mark that it names
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
@@ -92,7 +94,7 @@ def headed(figure: Figure, message: str, provenance: str) -> Figure:
     message = wrapped(message, int(width / 0.095))
     provenance = wrapped(provenance, int(width / 0.065))
     tops = 0.06, 0.12 + 1.25 * HEADING / 72 * len(message.splitlines())  # inches from the top
-    below = 0.06 + 1.25 * SMALL / 72 * len(provenance.splitlines())
+    below = 0.12 + 1.25 * SMALL / 72 * len(provenance.splitlines())
     whole = height + tops[1] + below
     figure.set_size_inches(width, whole)
     figure.get_layout_engine().set(rect=(0, 0, 1, height / whole))
@@ -127,8 +129,20 @@ def alt_text(figure: Figure) -> str:
 def plain_numbers(axis: Axis) -> None:
     """Label a logarithmic axis 20, not 2×10¹; between the decades only where there are few."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(_Between(minor_thresholds=(1, 0.4)))
+    axis.set_minor_locator(_Fine(subs="auto"))
+    axis.set_minor_formatter(_Between(minor_thresholds=(1, NARROW)))
     axis.set_tick_params(which="minor", labelsize=SMALL)
+
+
+class _Fine(LogLocator):
+    """Ticks between the decades; on a narrow axis at round steps, as 1.2, also above a decade's 1,
+    where the next of a logarithmic axis would be 2."""
+
+    def tick_values(self, vmin: float, vmax: float) -> NDArray:
+        """The places of the ticks between these limits."""
+        if 0 < vmin < vmax < vmin * 10**NARROW:
+            return MaxNLocator(steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        return super().tick_values(vmin, vmax)
 
 
 class _Between(LogFormatter):

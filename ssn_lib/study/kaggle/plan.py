@@ -83,7 +83,7 @@ class SessionPlan(Plan):
         yield "runs", f"{len(tasks)}, {len(tasks) - len(waiting)} of them finished"
         left = [item for item in self.planned() if isinstance(item, Outcome)]
         for reason, names in _by_reason(left).items():
-            yield "left out", f"{len(names)} runs ({', '.join(dict.fromkeys(names))}): {reason}"
+            yield "not made", f"{len(names)} runs ({', '.join(dict.fromkeys(names))}): {reason}"
         if not waiting:
             return
         counts = Counter(task.config.seed for task in waiting)

@@ -22,6 +22,7 @@ CATEGORIES = ("screw", "bottle", "carpet")
 SCREW = "screw"
 SHOWN = ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 SOUND = "good"  # what stands for a defect's name where there is none
+_OF_RECIPES = (SCREW, "bottle")  # what the recipe without an ingredient was run on
 PEERS = ("PatchCore ResNet18", "MemSeg ResNet18", "EfficientAD-S")  # published
 
 
@@ -59,8 +60,12 @@ def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
 
 def _notes(outcomes: Sequence[Outcome], categories: Sequence[str]) -> list[str]:
     """Each system's protocol on a line of its own: their sizes and epochs differ."""
-    told = [notes([o for o in outcomes if o.preset == n], (n,), categories) for n in SYSTEMS]
-    return [line for lines in told for line in lines]
+    told = {n: notes([o for o in outcomes if o.preset == n], (n,), categories) for n in SYSTEMS}
+    return [
+        line.replace("Measured here:", f"{title(name)}, measured here:")
+        for name, lines in told.items()
+        for line in lines
+    ]
 
 
 def by_defect(scores: Sequence[tuple[Outcome, pd.DataFrame]], category: str) -> Table:
@@ -131,15 +136,18 @@ def ingredients(records: Sequence[Record]) -> Table:
     rows = []
     for recipe, made in search.INGREDIENTS:
         row = {"recipe": recipe}
-        for category in (SCREW, "bottle"):
+        for category in _OF_RECIPES:
             found = made.records(records, category)
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
                 row[f"{category}: {metric}"] = _of(found, metric)
-        rows.append(row | {"command": f"`{command_of(made.config(SCREW))}`"})
+        rows.append(row | {"command": f"`{command_of(made.config('CATEGORY'))}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
         frame_of(rows),
-        (_made_by(records, [made for _, made in search.INGREDIENTS]), _EMPTY_CELLS),
+        (
+            _made_by(records, [made for _, made in search.INGREDIENTS], _OF_RECIPES),
+            _EMPTY_CELLS,
+        ),
     )
 
 
@@ -159,7 +167,7 @@ def log(records: Sequence[Record]) -> Table:
         f"The search on {SCREW}, {len(search.TRIALS)} ideas: percent",
         frame_of(rows),
         (
-            _made_by(records, made),
+            _made_by(records, made, (SCREW,)),
             f"Sketch: {sketches} ideas were tried before the package could run them; their figures "
             "are as noted then, of one seed on the same test images, and have no record.",
             _EMPTY_CELLS,
@@ -175,9 +183,13 @@ def _of(records: Sequence[Record], metric: str) -> str:
     return of_seeds([value for value in values if value is not None])
 
 
-def _made_by(records: Sequence[Record], asked: Sequence[search.Made]) -> str:
+def _made_by(
+    records: Sequence[Record], asked: Sequence[search.Made], categories: Sequence[str]
+) -> str:
     """What all of them have in common, or how to make one."""
-    found = [record for made in asked for record in made.records(records, SCREW)]
+    found = [
+        r for made in asked for category in categories for r in made.records(records, category)
+    ]
     if not found:
         return f"No record yet; `{run_command(None, 'evolved', SCREW)}` makes one."
-    return f"Records of {SCREW}: {describe(found)}."
+    return f"Measured here: {describe(found)}."

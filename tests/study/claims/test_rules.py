@@ -295,9 +295,9 @@ def comparison(latency, extra=0):
 @pytest.mark.parametrize(
     ("made", "verdict"),
     [
-        (comparison([0.1, -0.2, 0.1, -0.1, 0.2, -0.1]), "reproduced"),
+        (comparison([0.1, -0.2, 0.1, -0.1, 0.2, -0.1, 0.1]), "reproduced"),
         (comparison([0.1] * 7), "not reproduced"),  # seven of seven: p = 0.016
-        (comparison([0.1] * 6), "reproduced"),  # six of six: p = 0.03, above half of 0.05
+        (comparison([0.1] * 6), "not measurable here"),  # six of six: p = 0.03, above 0.025
         (replace(comparison([0.1] * 6), throughput_img_s=[]), "not reproduced"),  # tested alone
         (comparison([0.1, -0.1], extra=1), "not reproduced"),
     ],

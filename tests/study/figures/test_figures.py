@@ -113,8 +113,8 @@ def test_the_heading_of_training_curves_goes_by_the_losses(record):
     ]
     said = course_figures.training_curves(runs, "caption").get_suptitle().replace("\n", " ")
     assert said == (
-        "Scenario A gets below the loss of knowing nothing after 2 epochs on widget; Scenario B "
-        "never within 300 epochs"
+        "The loss gets 10 % below that of knowing nothing: Scenario A after 2 epochs on widget; "
+        "Scenario B never within 300 epochs"
     )
     more = [
         (of_length(record, 300, name, "widget"), history([9.0]))
@@ -136,7 +136,7 @@ def test_full_courses_say_how_far_they_are_from_the_published_ones(record):
     )
     figure = course_figures.full_courses([run], "caption")
     assert len(figure.axes) == 4  # a metric each
-    assert "is 10.0 points from the author's (Scenario A, screw)" in figure.get_suptitle()
+    assert "differs from the author's by 10.0 points (Scenario A, screw)" in figure.get_suptitle()
 
 
 def test_published_courses_show_every_run_of_every_category():

@@ -56,8 +56,8 @@ def test_before_it_begins_it_says_what_it_will_do_and_what_is_left_out(small):
     said = list(small.facts(hours=0.001, workers=2))
     assert said[0] == ("runs", "8, 1 of them finished")
     found = dict(said)
-    assert found["left out"].startswith("12 runs (scenario_a, scenario_b, learned_noise_v2,")
-    assert "screw" in found["left out"]
+    assert found["not made"].startswith("12 runs (scenario_a, scenario_b, learned_noise_v2,")
+    assert "screw" in found["not made"]
     assert found["order"].endswith("further seeds last: 3 of seed 42, 4 of seed 43")
     assert "2 at once" in found["expected"]
     assert "sessions of 0.001 h" in found["expected"]
