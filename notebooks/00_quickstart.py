@@ -92,7 +92,7 @@ for part, images in (("training", data.train), ("test", data.test)):
 # the edge of the mask.
 
 # %%
-kinds = [sample.defect for sample in data.test.samples]
+kinds = [sample.defect.replace("_", " ") for sample in data.test.samples]
 shown = [kinds.index(kind) for kind in dict.fromkeys(kinds) if kind != "good"][:6]
 good = list(data.train.images[: len(shown)])
 study.save(

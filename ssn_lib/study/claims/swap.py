@@ -228,7 +228,7 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
     def rule(evidence: Evidence) -> Finding:
         costs = _pair(evidence, first, second)
         if not all(cost.memory_mb for cost in costs):
-            why = "peak memory cannot be measured on this system; " + ON_GPU
+            why = "peak memory was not measured; " + ON_GPU
             raise MissingError(why, rests_on=costs)
         before, after = (cost.memory_mb.median for cost in costs)
         change = 100 * (after / before - 1)

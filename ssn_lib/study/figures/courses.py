@@ -166,7 +166,7 @@ def _last_losses(runs: Sequence[Run]) -> str:
     last = [(history["loss"].iloc[-1], outcome) for outcome, history in runs]
     (low, lowest), (high, highest) = (pick(last, key=lambda one: one[0]) for pick in (min, max))
     low, high = (
-        np.format_float_positional(one, precision=2, fractional=False, trim="-")
+        np.format_float_positional(one, precision=3, fractional=False, trim="-")
         for one in (low, high)
     )
     below: dict[str, bool] = {}

@@ -179,7 +179,9 @@ def evolved_decoder(model: ModelConfig, top_share: float) -> Figure:
     """
     fine, coarse = model.layers
     width = model.decoder_width
-    canvas = Canvas.of(116, 50, "evolved: what the decoder cannot give back is new")
+    canvas = Canvas.of(
+        116, 50, "evolved: where the decoder cannot rebuild the features, the image is anomalous"
+    )
     canvas.box(
         (1, 33),
         (17, 10),

@@ -165,7 +165,8 @@ def _told(panel: Panel, side: float) -> str:
     """What stands above a map that many inches wide."""
     name = wrapped(panel.title, max(int(side / 0.068), 8))
     decision = "defective" if panel.score > panel.score_threshold else "sound"
-    return f"{name}\n{panel.score:.2f}, limit {panel.score_threshold:.2f}\n→ {decision}"
+    score = f"{panel.score:.2f}, limit {panel.score_threshold:.2f}".replace("-", "−")
+    return f"{name}\n{score}\n→ {decision}"
 
 
 def _near(mask: NDArray) -> tuple[int, int, int]:
@@ -204,7 +205,8 @@ def _show(
             if axes is pair[0]:
                 axes.imshow(found, cmap="inferno", alpha=0.6)
             if found.min() < panel.threshold < found.max():
-                axes.contour(found, [panel.threshold], colors=FOUND["color"],
+                # Dashes are matplotlib's own for levels below 0.
+                axes.contour(found, [panel.threshold], colors=FOUND["color"], linestyles="-",
                              linewidths=FOUND["lw"]).set_path_effects(EDGE)  # fmt: skip
     if panel is None:
         frame = Rectangle((left - 0.5, top - 0.5), side, side, fc="none", ec="black", lw=0.8)

@@ -182,12 +182,23 @@ def bubble_chart(
     headed(
         figure,
         _useful(rows),
-        f"Accuracy here: {caption}. The slides' have seed 42, and memory of the GPU.{left_out}",
+        f"Accuracy here: {caption}. Latency here: images of {_sizes(costs, every)}. The slides' "
+        f"have seed 42, and memory of the GPU.{left_out}",
     )
     for row, made in zip(grid, rows.values(), strict=True):
         for axes, of in zip(row, sides.values(), strict=True):
             place(axes, _labels(of(made), outcomes))
     return figure
+
+
+def _sizes(costs: Sequence[Efficiency], shown: Sequence[_Bubble]) -> str:
+    """The sizes of the images that were timed, each with the systems that are shown."""
+    systems: dict[str, dict[str, None]] = {}  # whose inner keys are an ordered set
+    for cost in costs:
+        if cost.preset in {bubble.preset for bubble in _here(shown)}:
+            size = "×".join(map(str, cost.image_size))
+            systems.setdefault(size, {})[short(cost.preset)] = None
+    return listed([f"{size} px ({', '.join(names)})" for size, names in systems.items()])
 
 
 def _trade_off(axes: Axes, bubbles: Sequence[_Bubble], largest: float) -> None:

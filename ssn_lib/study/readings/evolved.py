@@ -53,10 +53,11 @@ def _size(records: Sequence[Record], evidence: Evidence) -> Sentence:
         raise MissingError("`evolved` on screw at the published size")
     a = evidence.runs("scenario_a", SCREW)
     to_a, to_small = pair("I-AUROC", small, a), pair("I-AUROC", own, small)
+    size = "×".join(map(str, PUBLISHED_SIZE))
     return Sentence(
-        f"At {'×'.join(map(str, PUBLISHED_SIZE))}, Scenario A's size, it has {to_a.told[0]} on "
-        f"screw, {to_a.step} Scenario A with {to_a.told[1]}; at its own size, {to_small.told[0]}, "
-        f"it is {to_small.step} that.",
+        f"At {size}, Scenario A's size, it has {to_a.told[0]} on screw, {to_a.step} Scenario A "
+        f"with {to_a.told[1]}. At its own size it has {to_small.told[0]}, {to_small.step} the "
+        f"{to_small.told[1]} at {size}.",
         (small, own, a),
     )
 

@@ -146,6 +146,7 @@ def ingredients(records: Sequence[Record]) -> Table:
         frame_of(rows),
         (
             _made_by(records, [made for _, made in search.INGREDIENTS], _OF_RECIPES),
+            f"CATEGORY: {' or '.join(_OF_RECIPES)}; add `--data-root`.",
             _EMPTY_CELLS,
         ),
     )

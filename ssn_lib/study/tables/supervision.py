@@ -350,8 +350,10 @@ def masks_runs(
         elif share == 0:
             points.append((-1, name, (), f"0{of}"))
         else:
-            known = f"{number_of_masks(share, total)}{of} ({100 * share:g} %)" if total else ""
-            points.append((share * (total or 0), name, (), known or f"{100 * share:g} %"))
+            told = f"{100 * share:g} %"
+            if total:
+                told = f"{number_of_masks(share, total)}{of} ({told}, rounded)"
+            points.append((share * (total or 0), name, (), told))
     points += [(n, "mixed_ssn", (assignment(MASKS, n),), f"{n:g}{of}") for n in numbers]
     return [point[1:] for point in sorted(points, key=lambda point: point[0])]
 
@@ -370,7 +372,8 @@ def named(outcome: Outcome) -> str:
     share = preset(outcome.preset).training.supervision.masks
     if outcome.record is not None and not masks and share:
         masks = [str(number_of_masks(share, outcome.record.counts["train_defective"]))]
-    return title(outcome.preset) + "".join(f", {number} masks" for number in masks)
+    told = (f", {number} {'mask' if number == '1' else 'masks'}" for number in masks)
+    return title(outcome.preset) + "".join(told)
 
 
 def best_label_only(outcomes: Sequence[Outcome], category: str) -> tuple[str, float] | None:

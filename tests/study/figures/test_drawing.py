@@ -142,5 +142,13 @@ def test_numbers_of_a_logarithmic_axis_are_plain():
     assert not any("e" in label or "$" in label for label in labels)
 
 
+def test_a_narrow_logarithmic_axis_has_numbers_on_both_sides_of_1():
+    figure, axes = subplots(height=3.0)
+    axes.set(yscale="log", ylim=(0.78, 1.45))
+    plain_numbers(axes.yaxis)
+    FigureCanvasAgg(figure).draw()
+    assert {"0.8", "1", "1.4"} <= {text.get_text() for text in axes.get_yticklabels(which="both")}
+
+
 def test_parts_of_a_sentence():
     assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

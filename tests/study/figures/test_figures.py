@@ -206,6 +206,7 @@ def test_the_trade_off_has_a_panel_for_each_category_and_the_slides_points(trade
     assert low < min(areas) < low + 12
     assert high > 100
     assert "for want of an accuracy here: baseline, plain, 20 ms" in alt_text(tradeoff)
+    assert "Latency here: images of 256×256 px (Scenario A)." in alt_text(tradeoff)
 
 
 def test_the_trade_off_says_which_systems_are_useful(tradeoff, record):
@@ -284,6 +285,13 @@ def test_maps_lie_over_the_image_and_the_defect_is_shown_from_near(strip):
     assert said.startswith("half outlines the defects of 2 images best: overlap 50 % of the union")
     assert said.endswith("none: 0 %")
     assert "2.00, limit 1.00\n→ defective" in whole[1].get_title()
+
+
+def test_what_lies_above_a_threshold_below_0_has_a_whole_line(strip):
+    image, mask, half, _ = strip
+    figure = maps_over_images([image], [mask], [[panel(half - 2, threshold=-1.5)]], "caption")
+    found = figure.axes[1].collections[-1]
+    assert found.get_linestyles() == [(0.0, None)]  # no dashes
 
 
 def test_many_maps_of_tall_images_take_a_band_an_image(strip):

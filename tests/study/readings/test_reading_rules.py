@@ -217,6 +217,6 @@ def test_evolved_is_told_at_both_sizes(record):
     rule = evolved.rules(records)[3]
     said = rule(Evidence([a, *map(Outcome.of, records)])).text
     assert "it has 80.0 on screw, far above Scenario A with 53.0" in said
-    assert "at its own size, 97.0, it is far above that" in said
+    assert "At its own size it has 97.0, far above the 80.0 at 256×256" in said
     with pytest.raises(MissingError, match="published size"):
         evolved.rules(records[:1])[3](Evidence([a]))

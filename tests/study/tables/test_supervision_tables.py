@@ -88,7 +88,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     assert [masks for _, _, masks in points] == [
         *["0 of 246"] * len(unmasked),
         "16 of 246",
-        "25 of 246 (10 %)",
+        "25 of 246 (10 %, rounded)",
         "126 of 246",
         "all of 246",
     ]
