@@ -13,6 +13,7 @@ from ssn_lib.config import Resize
 from ssn_lib.data.images import normalise
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import Reference, reference_of
+from ssn_lib.deploy.openvino import Precision
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.metrics import Thresholds
@@ -33,6 +34,7 @@ class Trained:
         resize, full_scale: how images are read, see `data.images.read_image`.
         thresholds: on raw logits.
         reference: scores of the images that the thresholds come from; None where none were kept.
+        precision: that it computes in; scores of two precisions do not mix.
     """
 
     run_id: str
@@ -43,6 +45,12 @@ class Trained:
     full_scale: int | None
     thresholds: Thresholds
     reference: Reference | None
+    precision: Precision = "float32"
+
+    @property
+    def judge(self) -> str:
+        """What tells its scores from those of others, in a table of them."""
+        return self.run_id if self.precision == "float32" else f"{self.run_id} in {self.precision}"
 
     def predict(self, pixels: Tensor) -> Prediction:
         """Predict images, (B, 3, H, W) uint8 RGB; what is said of them is on the CPU."""
@@ -63,7 +71,7 @@ def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Traine
         InputError: the run is not finished, diverged, or its weights are gone; the file cannot be
             read or is no detector; a package that it needs is missing.
     """
-    if path.suffix == ".onnx":
+    if path.suffix == onnx.SUFFIX:
         exported = onnx.Exported(path)
         return _of_file(path, exported, exported.about())
     if (path / openvino.MODEL).is_file():
@@ -97,6 +105,7 @@ def _of_file(path: Path, network: nn.Module, facts: dict[str, Any]) -> Trained:
             facts["full_scale"],
             Thresholds(facts["score_threshold"], facts["map_threshold"]),
             None if reference is None else Reference.from_json(reference),
+            facts.get("precision", "float32"),  # ONNX files hold float32
         )
     except KeyError:
         raise InputError(

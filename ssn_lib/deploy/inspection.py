@@ -165,7 +165,7 @@ class _Inspector:
         self._trained, self._chosen, self._out = trained, chosen, out
         self._again, self._watching, self._on_rows = again, watching, on_rows
         self._threshold = trained.thresholds.score if chosen is None else chosen.score
-        self._scores = Scores(out, trained.run_id, self._threshold)
+        self._scores = Scores(out, trained.judge, self._threshold)
         self._remarks = Remarks()
         self._inspected = 0
         self._drifting = False
@@ -254,7 +254,7 @@ class _Inspector:
             modified=item.modified,
             **dict(zip(APPEARANCE, looks, strict=True)),
             drift=None,
-            run=self._trained.run_id,
+            run=self._trained.judge,
         )
         return row, Thumbnail(name, thumbnail(item.image), small_map(item.anomaly_map, limit))
 

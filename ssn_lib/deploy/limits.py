@@ -25,6 +25,7 @@ from ssn_lib.runs.record import REFERENCE, read_record
 from ssn_lib.storage import shown, unreadable
 
 CONFIDENCE = 0.95
+OF_NEW = 1_000  # new good parts, of which people are told how many will be called anomalous
 THRESHOLD_KIND = "ssn_lib threshold"
 EXCEPTIONAL = 0.5  # share of new images that may differ in any way, as defective ones do
 FALSE_WARNINGS = 0.01  # at most, of inspections of images like the reference
@@ -162,28 +163,40 @@ def worth(reference: Reference | None, chosen: ChosenThreshold | None = None) ->
         chosen: the threshold, where it is not the run's own.
     """
     if chosen is not None:
-        text = f"The threshold was chosen on {chosen.chosen[:10]} from {_images(chosen.images)}"
+        text = (
+            f"A person chose the threshold on {chosen.chosen[:10]}, with "
+            f"{_images(chosen.images)} in sight."
+        )
         if reference is None:
-            return f"{text}."
+            return text
         above = np.count_nonzero(reference.scores > chosen.score)
-        of_all = f"{above} of the {len(reference.scores)}"
-        return f"{text}; {of_all} good images of the run's own threshold lie above it."
+        known = "training " if reference.seen else "held-out "
+        return (
+            f"{text} Of the run's {_images(len(reference.scores), 'good ' + known)}, {above} "
+            f"{'scores' if above == 1 else 'score'} higher."
+        )
     if reference is None:
         return (
-            "How many images the threshold rests on is not known: the run is of before this was "
-            "kept."
+            "How far to trust the threshold is not known: the run does not hold the scores that it "
+            "comes from. Train again to have them, or choose a threshold on the page."
         )
     count = len(reference.scores)
-    low, high = (100 * share for share in above_share(count))
+    low, high = above_share(count)
+    decides = ", the highest score of which decides" if _highest_decides(count) else ""
     parts = [
-        f"The threshold rests on {_images(count, 'good ')}: if new good ones are like them, "
-        f"{low:.2g} to {high:.2g} % of these lie above it ({100 * CONFIDENCE:.0f} % confidence)."
+        f"The threshold comes from {_images(count, 'good ')}{decides}.",
+        f"Of {OF_NEW:,} new good parts like them, {math.floor(OF_NEW * low)} to "
+        f"{math.ceil(OF_NEW * high)} will be called anomalous "
+        f"({100 * CONFIDENCE:.0f} % confidence).",
     ]
     if reference.seen:
-        parts.append("But the network was trained on them, so it may be many more.")
-    if _ranks(count, IMAGE_QUANTILE)[1] == count:
-        parts.append("Of so few, the highest score decides.")
+        parts.append("It may be more, since the network was trained on these images.")
     return " ".join(parts)
+
+
+def _highest_decides(count: int) -> bool:
+    """Whether the threshold of so many images moves with the highest of their scores."""
+    return _ranks(count, IMAGE_QUANTILE)[1] == count
 
 
 def _images(count: int, kind: str = "") -> str:

@@ -28,6 +28,7 @@ from ssn_lib.storage import shown, written_whole
 TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
 ABOUT = "score_threshold"  # among what a file says of itself if this package made it
 INPUT, OUTPUTS = "images", ("anomaly_map", "score")
+SUFFIX = ".onnx"
 NEEDS = "export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscript onnxruntime"
 
 
@@ -53,9 +54,13 @@ def export_run(
         As `export`.
 
     Raises:
-        InputError: the run is not finished or diverged, `path` cannot be written, or a package that
-            this needs is missing.
+        InputError: the run is not finished or diverged, `path` has another suffix or cannot be
+            written, or a package that this needs is missing.
     """
+    if path.suffix != SUFFIX or path.is_dir():  # by which `predict` knows such a file
+        raise InputError(
+            f"{shown(path)}: name a file that ends in {SUFFIX}; a folder is for --engine openvino"
+        )
     record, model = load_run(run, weights)
     if record.thresholds is None:
         raise InputError(f"{run}: the training diverged; there is nothing to export")
@@ -153,7 +158,7 @@ class Exported(nn.Module):
         try:
             import onnxruntime
         except ImportError:
-            raise InputError(NEEDS) from None
+            raise InputError("this needs ONNX Runtime: pip install onnxruntime") from None
         source = file if isinstance(file, bytes) else str(file)
         try:
             self.session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -43,6 +44,7 @@ Precision = Literal["float32", "bf16", "int8"]  # `config.PRECISIONS`
 MODEL = "detector.xml"  # its weights lie beside it, in detector.bin
 ABOUT = "ssn_lib"  # the section of the file that says what its user must know
 CALIBRATION = 128  # images that int8's ranges are taken from
+LEAST_FREE = 2**20  # bytes; a disk with less is full
 # What computes what int8 leaves: bf16 where a processor has units for it, float32 elsewhere.
 HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
 
@@ -77,6 +79,8 @@ def export_run(
         InputError: the run is not finished or diverged, its images are not there, the precision
             costs more than `tolerance`, a package is missing, or `folder` cannot be written.
     """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"--tolerance {tolerance:g}: give the points that may be lost, 0 or more")
     _check_units(precision)
     if precision == "int8":
         _nncf()
@@ -135,11 +139,10 @@ def _of_precision(cost: PrecisionCost, good: ImageSet, record: Record) -> dict[s
 
 
 def _check_cost(cost: PrecisionCost, tolerance: float, precision: Precision, folder: Path) -> None:
-    if beyond := cost.beyond(tolerance):
-        lost = ", ".join(f"{name} {points:.2f}" for name, points in beyond.items())
+    if reason := cost.refused(tolerance):
         raise InputError(
-            f"{shown(folder)} not written: in {precision} {lost} points lost, of {tolerance:g} "
-            "allowed; export another precision, or give --tolerance"
+            f"{shown(folder)} not written: in {precision} {reason}; export another precision, or "
+            "allow more with --tolerance"
         )
 
 
@@ -312,6 +315,13 @@ def _check_replaceable(folder: Path) -> None:
         )
 
 
+def _reason(error: Exception, parent: Path) -> str:
+    """OpenVINO says of a full disk no more than that a stream failed."""
+    if parent.is_dir() and shutil.disk_usage(parent).free < LEAST_FREE:
+        return "No space left on device"
+    return str(error).strip().splitlines()[0]
+
+
 def _write(converted: Any, folder: Path, entries: Mapping[str, Any]) -> None:
     """Both files whole or neither."""
     for name, value in entries.items():
@@ -325,8 +335,8 @@ def _write(converted: Any, folder: Path, entries: Mapping[str, Any]) -> None:
             shutil.rmtree(folder)
         part.rename(folder)
     except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or _reason(error, part.parent)
         shutil.rmtree(part, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise InputError(
             f"cannot write {shown(folder)}: {reason}; free space or choose another folder"
         ) from None

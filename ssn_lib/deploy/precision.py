@@ -44,9 +44,11 @@ def cost_of(
     before, after = ({name: _defined(part[name]) for name in JUDGED} for part in metrics)
     decisions = [p.score > limit.score for p, limit in zip(predictions, limits, strict=True)]
     (map_before, score_before), (map_after, score_after) = predictions
+    defective = int(judged.labels.sum())
     return PrecisionCost(
         measured_on=what,
         images=len(judged),
+        step=100 / (defective * (len(judged) - defective)),
         before=before,
         changes={
             name: None if before[name] is None else after[name] - before[name] for name in JUDGED

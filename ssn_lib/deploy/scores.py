@@ -43,7 +43,7 @@ class Row:
         brightness, warmth, sharpness: of the image, see `data.appearance`.
         drift: whether the latest images, with this one's batch, are unlike those that the threshold
             was chosen from, see `limits.drift`; None where these are not known.
-        run: the run that judged it.
+        run: the run that judged it, and in which precision unless in float32.
     """
 
     image: str
@@ -77,7 +77,7 @@ class Scores:
 
     Args:
         out: the folder; it need not be there.
-        run_id: of the run that judges.
+        run_id: of the run that judges, with its precision where scores differ by that.
         threshold: on the score; rows that were decided by another are decided anew.
 
     Raises:

@@ -24,6 +24,7 @@ class PrecisionCost:
     Attributes:
         measured_on: the images, in words.
         images: how many.
+        step: points of I-AUROC that it changes by if one good and one defective image swap places.
         before: `JUDGED` metrics in float32, in percent; None where undefined.
         changes: of these, in points; what was lost is negative.
         flipped: share of decisions that change, each by its own threshold.
@@ -35,6 +36,7 @@ class PrecisionCost:
 
     measured_on: str
     images: int
+    step: float
     before: dict[str, float | None]
     changes: dict[str, float | None]
     flipped: float
@@ -54,10 +56,21 @@ class PrecisionCost:
             f"{name} {change:+.2f}" for name, change in self.changes.items() if change is not None
         )
         return (
-            f"against float32 on {self.images} {self.measured_on}: "
-            f"{changes or 'no metrics'} points; {100 * self.flipped:.1f} % of the "
-            f"decisions flip; scores change by up to {self.largest_score_change:.2g}"
+            f"compared with float32 on {self.images} {self.measured_on}: {changes} points; "
+            f"{round(self.flipped * self.images)} of {self.images} decisions change; scores change "
+            f"by up to {self.largest_score_change:.2g}"
         )
+
+    def refused(self, tolerance: float) -> str | None:
+        """Why it costs more than it may, as a clause; None where it does not."""
+        beyond = self.beyond(tolerance)
+        if not beyond:
+            return None
+        lost = ", ".join(f"{name} loses {points:.2f}" for name, points in beyond.items())
+        reason = f"{lost} points on {self.images} {self.measured_on}, {tolerance:g} are allowed"
+        if "I-AUROC" in beyond and self.step > tolerance:
+            reason += f" (of so few, two that swap places count {self.step:.2f})"
+        return reason
 
     def facts(self) -> dict[str, Any]:
         """As an exported file and a record hold it: without the scores."""

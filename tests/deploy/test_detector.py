@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_a_chosen_threshold_goes_with_the_file(engine, tiny_run, tmp_path, refus
     (tmp_path / "threshold.json").write_text(json.dumps(chosen | {"run": "another"}))
     call = {"threshold": tmp_path / "threshold.json"}
     assert "run another" in refusal(lambda: export_run(folder, target, None, **call))
+
+
+def test_scores_of_another_precision_are_told_apart(tiny_run):
+    trained = open_detector(tiny_run[0], weights=None)
+    assert trained.judge == trained.run_id
+    assert replace(trained, precision="int8").judge == f"{trained.run_id} in int8"
+
+
+@pytest.mark.parametrize("name", ["detector", "."])
+def test_an_onnx_file_has_the_suffix_that_it_is_known_by(name, tiny_run, tmp_path, refusal):
+    said = refusal(lambda: onnx.export_run(tiny_run[0], tmp_path / name, None))
+    assert "ends in .onnx" in said and not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_no_detector_is_one_line(tmp_path, refusal):

@@ -81,15 +81,19 @@ def reference(count=200, seen=False):
 
 
 def test_a_threshold_says_what_it_rests_on():
-    low, high = (f"{100 * share:.2g}" for share in above_share(200))
+    low, high = above_share(200)
     text = worth(reference())
-    assert f"200 good images: if new good ones are like them, {low} to {high} % " in text
+    assert "comes from 200 good images." in text
+    few, many = map(
+        int, re.search(r"Of 1,000 new good parts like them, (\d+) to (\d+) ", text).groups()
+    )
+    assert few <= 1000 * low < few + 1 and many - 1 < 1000 * high <= many
     assert "\n" not in text
-    assert "trained on them" not in text
+    assert "trained on" not in text
     assert "highest" not in text
-    assert "trained on them" in worth(reference(seen=True))
-    assert "not known" in worth(None)
-    assert "1 good image:" in worth(reference(1))
+    assert "trained on these" in worth(reference(seen=True))
+    assert "not known" in worth(None) and "Train again" in worth(None)
+    assert "1 good image, " in worth(reference(1))
 
 
 @pytest.mark.parametrize("count", [1, 24, 100, 101])
@@ -97,15 +101,17 @@ def test_of_up_to_a_hundred_images_it_is_said_that_the_highest_decides(count):
     scores = np.arange(float(count))
     higher = np.append(scores[:-1], scores[-1] + 100)
     decides = np.quantile(higher, IMAGE_QUANTILE) != np.quantile(scores, IMAGE_QUANTILE)
-    assert ("the highest score decides" in worth(reference(count))) == decides
+    assert ("the highest score of which decides" in worth(reference(count))) == decides
 
 
 def test_a_chosen_threshold_says_who_lies_above_it():
     chosen = ChosenThreshold(RUN, 196.5, 160, "2026-11-27T08:00:00Z")
     text = worth(reference(), chosen)
-    assert "on 2026-11-27 from 160 images" in text
-    assert "3 of the 200 good images" in text
-    assert worth(None, chosen).endswith("from 160 images.")
+    assert "on 2026-11-27, with 160 images in sight" in text
+    assert "Of the run's 200 good held-out images, 3 score higher." in text
+    one = ChosenThreshold(RUN, 198.0, 160, "2026-11-27T08:00:00Z")
+    assert "200 good training images, 1 scores higher" in worth(reference(seen=True), one)
+    assert worth(None, chosen).endswith("in sight.")
 
 
 README = (REPOSITORY / "ssn_lib/deploy/README.md").read_text(encoding="utf-8")

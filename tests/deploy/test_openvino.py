@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +119,7 @@ def test_what_costs_more_than_it_may_is_not_written(
     cost = PrecisionCost(
         measured_on="test images",
         images=6,
+        step=11.0,
         before=dict.fromkeys(("I-AUROC", "AUPRO", "AP-loc"), 90.0),
         changes={"I-AUROC": 0.5, "AUPRO": -0.31, "AP-loc": None},
         flipped=0.0,
@@ -134,9 +136,27 @@ def test_what_costs_more_than_it_may_is_not_written(
         return export_run(tiny_run[0], tmp_path / "it", None, **arguments, **more)
 
     message = refusal(call)
-    assert "AUPRO 0.31" in message and "--tolerance" in message and "I-AUROC" not in message
+    assert "AUPRO loses 0.31 points on 6 test images, 0.3 are allowed;" in message
+    assert "--tolerance" in message and "I-AUROC" not in message
     assert not list(tmp_path.iterdir())
     assert call(tolerance=0.32) == cost
+
+
+@pytest.mark.parametrize("tolerance", ["-1", "nan", "inf"])
+def test_a_tolerance_is_a_number_of_points(tolerance, tiny_run, tmp_path, capsys):
+    arguments = ["export", str(tiny_run[0]), str(tmp_path / "it"), "--engine", "openvino"]
+    assert cli.main([*arguments, "--tolerance", tolerance]) == 2
+    assert f"--tolerance {tolerance}" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_in_plain_words(tiny_run, tmp_path, monkeypatch, refusal):
+    def full(*_, **__):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(deployed.openvino(), "save_model", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    said = refusal(lambda: export_run(tiny_run[0], tmp_path / "it", None))
+    assert "No space left on device" in said and "iostream" not in said
 
 
 def test_an_export_replaces_an_earlier_one_and_nothing_else(

@@ -64,6 +64,9 @@ def test_what_another_network_loses_is_what_scikit_learn_says(config, dataset):
     assert cost.changes["I-AUROC"] == pytest.approx(after - before)
     assert cost.beyond(0.3)["I-AUROC"] == pytest.approx(before - after)
     assert (cost.measured_on, cost.images) == ("test images", len(dataset.test))
+    assert cost.step == pytest.approx(100 / (labels.sum() * (1 - labels).sum()))
+    assert f"two that swap places count {cost.step:.2f}" in cost.refused(0.3)
+    assert cost.refused(1000) is None
 
 
 def test_without_defective_test_images_defects_are_drawn_into_good_ones(config, dataset):

@@ -8,6 +8,7 @@ def cost(**changes):
     return PrecisionCost(
         measured_on="test images",
         images=6,
+        step=2.5,
         before=dict.fromkeys(changes, 90.0),
         changes=changes,
         flipped=0.5,
@@ -22,7 +23,7 @@ def test_only_losses_count_against_the_tolerance():
     judged = cost(**{"I-AUROC": 5.0, "AUPRO": -0.4, "AP-loc": None})
     assert judged.beyond(0.3) == {"AUPRO": 0.4}
     assert not judged.beyond(0.4)
-    assert "AUPRO -0.40" in judged.summary() and "50.0 % of the decisions" in judged.summary()
+    assert "AUPRO -0.40" in judged.summary() and "3 of 6 decisions" in judged.summary()
     assert "AP-loc" not in judged.summary()
 
 

@@ -13,6 +13,7 @@ def export(preset="scenario_a_relative", precision="bf16", **changes):
     cost = PrecisionCost(
         measured_on="test images",
         images=83,
+        step=2.5,
         before={"I-AUROC": 96.61, "AUPRO": 85.0, "AP-loc": None},
         changes={"I-AUROC": 0.0, "AUPRO": 0.0, "AP-loc": None} | changes,
         flipped=0.024,
