@@ -152,10 +152,10 @@ for name in ("scenario_a", "scenario_b"):
     network = fresh_network(study, preset(name).model)
     with torch.no_grad():
         adapted = network.train().adaptor(network.features(batch))  # BatchNorm as in training
-    share = sigma / adapted.std().item()
-    print(f"{title(name)}: spread {adapted.std():.3f}, σ is {share:.1%} of it")
+    share = f"{100 * sigma / adapted.std().item():.1f} %"
+    print(f"{title(name)}: spread {adapted.std():.3f}, σ is {share} of it")
     channels = adapted.std(dim=(0, 2, 3))
-    label = f"{title(name)}: σ is {share:.1%} of the spread"
+    label = f"{title(name)}: σ is {share} of the spread of all channels together"
     axes.hist(channels, bins=40, alpha=0.7, color=colour(name), label=label)
 axes.axvline(sigma, color="black", ls="--", label=f"noise: σ = {sigma}")
 axes.set(xlabel="standard deviation of a channel of Z, before training", ylabel="channels")

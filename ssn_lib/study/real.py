@@ -45,7 +45,8 @@ def real_results(study: Study) -> Table:
         frame,
         (
             f"{describe([outcome.record for outcome in outcomes])}.",
-            f"The whole report on real images: `{REPORT}`.",
+            f"The whole report on real images, with the verdicts by them: `{REPORT}`. The verdicts "
+            "of this run go by this run alone.",
         ),
     )
 
