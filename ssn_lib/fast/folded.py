@@ -198,8 +198,13 @@ class _FusedHeads(_FusedAdapted):
         final = geometry.final(map_logits)
         hidden = self.cls(layers, adapted, geometry.grid, [map_logits[:, None]])
         flat = map_logits.flatten(1)
-        pooled = (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True))
-        return final[:, None], self.score(torch.cat(pooled, dim=1))[:, 0]
+        pooled = torch.cat(
+            (hidden.amax(1), hidden.mean(1), flat.amax(1, True), flat.mean(1, True)), dim=1
+        )
+        if self.dense:
+            # No matrix product: OpenVINO computes what follows the last one in 32 bits.
+            return final[:, None], (pooled * self.score.weight[0]).sum(1) + self.score.bias
+        return final[:, None], self.score(pooled)[:, 0]
 
 
 class _FusedCam(_FusedAdapted):
@@ -236,6 +241,9 @@ class _Geometry(NamedTuple):
 
     def final(self, map_logits: Tensor) -> Tensor:
         """Map logits (…, h, w), upscaled and blurred: (…, H, W)."""
+        if torch.compiler.is_exporting():
+            # Constants on the left: OpenVINO computes both products in 32 bits.
+            return (self.columns @ (self.rows @ map_logits).mT).mT
         return self.rows @ map_logits @ self.columns.T
 
 
