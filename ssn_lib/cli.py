@@ -128,7 +128,7 @@ def _predict(options: argparse.Namespace) -> None:
     )
     print(result.worth)
     if len(table):
-        print(f"{result.page}, beside scores.csv and the overlays")
+        print(f"open {result.page}; scores.csv and the overlays lie beside it")
 
 
 def _say_rows(rows: Sequence[Row]) -> None:
@@ -155,9 +155,10 @@ def _export(options: argparse.Namespace) -> None:
     )
     megabytes = options.file.stat().st_size / 1e6
     print(
-        f"{options.file}: {form}, {megabytes:.1f} MB; ONNX Runtime's outputs differ by "
-        f"{difference:.0e} of their scale"
+        f"{options.file}: {form}, {megabytes:.1f} MB; checked: ONNX Runtime's outputs differ from "
+        f"PyTorch's by {difference:.0e} of their scale"
     )
+    print(_exported_threshold(options))
 
 
 def _export_openvino(options: argparse.Namespace) -> None:
@@ -179,6 +180,15 @@ def _export_openvino(options: argparse.Namespace) -> None:
     print(f"{options.file}: {options.precision or 'float32'}, {megabytes:.1f} MB")
     if cost is not None:
         print(cost.summary())
+    print(_exported_threshold(options, anew=cost is not None))
+
+
+def _exported_threshold(options: argparse.Namespace, *, anew: bool = False) -> str:
+    """Which threshold an exported file decides by: a line."""
+    if options.threshold is not None:
+        return f"it decides by the threshold of {options.threshold}"
+    own = "a threshold chosen anew in this precision" if anew else "the run's threshold"
+    return f"it decides by {own}"
 
 
 def _study(options: argparse.Namespace) -> None:

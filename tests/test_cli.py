@@ -228,7 +228,7 @@ class TestPredict:
         assert "000_overlay.png" in said
         assert "001_overlay.png" in said
         assert "2 images, 2 of them inspected now: " in said
-        assert f"{tmp_path / 'out' / 'inspection.html'}, beside scores.csv" in said
+        assert f"open {tmp_path / 'out' / 'inspection.html'}; scores.csv" in said
         assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 0
         assert "2 images, 0 of them inspected now: " in capsys.readouterr().out
 
@@ -255,7 +255,7 @@ class TestPredict:
         assert main(given) == 0
         said = capsys.readouterr().out
         assert "0 anomalous (score > 1e+06), 2 good" in said
-        assert "chosen on 2026-11-27 from 7 images" in said
+        assert "the threshold on 2026-11-27, with 7 images in sight" in said
         (tmp_path / "threshold.json").write_text(json.dumps(content | {"run": "another"}))
         assert "the threshold of run another, not of" in refused(given, capsys)
 

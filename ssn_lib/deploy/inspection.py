@@ -270,7 +270,7 @@ class _Inspector:
         self._inspected += len(rows)
         if self._watching:
             if drifted and not self._drifting:
-                warnings.warn(f"the latest images: {found.message}", stacklevel=4)
+                warnings.warn(found.message, stacklevel=4)
             self._drifting = bool(drifted)
         if self._on_rows is not None:
             self._on_rows(rows)

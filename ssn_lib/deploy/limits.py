@@ -259,10 +259,11 @@ def drift(
         return Drift(None, lowest)
     sure = "p < 0.0001" if lowest < 1e-4 else f"p = {lowest:.1g}"
     message = (
-        f"unlike the {len(reference.scores)} images of the threshold, the {len(scores)} new ones "
-        f"{', '.join(way.sentence() for way in moved)}; {sure}, even if half of them are "
-        f"defective: check {', '.join(dict.fromkeys(way.check for way in moved))}, or train "
-        "again on images like the new ones"
+        f"The {len(scores)} new images differ from the {len(reference.scores)} that the threshold "
+        f"comes from: they {', '.join(way.sentence() for way in moved)}. That is not by chance "
+        f"({sure}), even if half of them are defective, and the threshold may not hold for them: "
+        f"check {', '.join(dict.fromkeys(way.check for way in moved))}, or train again on images "
+        "like the new ones."
     )
     return Drift(message, lowest)
 

@@ -136,7 +136,10 @@ def read_record(folder: Path) -> Record:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise InputError(f"{folder}: no record.json; not a finished run") from None
+        reason = "not a finished run"
+        if (folder / "checkpoint.pt").is_file():
+            reason += ", its training was interrupted: the same `run` command goes on with it"
+        raise InputError(f"{folder}: no record.json; {reason}") from None
     except ValueError:
         raise InputError(f"{path}: not JSON; remove the folder and run again") from None
     written, schema = content.pop("content_hash", None), content.get("schema")

@@ -406,6 +406,24 @@ def test_a_phone_scrolls_one_way_only(visit, width):
     assert browser.js("document.querySelector('#slider').getBoundingClientRect().bottom") < 200
 
 
+@pytest.mark.parametrize("width", [360, 375, 390])
+def test_the_decision_on_a_card_fits_on_a_phone(visit, width):
+    browser = visit(rows_of([-0.383, 0.383, -0.1]), width=width, phone=True, threshold=-0.2)
+    browser.wait_for("document.querySelector('.card .decision')?.textContent")
+    cut = (
+        "[...document.querySelectorAll('.caption > span')]"
+        ".filter((line) => line.scrollWidth > line.clientWidth).length"
+    )
+    assert browser.js(cut) == 0
+
+
+def test_the_field_shows_a_threshold_short_and_the_file_holds_it_whole(visit):
+    browser = visit(rows_of([0.1, 0.9]), threshold=0.6874004602432251)
+    assert browser.js("document.querySelector('#number').value") == "0.6874"
+    browser.click("#save")
+    assert "0.6874004602432251" in text_of(browser, "#saved")
+
+
 def test_hostile_names_are_shown_and_run_nothing(visit):
     (row,) = rows_of([1.0])
     rows = [Inspected(HOSTILE, 1.0, "x.png", 1, row.thumbnail, row.small_map)]

@@ -229,6 +229,12 @@ def test_a_folder_without_a_whole_record_is_refused(own_run):
             read_record(folder)
 
 
+def test_an_interrupted_run_says_how_it_goes_on(tmp_path):
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(InputError, match="not a finished run, its training was interrupted"):
+        read_record(tmp_path)
+
+
 def test_damaged_weights_are_one_line(own_run):
     (own_run / "weights.pt").write_bytes(b"half of it")
     with pytest.raises(InputError, match="weights.pt cannot be read, remove it") as raised:

@@ -41,7 +41,7 @@ function listenToThreshold() {
     setThreshold(thresholdFor(anomalous + by, Math.sign(by)));
   });
   find("number").addEventListener("input", () => setThreshold(find("number").valueAsNumber));
-  find("number").addEventListener("blur", () => (find("number").value = threshold));
+  find("number").addEventListener("blur", () => (find("number").value = shortened()));
   find("reset").addEventListener("click", () => setThreshold(data.threshold));
   find("save").addEventListener("click", save);
   const plot = find("plot");

@@ -46,7 +46,7 @@ function showThreshold() {
   const called = `${anomalous} anomalous, ${images.length - anomalous} good`;
   slider.value = threshold;
   slider.setAttribute("aria-valuetext", `${number(threshold)}: ${called}`);
-  if (document.activeElement !== find("number")) find("number").value = threshold;
+  if (document.activeElement !== find("number")) find("number").value = shortened();
   find("anomalous-count").textContent = anomalous;
   find("good-count").textContent = images.length - anomalous;
   find("at").textContent = number(threshold);
@@ -59,6 +59,11 @@ function showThreshold() {
       `Of ${compared.length} good ${comparedName}, ${above} (${share(above, compared.length)}) ` +
       `${above === 1 ? "is" : "are"} above the threshold.`;
   }
+}
+
+/** The threshold for the field: nobody reads 17 digits. What is saved has them all. */
+function shortened() {
+  return Number(threshold.toPrecision(6));
 }
 
 /** Precision, recall and false positive rate, where labels are given. */
