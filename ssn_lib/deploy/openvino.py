@@ -204,13 +204,14 @@ def convert(
 
 def _in_int8(converted: Any, calibration: ImageSet) -> Any:
     """Its convolutions in 8 bits, weights by channel. What costs accuracy and little time stays:
-    the first convolution, all matrix products (interpolations, the map's blur, the score)."""
+    the first convolution, those that make or take a map of one channel, all matrix products
+    (interpolations, the map's blur, the score)."""
     nncf = _nncf()
     nodes = converted.get_ordered_ops()
-    kinds = {
-        kind: [node.get_friendly_name() for node in nodes if node.get_type_name() == kind]
-        for kind in ("Convolution", "MatMul")
-    }
+    convolutions = [node for node in nodes if node.get_type_name() == "Convolution"]
+    of_maps = [node for node in convolutions if 1 in tuple(node.input_value(1).get_shape())[:2]]
+    products = [node for node in nodes if node.get_type_name() == "MatMul"]
+    left = {node.get_friendly_name() for node in (convolutions[0], *of_maps, *products)}
     chosen = np.linspace(0, len(calibration) - 1, min(CALIBRATION, len(calibration)))
     some = calibration.subset(sorted({int(index) for index in chosen}))
     images = (normalise(image[None]).numpy() for image in some.images)
@@ -220,7 +221,7 @@ def _in_int8(converted: Any, calibration: ImageSet) -> Any:
             converted,
             nncf.Dataset(list(images)),
             subset_size=len(some),
-            ignored_scope=nncf.IgnoredScope(names=kinds["Convolution"][:1] + kinds["MatMul"]),
+            ignored_scope=nncf.IgnoredScope(names=sorted(left)),
         )
 
 
@@ -258,7 +259,13 @@ class Compiled(nn.Module):
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+        try:
+            self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            reason = next(filter(None, reversed(str(error).splitlines())), "")
+            raise InputError(
+                f"OpenVINO cannot compute this network in {precision} on this processor: {reason}"
+            ) from None
 
     def forward(self, images: Tensor) -> Prediction:
         """See the class."""

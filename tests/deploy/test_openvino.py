@@ -96,11 +96,12 @@ def test_the_file_knows_all_that_its_user_must(exported, tiny_run, dataset):
     assert told["score_threshold"] == pytest.approx(chosen_anew, abs=1e-5)
 
 
-def test_int8_quantises_the_convolutions(make_small_model, dataset):
-    model = make_small_model(preset("evolved").model)
+@pytest.mark.parametrize(("name", "quantised"), [("evolved", 10), ("scenario_a", 5)])
+def test_int8_quantises_convolutions(name, quantised, make_small_model, dataset):
+    model = make_small_model(preset(name).model)
     converted = convert(model, (32, 32), "int8", dataset.train)
     kinds = [node.get_type_name() for node in converted.get_ordered_ops()]
-    assert kinds.count("FakeQuantize") >= 10
+    assert kinds.count("FakeQuantize") >= quantised
     made = predict(Compiled(converted, "int8"), dataset.test)
     expected = predict(model, dataset.test)
     correlation = np.corrcoef(made.anomaly_map.flatten(), expected.anomaly_map.flatten())[0, 1]
