@@ -171,7 +171,7 @@ def exports(made: Sequence[Export], bench: Bench | None) -> Table:
         f"seed. Refused: what loses more than {TOLERANCE} points, unless `--tolerance` allows it.",
         "× faster, latency, images/s: of the same network untrained, by `make bench`, at "
         "256×256 (`evolved` 448×448); plain is PyTorch in float32"
-        + (f", on {_where(bench.environment)}." if bench else "."),
+        + (f". {_where(bench.environment)}." if bench else "."),
     ]
     return Table("Exports: what fewer bits cost and gain", frame_of(rows), tuple(notes))
 
