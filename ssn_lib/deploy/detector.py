@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ssn_lib.config import Resize
-from ssn_lib.data.images import normalise
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import Reference, reference_of
 from ssn_lib.deploy.openvino import Precision
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
+from ssn_lib.inference import predict
 from ssn_lib.metrics import Thresholds
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.runs.run import load_run
@@ -54,10 +53,7 @@ class Trained:
 
     def predict(self, pixels: Tensor) -> Prediction:
         """Predict images, (B, 3, H, W) uint8 RGB; what is said of them is on the CPU."""
-        device = next((part.device for part in self.network.parameters()), torch.device("cpu"))
-        with torch.inference_mode():
-            prediction = self.network(normalise(pixels.to(device)))
-        return Prediction(*(part.cpu() for part in prediction))
+        return predict(self.network, pixels)
 
 
 def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Trained:

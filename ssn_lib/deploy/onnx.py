@@ -133,14 +133,24 @@ def export(
         with torch.inference_mode():
             expected = model(images)
         content = to_onnx(model, images, metadata)
-    difference = 0.0
-    for ours, theirs in zip(expected, Exported(content)(images), strict=True):
-        difference = max(difference, ((ours - theirs).abs().max() / ours.abs().max()).item())
+    difference = largest_difference(expected, Exported(content)(images))
     if not difference <= TOLERANCE:
         raise InputError(f"{path} not written: ONNX Runtime's outputs differ by {difference:.1e}")
     with written_whole(path) as file:
         file.write(content)
     return difference
+
+
+def largest_difference(expected: Prediction, made: Prediction) -> float:
+    """How far outputs are from those expected, relative to the largest of each kind.
+
+    Args:
+        expected, made: of the same images.
+    """
+    return max(
+        ((ours.cpu() - theirs).abs().max() / ours.abs().max().cpu()).item()
+        for ours, theirs in zip(expected, made, strict=True)
+    )
 
 
 class Exported(nn.Module):

@@ -22,8 +22,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from ssn_lib import machine
-from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.data.samples import Sample
+from ssn_lib.data.images import normalise
 from ssn_lib.deploy.onnx import INPUT
 from ssn_lib.deploy.openvino import Compiled, openvino
 from ssn_lib.errors import InputError
@@ -153,10 +152,7 @@ def training_timings(repetitions: int) -> list[Timing]:
     """A step of Scenario A on the published batch: by the published operations, then as here."""
     config = preset(SCENARIO_A)
     device = machine.device()
-    images = torch.randint(0, 256, (TRAINED_ON, 3, *SIZES[0]), dtype=torch.uint8)
-    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(TRAINED_ON))
-    train = ImageSet(samples, SIZES[0])
-    vars(train)["images"] = images
+    train = engines.noise_images(TRAINED_ON, SIZES[0])
     models = [build(config.model, weights=None).to(device) for _ in range(2)]
     two_steps = replace(config.training, epochs=2)
     weights = [w for part in models[0].trained_parts() for w in part.parameters()]
@@ -168,7 +164,7 @@ def training_timings(repetitions: int) -> list[Timing]:
         return history.epochs[1].seconds  # without what is made once: features, optimiser state
 
     def plain() -> None:
-        published_step(models[0], normalise(images).to(device), optimiser).item()
+        published_step(models[0], normalise(train.images).to(device), optimiser).item()
 
     works = {
         "published operations": plain,

@@ -40,7 +40,7 @@ def file_of(
     path = path.with_suffix(".xml")
     if not path.exists():
         precision = form.removeprefix("openvino-")
-        calibration = _noise(size) if precision == "int8" else None
+        calibration = noise_images(CALIBRATION, size) if precision == "int8" else None
         converted = openvino.convert(model, size, precision, calibration)
         openvino.openvino().save_model(converted, path, compress_to_fp16=False)
     return path
@@ -57,13 +57,18 @@ def load(file: Path, form: str) -> nn.Module:
     return openvino.Compiled(file, form.removeprefix("openvino-"))
 
 
-def _noise(size: tuple[int, int]) -> ImageSet:
+def noise_images(count: int, size: tuple[int, int]) -> ImageSet:
+    """Images of noise, (count, 3, H, W), all of them good.
+
+    Args:
+        count: of images.
+        size: H and W.
+    """
     generator = torch.Generator().manual_seed(0)
-    shape = (CALIBRATION, 3, *size)
+    shape = (count, 3, *size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(CALIBRATION))
-    masks = torch.zeros(CALIBRATION, 1, *size, dtype=torch.uint8)
-    return ImageSet.of(samples, images, masks)
+    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(count))
+    return ImageSet.of(samples, images, torch.zeros(count, 1, *size, dtype=torch.uint8))
 
 
 @cache
