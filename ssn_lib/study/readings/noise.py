@@ -76,9 +76,15 @@ def _simplest(evidence: Evidence) -> Sentence:
         simple, *learned = evidence.alike("scenario_a_relative", *V2.values(), category=category)
         best = max(learned, key=lambda runs: runs.mean("I-AUROC"))
         found = pair("I-AUROC", best, simple)
-        told.append(f"{category} {found.told[0]}, {found.step} {found.told[1]}")
+        late = [runs.late_mean("I-AUROC") for runs in (best, simple)]
+        text, is_above = f"{category} {found.told[0]}, {found.step} {found.told[1]}", found.is_above
+        if None not in late:  # the last epoch alone is a draw
+            average = pair("I-AUROC", *([value] for value in late))
+            text += f" (over the last {LAST_EPOCHS} epochs {average.told[0]} and {average.told[1]})"
+            is_above = is_above and average.is_above
+        told.append(text)
         basis += [simple, best]
-        better += found.is_above
+        better += is_above
     end = "learned noise is no better than larger noise on any of them"
     if better:
         end = f"learned noise is better on {better} of {len(LEARNED_CATEGORIES)}"
