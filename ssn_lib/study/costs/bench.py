@@ -1,7 +1,9 @@
 """`make bench`: what inference, training and metrics cost here, against what else does it.
 
 Ratios are of works measured in turns in one process; absolute times say little about another
-machine. The costs of inference are `efficiency`'s, with ONNX Runtime and `peers` beside them.
+machine. The costs of inference are `efficiency`'s, with `peers` beside them. What a preset costs on
+the line (as files in other engines, and in 16 bits) is measured in a process of its own, as it runs
+there: beside the networks of all other presets the small ones lose half of what they gain.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +48,7 @@ from ssn_lib.study.costs.records import (
     PEERS,
     SCENARIO_A,
     Bench,
+    Efficiency,
     Kind,
     Spread,
     Timing,
@@ -54,18 +61,35 @@ BATCHES = (1, 4, 16)
 TRAINED_ON = 32  # images: one step of the published batch
 KSDD2_TEST = (1004, 640, 232)
 METRICS = ("ours", "scikit-learn")
+Result = TypeVar("Result")
 
 
 def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     """Measure everything here, and keep it in `runs_dir`."""
     # First: what other networks leave in the process's memory makes a training step slower.
     steps = training_timings(max(3, repetitions // 5))
-    kinds, missing = measurable(machine.device())
+    device = machine.device()
+    kinds, missing = _that_run([(name, "peer") for name in PEERS])
+    kinds = both_forms(dict.fromkeys((*BENCH_PRESETS, *EXPORTED))) + kinds
     costs = inference_costs.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
-    missing += [cost.memory_missing for cost in costs if cost.memory_missing]
     timings = [*inference_timings(max(3, repetitions // 3)), *steps]
-    with contextlib.suppress(InputError):  # of the package; `missing` says so already
-        timings += stream_timings(max(3, repetitions // 3))
+    if device.type == "cpu":
+        for name in EXPORTED:
+            print(f"measuring what the exports of {name} cost", flush=True)
+            try:
+                on_line, reasons = _apart(line_costs, name, repetitions)
+            except InputError as error:
+                on_line, reasons = [], [f"exports of {name} not measured: {error}"]
+            inference_costs.keep(on_line, runs_dir)
+            costs, missing = costs + on_line, missing + reasons
+        with contextlib.suppress(InputError):  # of the package; `missing` says so already
+            timings += _apart(stream_timings, max(3, repetitions // 3))
+    else:
+        missing.append(
+            "ONNX Runtime and OpenVINO not measured: they run on the CPU here, the others on "
+            f"{device}"
+        )
+    missing += [cost.memory_missing for cost in costs if cost.memory_missing]
     of_metrics, failed = metrics_timings()
     result = Bench(
         costs, [*timings, *of_metrics], [*missing, *failed], machine.describe(machine.device())
@@ -74,26 +98,43 @@ def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     return result
 
 
-def measurable(device: torch.device) -> tuple[list[Kind], list[str]]:
-    """The kinds whose inference can be measured on a device, and why the others cannot."""
-    kinds, missing = both_forms(dict.fromkeys((*BENCH_PRESETS, *EXPORTED))), []
-    others: list[Kind] = [(name, "peer") for name in PEERS]
-    if device.type == "cpu":
-        others = [(name, form) for name in EXPORTED for form in ENGINES] + others
-        if machine.gains_from_low_precision(device):
-            kinds += [(name, "folded" + HALF) for name in EXPORTED]
-    else:
-        missing.append(
-            "ONNX Runtime and OpenVINO not measured: they run on the CPU here, the others on "
-            f"{device}"
-        )
-    for kind in others:
+def line_costs(name: str, repetitions: int) -> tuple[list[Efficiency], list[str]]:
+    """What a preset costs in the engines and in 16 bits, in turns with its plain form.
+
+    Returns:
+        What was measured, and why the rest was not.
+    """
+    forms = list(ENGINES)
+    if machine.gains_from_low_precision(machine.device()):
+        forms.append("folded" + HALF)
+    kinds, missing = _that_run([(name, form) for form in forms])
+    _, *costs = inference_costs.measure([(name, "plain"), *kinds], repetitions)
+    return costs, missing
+
+
+def _that_run(kinds: list[Kind]) -> tuple[list[Kind], list[str]]:
+    """Those kinds that can be built here, and why the others cannot."""
+    built, missing = [], []
+    for kind in kinds:
         try:
             inference_costs.build(*kind)
-            kinds.append(kind)
+            built.append(kind)
         except InputError as error:
             missing.append(str(error))
-    return kinds, missing
+    return built, missing
+
+
+def _apart(work: Callable[..., Result], *arguments: object) -> Result:
+    """What a function gives back in a fresh process.
+
+    Raises:
+        InputError: the function's own, or the process was killed.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *arguments).result()
+        except BrokenProcessPool:
+            raise InputError("its process was killed, as where the memory is short") from None
 
 
 @torch.inference_mode()

@@ -68,14 +68,19 @@ def measure_all(
             processes of their own) for the memory on a CPU, which fewer than five leave out.
         again: measure although it is known.
     """
-    folder = runs_dir / "efficiency"
-    paths = [_path(f"{name}-{form}", (name,), repetitions, folder) for name, form in kinds]
+    paths = [_cost_path(name, form, repetitions, runs_dir) for name, form in kinds]
     if again or not all(path.exists() for path in paths):
         names = ", ".join(dict.fromkeys(name for name, _ in kinds))
         print(f"measuring what inference costs: {names}", flush=True)
-        for path, cost in zip(paths, measure(kinds, repetitions), strict=True):
-            write_text(path, json.dumps(asdict(cost), indent=1))
+        keep(measure(kinds, repetitions), runs_dir)
     return [read_cost(path) for path in paths]
+
+
+def keep(costs: Sequence[Efficiency], runs_dir: Path) -> None:
+    """Write costs that were measured here where `measure_all` finds them."""
+    for cost in costs:
+        path = _cost_path(cost.preset, cost.form, cost.repetitions, runs_dir)
+        write_text(path, json.dumps(asdict(cost), indent=1))
 
 
 def measure(kinds: Sequence[Kind], repetitions: int) -> list[Efficiency]:
@@ -342,6 +347,10 @@ def status_kib(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1])
     raise InputError(f"/proc/self/status has no {field}")
+
+
+def _cost_path(name: str, form: str, repetitions: int, runs_dir: Path) -> Path:
+    return _path(f"{name}-{form}", (name,), repetitions, runs_dir / "efficiency")
 
 
 def _path(stem: str, presets: Sequence[str], repetitions: int, folder: Path) -> Path:

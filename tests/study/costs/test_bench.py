@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ssn_lib import SuperSimpleNet, cli, preset
 from ssn_lib.errors import InputError
 from ssn_lib.study.costs import bench, peers
 from ssn_lib.study.costs import inference as inference_costs
-from ssn_lib.study.costs.records import ENGINES, EXPORTED, PEERS, Spread, Timing, read_bench
+from ssn_lib.study.costs.records import ENGINES, PEERS, Spread, Timing, read_bench
 from ssn_lib.study.tables.costs import bench_timings
 
 
@@ -26,6 +27,7 @@ def small(small_networks, monkeypatch):
     monkeypatch.setattr(bench, "SIZES", ((32, 32), (32, 48)))
     monkeypatch.setattr(bench, "BATCHES", (1, 2))
     monkeypatch.setattr(bench, "TRAINED_ON", 2)
+    monkeypatch.setattr(bench, "_apart", lambda work, *arguments: work(*arguments))
     spread = Spread.of([2.0])
     monkeypatch.setattr(
         bench, "metrics_timings", lambda: ([Timing("metrics", "here", 1, spread, spread, 1)], [])
@@ -46,12 +48,14 @@ def test_everything_is_measured_kept_and_shown(fast, small, tmp_path, monkeypatc
     assert [cost.name for cost in made.costs] == [
         "scenario_a-plain",
         "scenario_a-folded",
-        *(["scenario_a-folded16"] if fast else []),
         *(f"scenario_a-{form}" for form in ENGINES),
+        *(["scenario_a-folded16"] if fast else []),
     ]
     assert len(made.missing) == len(PEERS)
     assert "anomalib_padim not measured: no anomalib" in printed
     assert made.costs[2].parameters == made.costs[1].parameters
+    kept = {path.name.rpartition("-")[0] for path in (tmp_path / "efficiency").iterdir()}
+    assert kept == {cost.name for cost in made.costs}
     works = list(dict.fromkeys(timing.work for timing in made.timings))
     assert works == [
         "inference, Scenario A, batch 1, 32×32",
@@ -105,16 +109,32 @@ def test_metrics_are_held_against_the_last_that_was_measured(failing, monkeypatc
     ]
 
 
-def test_exported_files_are_measured_on_a_cpu_only(monkeypatch):
-    monkeypatch.setattr(inference_costs, "build", lambda *_: None)
-    monkeypatch.setattr(bench.machine, "gains_from_low_precision", lambda _: True)
-    exported = {(name, form) for name in EXPORTED for form in (*ENGINES, "folded16")}
-    kinds, missing = bench.measurable(torch.device("cpu"))
-    assert exported < set(kinds)
-    assert not missing
-    others, (reason,) = bench.measurable(torch.device("cuda"))
-    assert [kind for kind in kinds if kind not in exported] == others
+def test_a_preset_whose_process_dies_is_listed_and_the_rest_kept(small, tmp_path, monkeypatch):
+    def dies(*_):
+        raise InputError("its process was killed")
+
+    monkeypatch.setattr(bench, "_apart", dies)
+    made = bench.measure(tmp_path, repetitions=3)
+    assert [cost.form for cost in made.costs if cost.preset == "scenario_a"] == ["plain", "folded"]
+    assert "exports of scenario_a not measured: its process was killed" in made.missing
+
+
+def test_on_a_gpu_exported_files_are_not_measured_and_it_says_so(small, tmp_path, monkeypatch):
+    on_gpu = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(bench.machine, "device", lambda: on_gpu)
+    monkeypatch.setattr(bench.machine, "describe", lambda _: {})
+    for name in ("training_timings", "inference_timings"):
+        monkeypatch.setattr(bench, name, lambda _: [])
+    monkeypatch.setattr(inference_costs, "measure_all", lambda kinds, *_, **__: [])
+    monkeypatch.setattr(bench, "PEERS", {})
+    (reason,) = bench.measure(tmp_path).missing
     assert "ONNX Runtime and OpenVINO not measured" in reason
+
+
+def test_a_process_of_its_own_that_dies_says_so():
+    with pytest.raises(InputError, match="its process was killed"):
+        bench._apart(os.abort)
+    assert bench._apart(os.getpid) != os.getpid()
 
 
 def test_a_peer_that_is_not_installed_says_so(monkeypatch):
