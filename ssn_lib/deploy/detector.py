@@ -17,7 +17,7 @@ from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import predict
 from ssn_lib.metrics import Thresholds
 from ssn_lib.models.supersimplenet import Prediction
-from ssn_lib.runs.run import load_run
+from ssn_lib.runs.run import load_detector
 from ssn_lib.storage import shown
 
 
@@ -73,9 +73,7 @@ def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Traine
     if (path / openvino.MODEL).is_file():
         facts = openvino.about(path)
         return _of_file(path, openvino.Compiled(path / openvino.MODEL, facts["precision"]), facts)
-    record, model = load_run(path, weights)
-    if record.thresholds is None:
-        raise InputError(f"{shown(path)}: the training diverged; there is nothing to predict with")
+    record, model = load_detector(path, weights)
     data = record.config.data
     return Trained(
         record.run_id,

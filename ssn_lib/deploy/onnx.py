@@ -22,7 +22,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.record import Record
-from ssn_lib.runs.run import load_run
+from ssn_lib.runs.run import load_detector
 from ssn_lib.storage import shown, written_whole
 
 TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
@@ -61,9 +61,7 @@ def export_run(
         raise InputError(
             f"{shown(path)}: name a file that ends in {SUFFIX}; a folder is for --engine openvino"
         )
-    record, model = load_run(run, weights)
-    if record.thresholds is None:
-        raise InputError(f"{run}: the training diverged; there is nothing to export")
+    record, model = load_detector(run, weights)
     network = fuse(model) if form == "folded" else model
     facts = described(record, reference_of(run), threshold) | {"form": form}
     return export(network, path, record.config.data.image_size, facts)

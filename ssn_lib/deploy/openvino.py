@@ -36,7 +36,7 @@ from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.exports import TOLERANCE, Export, PrecisionCost
 from ssn_lib.runs.record import Record
-from ssn_lib.runs.run import dataset_of, load_run
+from ssn_lib.runs.run import dataset_of, load_detector
 from ssn_lib.storage import shown
 from ssn_lib.training.holdout import reference_images
 
@@ -85,9 +85,7 @@ def export_run(
     if precision == "int8":
         _nncf()
     _check_replaceable(folder)
-    record, model = load_run(run, weights)
-    if record.thresholds is None:
-        raise InputError(f"{shown(run)}: the training diverged; there is nothing to export")
+    record, model = load_detector(run, weights)
     facts = described(record, reference_of(run), threshold) | {
         "precision": precision,
         "inference_precision": HINTS[precision],

@@ -209,6 +209,18 @@ def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Rec
     return record, model.to(machine.device()).eval()
 
 
+def load_detector(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Record, Detector]:
+    """As `load_run`, of a run whose network detects something.
+
+    Raises:
+        InputError: as `load_run`, or the training diverged.
+    """
+    record, model = load_run(folder, weights)
+    if record.thresholds is None:
+        raise InputError(f"{shown(folder)}: the training diverged, so its network detects nothing")
+    return record, model
+
+
 def load_source(folder: Path, record: Record, model: Detector) -> Source:
     """The noise source of a finished run, as trained.
 

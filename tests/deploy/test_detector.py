@@ -46,7 +46,7 @@ def test_a_run_that_diverged_is_refused(tiny_run, tmp_path, refusal):
     content["content_hash"] = _content_hash(content)
     (folder / "record.json").write_text(json.dumps(content))
     said = refusal(lambda: open_detector(folder, weights=None))
-    assert said == f"{folder}: the training diverged; there is nothing to predict with"
+    assert said == f"{folder}: the training diverged, so its network detects nothing"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])

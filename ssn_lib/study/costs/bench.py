@@ -1,9 +1,10 @@
 """`make bench`: what inference, training and metrics cost here, against what else does it.
 
 Ratios are of works measured in turns in one process; absolute times say little about another
-machine. The costs of inference are `efficiency`'s, with `peers` beside them. What a preset costs on
-the line (as files in other engines, and in 16 bits) is measured in a process of its own, as it runs
-there: beside the networks of all other presets the small ones lose half of what they gain.
+machine. The costs of inference are `efficiency`'s. What a preset costs on the line (as files in
+other engines, and in 16 bits) is measured in a process of its own, as it runs there: beside the
+networks of all other presets the small ones lose half of what they gain. So are the `peers`, which
+are large.
 """
 
 from __future__ import annotations
@@ -64,24 +65,23 @@ METRICS = ("ours", "scikit-learn")
 Result = TypeVar("Result")
 
 
-def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
+def measure(runs_dir: Path, *, repetitions: int = 10) -> Bench:
     """Measure everything here, and keep it in `runs_dir`."""
     # First: what other networks leave in the process's memory makes a training step slower.
     steps = training_timings(max(3, repetitions // 5))
     device = machine.device()
-    kinds, missing = _that_run([(name, "peer") for name in PEERS])
-    kinds = both_forms(dict.fromkeys((*BENCH_PRESETS, *EXPORTED))) + kinds
+    kinds = both_forms(dict.fromkeys((*BENCH_PRESETS, *EXPORTED)))
     costs = inference_costs.measure_all(kinds, runs_dir, repetitions=repetitions, again=True)
-    timings = [*inference_timings(max(3, repetitions // 3)), *steps]
+    timings, missing = [*inference_timings(max(3, repetitions // 3)), *steps], []
+    for what, plain, beside in _measured_apart(device):
+        print(f"measuring what inference costs: {what}", flush=True)
+        try:
+            found, reasons = _apart(beside_plain, plain, beside, repetitions)
+        except InputError as error:
+            found, reasons = [], [f"{what} not measured: {error}"]
+        inference_costs.keep(found, runs_dir)
+        costs, missing = costs + found, missing + reasons
     if device.type == "cpu":
-        for name in EXPORTED:
-            print(f"measuring what the exports of {name} cost", flush=True)
-            try:
-                on_line, reasons = _apart(line_costs, name, repetitions)
-            except InputError as error:
-                on_line, reasons = [], [f"exports of {name} not measured: {error}"]
-            inference_costs.keep(on_line, runs_dir)
-            costs, missing = costs + on_line, missing + reasons
         with contextlib.suppress(InputError):  # of the package; `missing` says so already
             timings += _apart(stream_timings, max(3, repetitions // 3))
     else:
@@ -98,22 +98,28 @@ def measure(runs_dir: Path, *, repetitions: int = 15) -> Bench:
     return result
 
 
-def line_costs(name: str, repetitions: int) -> tuple[list[Efficiency], list[str]]:
-    """What a preset costs in the engines and in 16 bits, in turns with its plain form.
+def _measured_apart(device: torch.device) -> list[tuple[str, str, list[Kind]]]:
+    """What has a process of its own: in words, whose plain form is its reference, its kinds."""
+    peers = [("peers", SCENARIO_A, [(name, "peer") for name in PEERS])] if PEERS else []
+    if device.type != "cpu":
+        return peers
+    forms = list(ENGINES)
+    if machine.gains_from_low_precision(device):
+        forms.append("folded" + HALF)
+    return [
+        *((f"exports of {name}", name, [(name, form) for form in forms]) for name in EXPORTED),
+        *peers,
+    ]
+
+
+def beside_plain(
+    name: str, kinds: list[Kind], repetitions: int
+) -> tuple[list[Efficiency], list[str]]:
+    """What kinds cost, in turns with a preset's plain form.
 
     Returns:
         What was measured, and why the rest was not.
     """
-    forms = list(ENGINES)
-    if machine.gains_from_low_precision(machine.device()):
-        forms.append("folded" + HALF)
-    kinds, missing = _that_run([(name, form) for form in forms])
-    _, *costs = inference_costs.measure([(name, "plain"), *kinds], repetitions)
-    return costs, missing
-
-
-def _that_run(kinds: list[Kind]) -> tuple[list[Kind], list[str]]:
-    """Those kinds that can be built here, and why the others cannot."""
     built, missing = [], []
     for kind in kinds:
         try:
@@ -121,7 +127,8 @@ def _that_run(kinds: list[Kind]) -> tuple[list[Kind], list[str]]:
             built.append(kind)
         except InputError as error:
             missing.append(str(error))
-    return built, missing
+    _, *costs = inference_costs.measure([(name, "plain"), *built], repetitions)
+    return costs, missing
 
 
 def _apart(work: Callable[..., Result], *arguments: object) -> Result:

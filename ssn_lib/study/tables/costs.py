@@ -119,8 +119,9 @@ def bench_costs(made: Bench) -> Table:
         frame_of(rows),
         (
             f"{_where(made.environment)}, float32 but where the form says so: median [quartiles]; "
-            "all in turns in one process. Of a peer, × faster than plain is against plain "
-            "Scenario A.",
+            "plain and folded in turns in one process; the engines and 16 bits of a system in "
+            "turns with its plain form in another, as they run on the line; the peers in turns "
+            "with plain Scenario A.",
             "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
             "GFLOP of ONNX Runtime and OpenVINO are counted on the folded network. int8: "
             "calibrated on noise, for its cost alone.",
