@@ -27,6 +27,11 @@ class Rule:
 
 RULES = (
     Rule(
+        "training.milestones={training.milestones} with schedule=cycle is out of range: "
+        "a cycle has no milestones; leave them at 0.8,0.9",
+        lambda c: c.training.schedule != "cycle" or c.training.milestones == (0.8, 0.9),
+    ),
+    Rule(
         "training.precision=mixed is out of range: "
         "must be float32 where the noise comes from a generator",
         # Two objectives would each want a scale of their own for float16's gradients.

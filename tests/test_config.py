@@ -116,6 +116,7 @@ OTHER = {  # another value for each field whose type alone does not give one
     "model.layers": (1, 2),
     "model.adaptor": "nonlinear",
     "model.score": "adapted",
+    "training.schedule": "cycle",
     "training.milestones": (0.5,),
     "training.clip_norm": 1.0,
     "training.supervision.masks": 3,
@@ -216,6 +217,10 @@ def test_presets():
         (["training.epochs=0"], "training.epochs=0 is out of range"),
         (["training.milestones=0.9,0.8"], "training.milestones=(0.9, 0.8) is out of range"),
         (["training.milestones=0.5,1.2"], "training.milestones"),
+        (
+            ["training.schedule=cycle", "training.milestones=0.5"],
+            "training.milestones=(0.5,) with schedule=cycle is out of range: a cycle has no",
+        ),
         (["training.gamma=0"], "training.gamma"),
         (["training.head_weight_decay=-1"], "training.head_weight_decay"),
         (["training.adaptor_weight_decay=-1"], "training.adaptor_weight_decay"),

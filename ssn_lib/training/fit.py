@@ -37,6 +37,7 @@ from ssn_lib.training.step import plain
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _VALIDATION, _TRIAL = -2, -7
 CHECKPOINT_S = 30  # between two checkpoints on a GPU
+RISE = 0.15  # share of the epochs in which the schedule "cycle" raises the learning rates
 TRIALS = 3  # steps of either form that a GPU is timed with
 
 
@@ -194,6 +195,28 @@ class _Checkpoints:
         self.pending = False
 
 
+def _schedule(
+    optimiser: torch.optim.Optimizer, config: TrainingConfig
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rates of the epochs, as `TrainingConfig.schedule` says."""
+    if config.schedule == "steps":
+        return torch.optim.lr_scheduler.MultiStepLR(
+            optimiser,
+            milestones=[round(share * config.epochs) for share in config.milestones],
+            gamma=config.gamma,
+        )
+    rise = RISE * config.epochs
+
+    def share(epoch: int) -> float:
+        """Of the highest rate, in the middle of an epoch, counted from 0."""
+        middle = epoch + 0.5
+        if middle < rise:
+            return middle / rise
+        return 0.5 + 0.5 * math.cos(math.pi * (middle - rise) / (config.epochs - rise))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+
 class _Step(NamedTuple):
     """What the forward pass of a batch gives: its loss, the noise's mean square, and the features
     that the noise is added to, or that are rebuilt without any."""
@@ -248,11 +271,7 @@ class _Trainer:
         )
         self.form = "split"
         self.best: dict[str, Tensor] | None = None  # trained state of the lowest validation loss
-        self.schedule = torch.optim.lr_scheduler.MultiStepLR(
-            self.optimiser,
-            milestones=[round(share * config.epochs) for share in config.milestones],
-            gamma=config.gamma,
-        )
+        self.schedule = _schedule(self.optimiser, config)
 
     def run_epoch(
         self, number: int, data: Features, held_out: Features | None, bar: Bar

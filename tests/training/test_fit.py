@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,11 @@ def test_autocast_around_it_changes_nothing(name, train, make_model, same_bits):
     assert same_bits(*(model.state_dict() for model in models))
 
 
-@pytest.mark.parametrize("config", [TINY, SELECTING], ids=["last", "validation"])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, SELECTING, replace(TINY, schedule="cycle")],
+    ids=["last", "validation", "cycle"],
+)
 def test_a_resumed_training_ends_as_the_unbroken(
     config, train, make_model, same_bits, tmp_path, monkeypatch
 ):
@@ -307,6 +312,17 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
         assert rates == pytest.approx([start * share for share in expected])
     assert {(adaptor[2], heads[2]) for adaptor, heads in steps} == {(1e-2, 1e-5)}
     assert [epoch.learning_rate for epoch in history.epochs] == [s[1][0] for s in steps]
+
+
+def test_the_rates_of_a_cycle_rise_to_the_asked_ones_and_fall_to_nothing(train, make_model, steps):
+    config = replace(TINY, epochs=20, batch_size=2, schedule="cycle")
+    fit(make_model(), train.subset([0, 1]), config, 0, progress=None)
+    shares = [step[1][0] / config.head_lr for step in steps]
+    assert shares == pytest.approx([step[0][0] / config.adaptor_lr for step in steps])
+    assert shares[:3] == pytest.approx([1 / 6, 1 / 2, 5 / 6])  # the first 15 %
+    assert shares[3] == pytest.approx(math.cos(math.pi * 0.5 / 17 / 2) ** 2)
+    assert all(before > after for before, after in itertools.pairwise(shares[3:]))
+    assert shares[-1] < 0.01
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
