@@ -18,11 +18,13 @@ from ssn_lib.config import FORMS, PRECISIONS, Resize
 from ssn_lib.data.registry import DATASETS, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
+from ssn_lib.runs.record import metrics_line
 from ssn_lib.storage import REPOSITORY
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.scores import Row
 
+AUTO = "auto"  # in the place of a preset
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 Command = Callable[[str, object, str], argparse.ArgumentParser]  # name, what it calls, help
 
@@ -59,9 +61,15 @@ def _prepare_console() -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from ssn_lib.data.loading import load_dataset
+    from ssn_lib.runs.choice import chosen, warning
     from ssn_lib.runs.run import configure, run
 
-    base = preset(options.preset)
+    name, epochs, changes = options.preset, options.epochs, tuple(options.set)
+    choice = None
+    if name == AUTO:
+        choice = chosen(options.dataset, options.data_root, options.category)
+        name, epochs, changes = choice.preset, epochs or choice.epochs, (*choice.changes, *changes)
+    base = preset(name)
     source = source_of(options.dataset)
     strips = source.like(options.category).kind == "strips"
     own = None if strips else base.image_size  # strips keep their shape
@@ -75,16 +83,15 @@ def _run(options: argparse.Namespace) -> None:
     )
     weights = None if options.untrained else options.weights_dir
     config = configure(
-        options.preset,
-        dataset,
-        seed=options.seed,
-        epochs=options.epochs,
-        weights=weights,
-        assignments=tuple(options.set),
+        name, dataset, seed=options.seed, epochs=epochs, weights=weights, assignments=changes
     )
+    if choice is not None:
+        print(choice.line(dataset.train.image_size, config.training.epochs), flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
-    print(_metrics_line(record.metrics, record.undefined))
+    print(metrics_line(record.metrics, record.undefined))
+    if doubt := warning(name, record.metrics, len(dataset.train.sound())):
+        print(f"warning: {doubt}", file=sys.stderr)
     if options.json:
         print(json.dumps(record.to_json(), allow_nan=False))
 
@@ -97,7 +104,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     dataset = dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}
-    print(_metrics_line(metrics, measured.undefined))
+    print(metrics_line(metrics, measured.undefined))
     if options.json:
         print(json.dumps({"run_id": record.run_id, "metrics": metrics}, allow_nan=False))
 
@@ -290,16 +297,6 @@ def _literal(text: str) -> object:
     return value if value is None or isinstance(value, (int, float)) else text
 
 
-def _metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
-    parts = [f"{name} {value:.1f}" for name, value in metrics.items() if value is not None]
-    reasons: dict[str, list[str]] = {}
-    for name, value in metrics.items():
-        if value is None:
-            reasons.setdefault(undefined[name], []).append(name)
-    parts += [f"{', '.join(names)} undefined ({why})" for why, names in reasons.items()]
-    return "  ".join(parts)
-
-
 def _one_line_warning(message: object, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
@@ -327,7 +324,12 @@ def _add_run_commands(command: Command) -> None:
     sub = command(
         "run", _run, "Train and evaluate one preset, once; the same call answers at once."
     )
-    sub.add_argument("preset", help=", ".join(PRESETS))
+    sub.add_argument(
+        "preset",
+        nargs="?",
+        default=AUTO,
+        help=f"default: {AUTO}, by the images that are there; {', '.join(PRESETS)}",
+    )
     sub.add_argument("--dataset", required=True, help=", ".join(DATASETS))
     sub.add_argument("--category")
     sub.add_argument("--epochs", type=int)

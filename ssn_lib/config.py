@@ -233,7 +233,7 @@ class TrainingConfig:
         schedule: of the learning rates, epoch by epoch. "steps" (published) multiplies them by
             `gamma` after those shares of the epochs that `milestones` names. "cycle" raises them
             over the first 15 % and lets them fall to nothing along half a cosine (Smith and Topin,
-            Super-Convergence, 2019): a training as good in a fifth of the epochs.
+            Super-Convergence, 2019), for trainings of fewer epochs.
         focal: add the focal losses on map and score (SSN); SimpleNet trains on the truncated L1.
         clip_norm: longest gradient of a step, all trained weights together; None for any.
         validation_fraction: share of the training images held out. Their loss, with fixed synthetic

@@ -116,10 +116,9 @@ PRESETS: dict[str, Preset] = {
         "Evolved: feature reconstruction (ResNet18)",
         ModelConfig(upscale=1, score="reconstruction"),
         TrainingConfig(
-            epochs=30,
+            epochs=100,
             batch_size=8,
             head_lr=4e-3,
-            schedule="cycle",
             validation_fraction=0.1,
             noise=NoiseConfig(source="none"),
         ),

@@ -15,6 +15,7 @@ from ssn_lib import cli
 from ssn_lib.cli import main
 from ssn_lib.data import loading
 from ssn_lib.errors import InputError
+from ssn_lib.runs.record import metrics_line
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study.kaggle import kernel
 
@@ -77,6 +78,17 @@ def test_images_have_the_presets_size_and_strips_their_own(preset, dataset, size
     for given in ([], ["--image-size", "64", "96"]):
         assert cli.main(["run", preset, "--dataset", dataset, *given]) == 2
     assert asked == [size, (64, 96)]
+
+
+def test_without_a_preset_the_images_decide_and_a_doubt_is_told(arguments, capsys):
+    given = arguments("auto", "--untrained", "--set", "training.validation_fraction=0.34")
+    given.remove("auto")
+    assert main(given) == 0
+    said = capsys.readouterr()
+    first, *_ = said.out.splitlines()
+    assert "it learns from good images alone: evolved, epochs: 1, about 1 min of training" in first
+    assert "evolved-mvtec_ad-widget" in said.out
+    assert "warning: " in said.err
 
 
 def test_a_misspelt_category(arguments, capsys):
@@ -207,7 +219,7 @@ def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root,
 
 def test_undefined_metrics_share_their_reason():
     metrics = {"I-AUROC": 50.0, "P-AUROC": None, "AUPRO": None}
-    line = cli._metrics_line(metrics, dict.fromkeys(("P-AUROC", "AUPRO"), "no masks"))
+    line = metrics_line(metrics, dict.fromkeys(("P-AUROC", "AUPRO"), "no masks"))
     assert line == "I-AUROC 50.0  P-AUROC, AUPRO undefined (no masks)"
 
 

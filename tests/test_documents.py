@@ -104,7 +104,7 @@ def test_commands_parse(path):
         if not words or words == ["--help"] or words[1:] == ["--help"]:
             continue
         options = vars(cli._parser().parse_args(words))  # SystemExit where it does not
-        assert options.get("preset") in (None, "PRESET", *PRESETS)
+        assert options.get("preset") in (None, "PRESET", cli.AUTO, *PRESETS)
         assert options.get("dataset") in (None, *DATASETS)
         assert options.get("profile") in (None, *PROFILES)
 

@@ -162,3 +162,18 @@ def read_record(folder: Path) -> Record:
 def _content_hash(content: dict[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
+    """The metrics of a record in a line, and why others are undefined.
+
+    Args:
+        metrics, undefined: as of `Record`.
+    """
+    parts = [f"{name} {value:.1f}" for name, value in metrics.items() if value is not None]
+    reasons: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        if value is None:
+            reasons.setdefault(undefined[name], []).append(name)
+    parts += [f"{', '.join(names)} undefined ({why})" for why, names in reasons.items()]
+    return "  ".join(parts)

@@ -70,8 +70,7 @@ class Trial:
     sketch: str = ""
 
 
-_STEPS = ("training.schedule=steps",)
-FIRST = Made("evolved", 100, changed=_STEPS)  # the recipe as it was first found
+CYCLE = Made("evolved", 30, changed=("training.schedule=cycle",))
 QUICK = 10  # epochs of the profile in which the study's own presets were run
 TRIALS: tuple[Trial, ...] = (
     Trial(
@@ -166,9 +165,8 @@ TRIALS: tuple[Trial, ...] = (
         "I-AUROC 89.6; 45 to 70; 82",
     ),
     Trial(
-        "That for 100 epochs, on 448 px: what folding saves leaves room for it. The first "
-        "`evolved`.",
-        FIRST,
+        "That for 100 epochs, on 448 px: what folding saves leaves room for it. This is `evolved`.",
+        Made("evolved"),
         "The thread is seen, and the loss still falls a little.",
     ),
     Trial(
@@ -234,25 +232,22 @@ TRIALS: tuple[Trial, ...] = (
         "I-AUROC 93.5, 90.9; bottle 99.9, 100.0; KolektorSDD 81.9, 82.3",
     ),
     Trial(
-        "The learning rates in one cycle, 30 epochs. This is `evolved`.",
-        Made("evolved"),
-        "TO FILL",
+        "The learning rates in one cycle, 30 epochs, bf16.",
+        CYCLE,
+        "A third of the time, and about a point less on screw: the recipe keeps its 100 epochs.",
     ),
 )
 INGREDIENTS: tuple[tuple[str, Made], ...] = (
     ("evolved", Made("evolved")),
-    ("the first recipe: 100 epochs, learning rates in steps", FIRST),
-    ("the first recipe, 256 px instead of 448", replace(FIRST, image_size=(256, 256))),
-    ("the first recipe, a quarter of the epochs", replace(FIRST, epochs=25)),
-    (
-        "the first recipe, bottleneck and decoder half as wide",
-        replace(FIRST, changed=(*_STEPS, "model.decoder_width=92")),
-    ),
-    ("the first recipe, layer 3 alone", replace(FIRST, changed=(*_STEPS, "model.layers=3"))),
+    ("256 px instead of 448", Made("evolved", image_size=(256, 256))),
+    ("learning rates in one cycle, 30 epochs", CYCLE),
+    ("a quarter of the epochs", Made("evolved", epochs=25)),
+    ("a bottleneck and decoder half as wide", Made("evolved", changed=("model.decoder_width=92",))),
+    ("layer 3 alone", Made("evolved", changed=("model.layers=3",))),
     # Whole, it takes twice as long as the recipe itself.
     (
-        "the first recipe, layer 2 alone, a quarter of the epochs",
-        replace(FIRST, epochs=25, changed=(*_STEPS, "model.layers=2")),
+        "layer 2 alone, a quarter of the epochs",
+        Made("evolved", epochs=25, changed=("model.layers=2",)),
     ),
     (
         "SSN with visible noise instead of the decoder",

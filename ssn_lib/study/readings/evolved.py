@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from ssn_lib.runs.record import Record
@@ -48,24 +47,24 @@ def _peer(evidence: Evidence) -> Sentence:
 
 def _size(records: Sequence[Record], evidence: Evidence) -> Sentence:
     """At the others' size, so that what its own size gives is known."""
-    small = _runs(evidence, replace(search.FIRST, image_size=PUBLISHED_SIZE), records)
-    own = _runs(evidence, search.FIRST, records)
+    small = _runs(evidence, search.Made("evolved", image_size=PUBLISHED_SIZE), records)
+    own = _runs(evidence, search.Made("evolved"), records)
     if small is None or own is None:
         raise MissingError("`evolved` on screw at the published size")
     a = evidence.runs("scenario_a", SCREW)
     to_a, to_small = pair("I-AUROC", small, a), pair("I-AUROC", own, small)
     size = "×".join(map(str, PUBLISHED_SIZE))
     return Sentence(
-        f"At {size}, Scenario A's size, its first recipe has {to_a.told[0]} on screw, {to_a.step} "
-        f"Scenario A with {to_a.told[1]}. At its own size that has {to_small.told[0]}, "
-        f"{to_small.step} the {to_small.told[1]} at {size}.",
+        f"At {size}, Scenario A's size, it has {to_a.told[0]} on screw, {to_a.step} Scenario A "
+        f"with {to_a.told[1]}. At its own size it has {to_small.told[0]}, {to_small.step} the "
+        f"{to_small.told[1]} at {size}.",
         (small, own, a),
     )
 
 
 def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     """Which change to the decoder's recipe costs more than seeds explain."""
-    _, (_, recipe), *changes = search.INGREDIENTS
+    (_, recipe), *changes = search.INGREDIENTS
     own = _runs(evidence, recipe, records)
     found = {
         title: runs
@@ -77,8 +76,8 @@ def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     pairs = {title: pair("I-AUROC", runs, own) for title, runs in found.items()}
     felt = [f"{title} ({one.told[0]})" for title, one in pairs.items() if one.is_below]
     return Sentence(
-        f"Of {len(pairs)} changes to its first recipe, one at a time, {len(felt)} cost more "
-        f"I-AUROC on screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}.",
+        f"Of {len(pairs)} changes to its recipe, one at a time, {len(felt)} cost more I-AUROC on "
+        f"screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}.",
         (own, *found.values()),
     )
 

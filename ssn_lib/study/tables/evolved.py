@@ -169,8 +169,9 @@ def log(records: Sequence[Record]) -> Table:
         frame_of(rows),
         (
             _made_by(records, made, (SCREW,)),
-            f"Sketch: {sketches} ideas were tried before the package could run them; their figures "
-            "are as noted then, of one seed on the same test images, and have no record.",
+            f"Sketch: {sketches} ideas were tried outside the package; their figures are as noted "
+            "then, of one seed on test images (screw's, where no other is named), and have no "
+            "record.",
             _EMPTY_CELLS,
         ),
     )

@@ -1,0 +1,121 @@
+"""`run` without a preset: which one a user should take, by the images that are there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssn_lib.data.loading import load_dataset
+from ssn_lib.data.samples import Sample
+
+ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
+FEW_GOOD = 50  # of fewer the tenth that is held out is no more than five images
+# The area under the ROC curve, in percent, of good images against the same with defects drawn in.
+# Where `evolved` has less on the images held out, it is no better on real defects: KolektorSDD.
+TRUSTED = 90.0
+# Of training, for a million pixels, on two cores without units for 16 bits: the committed records'.
+SECONDS = {"evolved": 0.3, "cam_traced": 3.7, "full_ssn": 2.5}
+VIEWS = 8  # learning from labels: every defective image in four views, and as many good ones
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to run.
+
+    Attributes:
+        preset: its name.
+        epochs: None for the preset's own.
+        changes: to the preset, as `key=value`.
+        reason: what is there, and why this preset, in words.
+        per_epoch: images that an epoch goes through.
+    """
+
+    preset: str
+    epochs: int | None
+    changes: tuple[str, ...]
+    reason: str
+    per_epoch: int
+
+    def line(self, image_size: tuple[int, int], epochs: int) -> str:
+        """What was chosen, why, and how long it takes, about, on two cores; a GPU or units for 16
+        bits take a part of that.
+
+        Args:
+            image_size: height and width.
+            epochs: of the run.
+        """
+        minutes = max(1, round(self.minutes(image_size, epochs)))
+        return (
+            f"{self.reason}: {self.preset}, epochs: {epochs}, about {minutes} min of training on "
+            "two cores"
+        )
+
+    def minutes(self, image_size: tuple[int, int], epochs: int) -> float:
+        """Of training, about; see `line`."""
+        megapixels = self.per_epoch * epochs * image_size[0] * image_size[1] / 1e6
+        return SECONDS[self.preset] * megapixels / 60
+
+
+def chosen(dataset: str, data_root: Path | None, category: str | None) -> Choice:
+    """What `choose` makes of a data set.
+
+    Args:
+        dataset, data_root, category: as of `data.loading.load_dataset`.
+
+    Raises:
+        InputError: as `load_dataset`.
+    """
+    with warnings.catch_warnings(action="ignore"):  # they come when it is loaded for the run
+        return choose(load_dataset(dataset, data_root, category=category).train.samples)
+
+
+def choose(samples: Sequence[Sample]) -> Choice:
+    """By the training images: good ones alone, labels, or masks too.
+
+    Args:
+        samples: of training.
+    """
+    defective = [sample for sample in samples if sample.label]
+    good, masked = len(samples) - len(defective), sum(s.mask is not None for s in defective)
+    if len(defective) < ENOUGH_DEFECTIVE:
+        few = ""
+        if defective:
+            few = (
+                f" ({len(defective)} defective ones are left out: learning from labels wants "
+                f"{ENOUGH_DEFECTIVE})"
+            )
+        reason = f"{good} good images to train on{few}; it learns from good images alone"
+        return Choice("evolved", None, (), reason, good)
+    there = f"{good} good and {len(defective)} defective images to train on, {masked} with a mask"
+    name, why = "full_ssn", "it learns from labels and masks"
+    if not masked:
+        name, why = "cam_traced", "it learns from labels and finds the place itself"
+    changes = ("training.batch_size=8",)  # as it was measured on KolektorSDD, in 10 epochs
+    return Choice(name, 10, changes, f"{there}; {why}", VIEWS * len(defective))
+
+
+def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | None:
+    """Why a run of `evolved` should not be trusted yet, as a line; None where nothing says so.
+
+    Args:
+        name: of the preset that was run.
+        metrics: of its record, in percent.
+        good: how many good images it was given.
+    """
+    if name != "evolved":
+        return None
+    imitated = metrics.get("imitated-I-AUROC")
+    if imitated is not None and imitated < TRUSTED:
+        return (
+            f"defects drawn into good images are told apart with an I-AUROC of {imitated:.1f} "
+            f"alone, {TRUSTED:g} is to be expected: the surface may be too rough for it; compare "
+            "`run simplenet`, and look at the overlays of both"
+        )
+    if good < FEW_GOOD:
+        return (
+            f"its threshold rests on a tenth of {good} good images; give it more, or check it on "
+            "defective ones"
+        )
+    return None

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from ssn_lib.data.samples import Sample
+from ssn_lib.presets import PRESETS, preset
+from ssn_lib.runs.choice import ENOUGH_DEFECTIVE, SECONDS, TRUSTED, choose, warning
+from ssn_lib.runs.record import read_record
+from ssn_lib.storage import REPOSITORY
+
+
+def samples(good, defective=0, masked=0):
+    return [
+        *(Sample(Path(f"good/{i}.png"), 0, "good") for i in range(good)),
+        *(
+            Sample(Path(f"bad/{i}.png"), 1, "bad", Path(f"{i}_mask.png") if i < masked else None)
+            for i in range(defective)
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "said"),
+    [
+        ((200,), "evolved", "200 good images to train on; it learns from good images alone"),
+        ((200, 3, 3), "evolved", "200 good images to train on (3 defective ones are left out"),
+        ((200, 30), "cam_traced", "200 good and 30 defective images to train on, 0 with a mask"),
+        ((200, 30, 4), "full_ssn", "30 defective images to train on, 4 with a mask"),
+    ],
+)
+def test_what_is_there_decides(there, name, said):
+    choice = choose(samples(*there))
+    assert choice.preset == name
+    assert said in choice.reason
+    assert preset(name).training.supervision.labels is (name != "evolved")
+
+
+def test_defective_images_count_from_ten_on():
+    presets = [choose(samples(50, ENOUGH_DEFECTIVE - less)).preset for less in (1, 0)]
+    assert presets == ["evolved", "cam_traced"]
+
+
+def test_longer_larger_and_more_take_longer():
+    choice = choose(samples(100))
+    at_448 = choice.minutes((448, 448), 100)
+    assert choice.minutes((224, 448), 100) == pytest.approx(at_448 / 2)
+    assert choice.minutes((448, 448), 50) == pytest.approx(at_448 / 2)
+    assert choose(samples(200)).minutes((448, 448), 100) == pytest.approx(2 * at_448)
+    assert "evolved, epochs: 100, about 10 min" in choice.line((448, 448), 100)
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_the_seconds_are_those_of_the_slowest_committed_record(name):
+    """Of real images on two cores; by a factor of 1.5 at most."""
+    measured = []
+    for path in REPOSITORY.glob(f"results/{name}-*/record.json"):
+        record = read_record(path.parent)
+        data, training = record.config.data, record.config.training
+        if data.dataset == "demo" or record.counts["train"] < 100 or training.batch_size != 8:
+            continue
+        if record.environment["device"] == "cpu" and not training.supervision.fold:
+            pixels = data.image_size[0] * data.image_size[1] * record.images_per_epoch
+            measured.append(record.timings["training_s"] / (training.epochs * pixels / 1e6))
+    assert max(measured) / 1.5 < SECONDS[name] < max(measured) * 1.5
+
+
+def test_a_run_that_cannot_be_trusted_yet_says_why():
+    assert warning("evolved", {"imitated-I-AUROC": TRUSTED}, 200) is None
+    assert "I-AUROC of 73.8 alone" in warning("evolved", {"imitated-I-AUROC": 73.8}, 200)
+    assert "a tenth of 24 good images" in warning("evolved", {"imitated-I-AUROC": 99.0}, 24)
+    assert "a tenth of 24 good images" in warning("evolved", {}, 24)
+    assert all(
+        warning(name, {"imitated-I-AUROC": 1.0}, 1) is None for name in PRESETS if name != "evolved"
+    )
