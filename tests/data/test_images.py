@@ -195,7 +195,7 @@ def test_images_are_inspected_at_their_runs_full_scale(tiny_run, tmp_path, monke
     finished, model = load_run(tiny_run[0], weights=None)
     data = replace(finished.config.data, full_scale=4095)
     finished = replace(finished, config=replace(finished.config, data=data))
-    monkeypatch.setattr(detector, "load_run", lambda *_: (finished, model))
+    monkeypatch.setattr(detector, "load_detector", lambda *_: (finished, model))
     shown = []
     monkeypatch.setattr(inspection, "heatmap", lambda image, *_: shown.append(image) or image)
     grey = save_16_bit(tmp_path / "grey.png", np.full((16, 16), 2048))
