@@ -127,6 +127,8 @@ def beside_plain(
             built.append(kind)
         except InputError as error:
             missing.append(str(error))
+    if not built:
+        return [], missing
     _, *costs = inference_costs.measure([(name, "plain"), *built], repetitions)
     return costs, missing
 
