@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ssn_lib.config import IMAGE_STRIDE, Bound, RunConfig, SupervisionConfig
+from ssn_lib.config import IMAGE_STRIDE, Bound, RunConfig, SupervisionConfig, TrainingConfig
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 
@@ -29,7 +29,9 @@ RULES = (
     Rule(
         "training.milestones={training.milestones} with schedule=cycle is out of range: "
         "a cycle has no milestones; leave them at 0.8,0.9",
-        lambda c: c.training.schedule != "cycle" or c.training.milestones == (0.8, 0.9),
+        lambda c: (
+            c.training.schedule != "cycle" or c.training.milestones == TrainingConfig().milestones
+        ),
     ),
     Rule(
         "training.precision=mixed is out of range: "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.samples import Sample
+from ssn_lib.presets import preset
+from ssn_lib.training.holdout import images_per_epoch
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
 FEW_GOOD = 50  # of fewer the tenth that is held out is no more than five images
@@ -17,7 +19,6 @@ FEW_GOOD = 50  # of fewer the tenth that is held out is no more than five images
 TRUSTED = 90.0
 # Of training, for a million pixels, on two cores without units for 16 bits: the committed records'.
 SECONDS = {"evolved": 0.3, "cam_traced": 3.7, "full_ssn": 2.5}
-VIEWS = 8  # learning from labels: every defective image in four views, and as many good ones
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ def chosen(dataset: str, data_root: Path | None, category: str | None) -> Choice
         InputError: as `load_dataset`.
     """
     with warnings.catch_warnings(action="ignore"):  # they come when it is loaded for the run
-        return choose(load_dataset(dataset, data_root, category=category).train.samples)
+        return choose(load_dataset(dataset, data_root, category=category).train)
 
 
-def choose(samples: Sequence[Sample]) -> Choice:
+def choose(train: ImageSet) -> Choice:
     """By the training images: good ones alone, labels, or masks too.
 
     Args:
-        samples: of training.
+        train: the training images; none is opened.
     """
-    defective = [sample for sample in samples if sample.label]
-    good, masked = len(samples) - len(defective), sum(s.mask is not None for s in defective)
+    defective = [sample for sample in train.samples if sample.label]
+    good, masked = len(train) - len(defective), sum(s.mask is not None for s in defective)
     if len(defective) < ENOUGH_DEFECTIVE:
         few = ""
         if defective:
@@ -87,13 +88,20 @@ def choose(samples: Sequence[Sample]) -> Choice:
                 f"{ENOUGH_DEFECTIVE})"
             )
         reason = f"{good} good images to train on{few}; it learns from good images alone"
-        return Choice("evolved", None, (), reason, good)
+        return _choice("evolved", None, (), reason, train)
     there = f"{good} good and {len(defective)} defective images to train on, {masked} with a mask"
     name, why = "full_ssn", "it learns from labels and masks"
     if not masked:
         name, why = "cam_traced", "it learns from labels and finds the place itself"
     changes = ("training.batch_size=8",)  # as it was measured on KolektorSDD, in 10 epochs
-    return Choice(name, 10, changes, f"{there}; {why}", VIEWS * len(defective))
+    return _choice(name, 10, changes, f"{there}; {why}", train)
+
+
+def _choice(
+    name: str, epochs: int | None, changes: tuple[str, ...], reason: str, train: ImageSet
+) -> Choice:
+    per_epoch = images_per_epoch(train, preset(name).training)
+    return Choice(name, epochs, changes, reason, per_epoch)
 
 
 def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.choice import ENOUGH_DEFECTIVE, SECONDS, TRUSTED, choose, warning
@@ -9,14 +10,15 @@ from ssn_lib.runs.record import read_record
 from ssn_lib.storage import REPOSITORY
 
 
-def samples(good, defective=0, masked=0):
-    return [
+def images(good, defective=0, masked=0):
+    samples = (
         *(Sample(Path(f"good/{i}.png"), 0, "good") for i in range(good)),
         *(
             Sample(Path(f"bad/{i}.png"), 1, "bad", Path(f"{i}_mask.png") if i < masked else None)
             for i in range(defective)
         ),
-    ]
+    )
+    return ImageSet(samples, (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -29,23 +31,23 @@ def samples(good, defective=0, masked=0):
     ],
 )
 def test_what_is_there_decides(there, name, said):
-    choice = choose(samples(*there))
+    choice = choose(images(*there))
     assert choice.preset == name
     assert said in choice.reason
     assert preset(name).training.supervision.labels is (name != "evolved")
 
 
 def test_defective_images_count_from_ten_on():
-    presets = [choose(samples(50, ENOUGH_DEFECTIVE - less)).preset for less in (1, 0)]
+    presets = [choose(images(50, ENOUGH_DEFECTIVE - less)).preset for less in (1, 0)]
     assert presets == ["evolved", "cam_traced"]
 
 
 def test_longer_larger_and_more_take_longer():
-    choice = choose(samples(100))
+    choice = choose(images(100))
     at_448 = choice.minutes((448, 448), 100)
     assert choice.minutes((224, 448), 100) == pytest.approx(at_448 / 2)
     assert choice.minutes((448, 448), 50) == pytest.approx(at_448 / 2)
-    assert choose(samples(200)).minutes((448, 448), 100) == pytest.approx(2 * at_448)
+    assert choose(images(200)).minutes((448, 448), 100) == pytest.approx(2 * at_448)
     assert "evolved, epochs: 100, about 10 min" in choice.line((448, 448), 100)
 
 

@@ -29,6 +29,7 @@ from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.systems import BETA, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
+from ssn_lib.training.holdout import images_per_epoch
 
 SEEDS = (42, 43, 44)
 STRIPS = "ksdd2"
@@ -192,9 +193,7 @@ def tasks(
             except InputError as error:
                 missing[str(error)] = None
                 continue
-            # Learning from labels: every defective image in four views, and as many sound ones.
-            defective = int(dataset.train.labels.sum())
-            images = 8 * defective if base.training.supervision.labels else len(dataset.train)
+            images = images_per_epoch(dataset.train, base.training)
             planned.append(
                 parallel.Task(config, asked.category, data_root, weights, runs_dir, images=images)
             )
