@@ -34,6 +34,11 @@ RULES = (
         ),
     ),
     Rule(
+        "training.gamma={training.gamma} with schedule=cycle is out of range: "
+        "a cycle has no steps to multiply the rates at; leave it at 0.4",
+        lambda c: c.training.schedule != "cycle" or c.training.gamma == TrainingConfig().gamma,
+    ),
+    Rule(
         "training.precision=mixed is out of range: "
         "must be float32 where the noise comes from a generator",
         # Two objectives would each want a scale of their own for float16's gradients.

@@ -10,41 +10,38 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ssn_lib.config import FORMS, PRECISIONS, Resize
-from ssn_lib.data.registry import DATASETS, source_of
+from ssn_lib.arguments import AUTO, parser
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
-from ssn_lib.presets import PRESETS, preset
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import metrics_line
 from ssn_lib.storage import REPOSITORY
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.scores import Row
 
-AUTO = "auto"  # in the place of a preset
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
-Command = Callable[[str, object, str], argparse.ArgumentParser]  # name, what it calls, help
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 2 after one line on stderr for bad input."""
     _prepare_console()
     os.environ.pop("MPLBACKEND", None)  # figures are saved, no window opens
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     warnings.showwarning = _one_line_warning
     try:
-        options.command(options)
+        COMMANDS[options.command](options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         more = ""
-        if options.command in (_run, _study, _protocol):
+        if options.command in ("run", "study", "protocol"):
             more = "; the same command goes on from the last whole epoch"
-        elif options.command is _predict:
+        elif options.command == "predict":
             more = "; the same command goes on with the images that are left"
         print(f"interrupted{more}", file=sys.stderr)
         return 130
@@ -245,6 +242,26 @@ def _pack(options: argparse.Namespace) -> None:
     print(f"{options.folder}: {megabytes:.1f} MB")
 
 
+def _peers(options: argparse.Namespace) -> None:
+    from ssn_lib.study.peers.measuring import measure_all
+    from ssn_lib.study.peers.records import TITLES
+
+    for record in measure_all(
+        tuple(options.only.split(",")) if options.only else (),
+        options.dataset,
+        options.data_root,
+        options.category,
+        options.runs_dir,
+        weights=options.weights_dir,
+        seed=options.seed,
+        good_images=options.good_images,
+    ):
+        print(
+            f"{TITLES[record.config.name]}: fitted to {record.good} images in {record.fit_s:.0f} s"
+        )
+        print(metrics_line(record.metrics, record.undefined))
+
+
 def _bench(options: argparse.Namespace) -> None:
     from ssn_lib.study.costs import bench
     from ssn_lib.study.costs.records import BENCH_FILE
@@ -301,200 +318,17 @@ def _one_line_warning(message: object, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ssn_lib", description="SuperSimpleNet, evolved: see README.md."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, call: object, help_: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help_, description=help_)
-        sub.set_defaults(command=call)
-        return sub
-
-    _add_run_commands(command)
-    _add_inspection_commands(command)
-    _add_study_commands(command)
-    _add_kaggle_commands(commands)
-    return parser
-
-
-def _add_run_commands(command: Command) -> None:
-    """What makes one run, and measures it."""
-    sub = command(
-        "run", _run, "Train and evaluate one preset, once; the same call answers at once."
-    )
-    sub.add_argument(
-        "preset",
-        nargs="?",
-        default=AUTO,
-        help=f"default: {AUTO}, by the images that are there; {', '.join(PRESETS)}",
-    )
-    sub.add_argument("--dataset", required=True, help=", ".join(DATASETS))
-    sub.add_argument("--category")
-    sub.add_argument("--epochs", type=int)
-    sub.add_argument("--seed", type=int, default=42)
-    sub.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="default: the preset's own, or as published",
-    )
-    sub.add_argument(
-        "--resize",
-        choices=get_args(Resize),
-        help="default: plain where published, antialiased for a folder",
-    )
-    sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="model.backbone=resnet34"
-    )
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_runs_dir(sub)
-    _add_json(sub)
-
-    sub = command("evaluate", _evaluate, "Predict a run's test images again and print the metrics.")
-    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_json(sub)
-
-
-def _add_inspection_commands(command: Command) -> None:
-    """What a finished run is for."""
-    sub = command("predict", _predict, "Inspect images: overlays, a table of scores, and a page.")
-    sub.add_argument(
-        "run", type=Path, metavar="RUN", help="the run's folder, or what was exported of it"
-    )
-    sub.add_argument("image", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
-    sub.add_argument("--out", type=Path, required=True, help="folder; a second call goes on in it")
-    sub.add_argument("--again", action="store_true", help="inspect finished images too")
-    sub.add_argument(
-        "--watch", action="store_true", help="go on with images that arrive, until Ctrl-C"
-    )
-    _add_threshold(sub)
-    _add_weights_dir(sub)
-
-    sub = command("export", _export, "Write a run's detector for a machine without PyTorch.")
-    sub.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    sub.add_argument(
-        "file", type=Path, metavar="TARGET", help="such as detector.onnx; for OpenVINO a folder"
-    )
-    sub.add_argument("--engine", choices=("onnx", "openvino"), default="onnx")
-    sub.add_argument(
-        "--form", choices=FORMS, help="of ONNX; plain: the published operations one by one"
-    )
-    sub.add_argument("--precision", choices=PRECISIONS, help="of OpenVINO; default: float32")
-    sub.add_argument(
-        "--tolerance",
-        type=float,
-        metavar="POINTS",
-        help="of I-AUROC, AUPRO, AP-loc that bf16 or int8 may lose; default: 0.3",
-    )
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_threshold(sub)
-
-
-def _add_study_commands(command: Command) -> None:
-    """What is done with many runs."""
-    sub = command("study", _study, "Run the study's notebooks.")
-    sub.add_argument("--profile", default="demo")
-    sub.add_argument("--only", help="notebook numbers, such as 01,03")
-    sub.add_argument("--category", help="only these, such as bottle,screw")
-    sub.add_argument("--seeds", help="instead of the profile's, such as 42,43")
-    sub.add_argument("--epochs", help="of every run, instead of the profile's")
-    sub.add_argument("--image-size", help="the longer side, such as 256, or 640x232")
-    sub.add_argument("--presets", help="only these systems, such as scenario_a,evolved")
-    sub.add_argument("--hours", type=float, help="begin no epoch that would end later than that")
-    sub.add_argument(
-        "--scheduler", help="spread the runs: a Dask scheduler's address, or local (all GPUs here)"
-    )
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_runs_dir(sub)
-
-    sub = command(
-        "protocol", _protocol, "Make the runs of the published protocol; on a GPU, measure it too."
-    )
-    sub.add_argument("--minutes", type=float, help="begin nothing that would end later than that")
-    sub.add_argument("--only", metavar="PRESETS", help="such as scenario_a,scenario_b")
-    sub.add_argument("--seed", type=int, action="append", help="default: 42, then 43, then 44")
-    sub.add_argument("--epochs", type=int, help="for a rehearsal; default: as published")
-    sub.add_argument("--precision", choices=("float32", "mixed"), default="float32")
-    sub.add_argument("--workers", type=int, help="trainings at once; default: 3 on a GPU, else 1")
-    sub.add_argument("--out", type=Path, help="folder of the archive; default: that of the runs")
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_runs_dir(sub)
-
-    sub = command("pack", _pack, "Write the images, at the published sizes, and weights small.")
-    sub.add_argument("folder", type=Path, metavar="FOLDER", help="where to; it is made anew")
-    sub.add_argument(
-        "--only", metavar="CATEGORIES", help="such as screw,bottle; default: ksdd2 too"
-    )
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-
-    sub = command("bench", _bench, "Measure inference, training and metrics here, and peers.")
-    _add_runs_dir(sub)
-
-    sub = command("report", _report, "Make the report, and figures/, of the records in results/.")
-    sub.add_argument("--add-runs", type=Path, help="first copy this folder's real-data records")
-    sub.add_argument(
-        "--add-exports", type=Path, help="first copy what exports of this folder's runs cost"
-    )
-    _add_weights_dir(sub)
-    _add_data_root(sub)
-    _add_runs_dir(sub)
-
-
-def _add_kaggle_commands(commands: argparse._SubParsersAction) -> None:
-    sub = commands.add_parser("kaggle", help="The kernel that runs the study on Kaggle.")
-    actions = sub.add_subparsers(required=True, metavar="ACTION")
-    sub = actions.add_parser("build", help="Build it from the repository.")
-    sub.set_defaults(command=_kaggle_build)
-    sub.add_argument("--owner", help="your name on Kaggle; kept for the next build")
-    sub.add_argument("--datasets", help="attach these too, such as me/ksdd2,me/weights")
-    sub.add_argument(
-        "--resume", action="store_true", help="attach the previous version's output, to go on"
-    )
-    sub.add_argument(
-        "-p",
-        dest="parameter",
-        action="append",
-        default=[],
-        nargs=2,
-        metavar=("NAME", "VALUE"),
-        help="a value for its parameters cell: -p profile quick",
-    )
-    sub = actions.add_parser("check", help="Check what `kaggle kernels push` would send.")
-    sub.set_defaults(command=_kaggle_check)
-
-
-def _add_threshold(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--threshold", type=Path, metavar="FILE", help="as the page of an inspection saves it"
-    )
-
-
-def _add_weights_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights-dir",
-        default="imagenet",
-        help="folder or file of the ImageNet weights; default: SSN_WEIGHTS_DIR, torch's cache",
-    )
-
-
-def _add_data_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-root", type=Path, help="default: SSN_DATA_ROOT, ./data, Kaggle's")
-
-
-def _add_runs_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+COMMANDS = {
+    "run": _run,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "study": _study,
+    "protocol": _protocol,
+    "pack": _pack,
+    "peers": _peers,
+    "bench": _bench,
+    "report": _report,
+    "kaggle build": _kaggle_build,
+    "kaggle check": _kaggle_check,
+}

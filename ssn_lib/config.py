@@ -87,6 +87,9 @@ class ModelConfig:
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
         decoder_width: hidden channels of that decoder at the coarsest layer.
+        initialisation: of what is trained: "xavier" normal (published), or "pytorch", its own
+            uniform one, √3 times smaller where a convolution has as many inputs as outputs. Before
+            a batch normalisation smaller weights learn faster, by the square of that.
     """
 
     backbone: str = "resnet18"
@@ -102,6 +105,7 @@ class ModelConfig:
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
     decoder_width: int = bounded(184, at_least=8)
+    initialisation: Literal["xavier", "pytorch"] = "xavier"
 
 
 @dataclass(frozen=True)
@@ -230,10 +234,13 @@ class TrainingConfig:
 
     Attributes:
         adaptor_weight_decay: 0.01 is AdamW's default, which the public code leaves for the adaptor.
-        schedule: of the learning rates, epoch by epoch. "steps" (published) multiplies them by
-            `gamma` after those shares of the epochs that `milestones` names. "cycle" raises them
-            over the first 15 % and lets them fall to nothing along half a cosine (Smith and Topin,
-            Super-Convergence, 2019), for trainings of fewer epochs.
+        good_images: how many of the good training images there are to learn from, drawn by the
+            seed (of two numbers the smaller one's are among the larger one's); None for all.
+        schedule: of the learning rates. "steps" (published) multiplies them by `gamma` after those
+            shares of the epochs that `milestones` names. "cycle" raises them, step by step, over
+            the first 15 % of the training, lets them fall to nothing along half a cosine, and
+            moves the momentum the other way (Smith and Topin, Super-Convergence, 2019): for
+            trainings of fewer epochs.
         focal: add the focal losses on map and score (SSN); SimpleNet trains on the truncated L1.
         clip_norm: longest gradient of a step, all trained weights together; None for any.
         validation_fraction: share of the training images held out. Their loss, with fixed synthetic
@@ -251,6 +258,7 @@ class TrainingConfig:
     head_lr: float = bounded(2e-4, above=0)
     adaptor_weight_decay: float = bounded(1e-2, at_least=0)
     head_weight_decay: float = bounded(1e-5, at_least=0)
+    good_images: int | None = bounded(None, at_least=1, none="takes all")
     schedule: Literal["steps", "cycle"] = "steps"
     milestones: tuple[float, ...] = bounded(
         (0.8, 0.9),

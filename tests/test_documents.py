@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ssn_lib
-from ssn_lib import cli
+from ssn_lib import arguments
 from ssn_lib.data.registry import DATASETS
 from ssn_lib.presets import PRESETS
 from ssn_lib.storage import REPOSITORY
@@ -103,8 +103,8 @@ def test_commands_parse(path):
     for words in called(path):
         if not words or words == ["--help"] or words[1:] == ["--help"]:
             continue
-        options = vars(cli._parser().parse_args(words))  # SystemExit where it does not
-        assert options.get("preset") in (None, "PRESET", cli.AUTO, *PRESETS)
+        options = vars(arguments.parser().parse_args(words))  # SystemExit where it does not
+        assert options.get("preset") in (None, "PRESET", arguments.AUTO, *PRESETS)
         assert options.get("dataset") in (None, *DATASETS)
         assert options.get("profile") in (None, *PROFILES)
 

@@ -33,6 +33,7 @@ LAYERS = (
     {"runs"},
     {"deploy"},
     {"study"},
+    {"arguments"},
     {"cli"},
     {"__main__"},
 )

@@ -244,7 +244,7 @@ class CamDetector(AdaptedDetector):
 
 
 def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detector:
-    """The detector that a configuration asks for, initialised as published.
+    """The detector that a configuration asks for, initialised as it says.
 
     Args:
         config: the architecture.
@@ -254,8 +254,9 @@ def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detec
         InputError: no such backbone, or no weights to be had.
     """
     model = DETECTORS[config.score](config, weights)
-    for part in model.trained_parts():
-        part.apply(_initialise)
+    if config.initialisation == "xavier":
+        for part in model.trained_parts():
+            part.apply(_initialise)
     return model
 
 

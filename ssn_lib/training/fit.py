@@ -37,7 +37,7 @@ from ssn_lib.training.step import plain
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _VALIDATION, _TRIAL = -2, -7
 CHECKPOINT_S = 30  # between two checkpoints on a GPU
-RISE = 0.15  # share of the epochs in which the schedule "cycle" raises the learning rates
+RISE = 0.15  # share of the steps in which the schedule "cycle" raises the learning rates
 TRIALS = 3  # steps of either form that a GPU is timed with
 
 
@@ -85,11 +85,12 @@ def fit(
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
-    trainer = kind(model, config, seed, device, train)
+    per_epoch = images_per_epoch(training_set, config)
+    trainer = kind(model, config, seed, device, train, math.ceil(per_epoch / config.batch_size))
     history = History(source=trainer.source)
     if checkpoint is not None and checkpoint.exists():
         history = trainer.restore(checkpoint)
-    history.per_epoch = images_per_epoch(training_set, config)
+    history.per_epoch = per_epoch
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
         with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
@@ -114,7 +115,6 @@ def _training(
     the progress bar is closed, at the end."""
     model, config = trainer.model, trainer.config
     first = len(history.epochs)
-    steps = math.ceil(history.per_epoch / config.batch_size)
     with contextlib.ExitStack() as at_the_end:
         at_the_end.enter_context(machine.without_autocast(trainer.device))
         data = Features(model, training_set, config.supervision)
@@ -126,7 +126,7 @@ def _training(
             as_they_are = replace(config.supervision, flips=False)
             held_out = Features(model, validation_set, as_they_are)
             at_the_end.callback(held_out.outputs.remove)
-        bar = at_the_end.enter_context(Bar(progress, config.epochs, steps, first))
+        bar = at_the_end.enter_context(Bar(progress, config.epochs, trainer.steps, first))
         trainer.choose_form(data)
         history.form = trainer.form
 
@@ -196,25 +196,23 @@ class _Checkpoints:
 
 
 def _schedule(
-    optimiser: torch.optim.Optimizer, config: TrainingConfig
+    optimiser: torch.optim.Optimizer, config: TrainingConfig, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rates of the epochs, as `TrainingConfig.schedule` says."""
+    """The learning rates, as `TrainingConfig.schedule` says: of the epochs, or of the steps.
+
+    Args:
+        steps: of an epoch.
+    """
     if config.schedule == "steps":
         return torch.optim.lr_scheduler.MultiStepLR(
             optimiser,
             milestones=[round(share * config.epochs) for share in config.milestones],
             gamma=config.gamma,
         )
-    rise = RISE * config.epochs
-
-    def share(epoch: int) -> float:
-        """Of the highest rate, in the middle of an epoch, counted from 0."""
-        middle = epoch + 0.5
-        if middle < rise:
-            return middle / rise
-        return 0.5 + 0.5 * math.cos(math.pi * (middle - rise) / (config.epochs - rise))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+    highest = [group["lr"] for group in optimiser.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, highest, total_steps=steps * config.epochs, pct_start=RISE
+    )
 
 
 class _Step(NamedTuple):
@@ -236,8 +234,10 @@ class _Trainer:
         seed: int,
         device: torch.device,
         images: ImageSet,
+        steps: int,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
+        self.steps = steps  # of an epoch
         adaptor, heads = model.adaptor_weights(), model.head_weights()
         self.optimiser = torch.optim.AdamW(
             [
@@ -271,7 +271,7 @@ class _Trainer:
         )
         self.form = "split"
         self.best: dict[str, Tensor] | None = None  # trained state of the lowest validation loss
-        self.schedule = _schedule(self.optimiser, config)
+        self.schedule = _schedule(self.optimiser, config, steps)
 
     def run_epoch(
         self, number: int, data: Features, held_out: Features | None, bar: Bar
@@ -290,6 +290,8 @@ class _Trainer:
                 with torch.no_grad():
                     spread = step.features().std()
             self.update(step, batch, batch + (number - 1) * len(batches))
+            if self.config.schedule == "cycle":
+                self.schedule.step()
             figures.append(torch.stack((step.loss.detach(), step.power.detach())))
             bar.step()
         losses, powers = torch.stack(figures).cpu().unbind(1)  # here the device is waited for
@@ -301,7 +303,8 @@ class _Trainer:
             for values in (losses, powers)
         )
         loss /= len(order)
-        self.schedule.step()
+        if self.config.schedule == "steps":
+            self.schedule.step()
         validation = math.nan
         if held_out is not None:
             validation = self.validation_loss(held_out)

@@ -10,7 +10,31 @@ from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 
-_SPLIT, _FOLDS = -1, -6
+_SPLIT, _FOLDS, _GOOD = -1, -6, -8
+
+
+def chosen_images(train: ImageSet, config: TrainingConfig, seed: int) -> ImageSet:
+    """All images, or, where `config.good_images` says so, fewer of the good ones.
+
+    Args:
+        train: all training images.
+        config: how many of them there are to be.
+        seed: of the choice.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    wanted = config.good_images
+    if wanted is None:
+        return train
+    good = (train.labels == 0).nonzero()[:, 0]
+    if wanted > len(good):
+        raise InputError(
+            f"training.good_images={wanted}: there are {len(good)}; ask for fewer, or none for all"
+        )
+    order = torch.randperm(len(good), generator=machine.generator("cpu", seed, _GOOD))
+    kept = (train.labels != 0).nonzero()[:, 0].tolist() + good[order[:wanted]].tolist()
+    return train.subset(sorted(kept))
 
 
 def fold_split(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -55,6 +79,7 @@ def validation_split(
     Raises:
         InputError: none left for one of them, or one class only where two are needed.
     """
+    train = chosen_images(train, config, seed)
     if config.supervision.labels:
         train = with_masks(train, config.supervision.masks, seed)
         train, _ = fold_split(train, config.supervision.fold, seed)
@@ -99,5 +124,5 @@ def reference_images(train: ImageSet, config: TrainingConfig, seed: int) -> Imag
         train, config, seed: as of `validation_split`.
     """
     if config.validation_fraction:
-        train = validation_split(train, config, seed)[1]
-    return train.sound()
+        return validation_split(train, config, seed)[1].sound()
+    return chosen_images(train, config, seed).sound()

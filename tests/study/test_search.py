@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssn_lib import cli
+from ssn_lib import arguments
 from ssn_lib.config import RunConfig
 from ssn_lib.overrides import override
 from ssn_lib.presets import PRESETS
@@ -30,7 +30,7 @@ def test_its_command_makes_a_record_that_it_names(record):
     """As far as the command line is read: the configuration is the one that is looked for."""
     for made in {*ALL}:
         words = command_of(made.config("screw")).split()
-        told = cli._parser().parse_args(words[words.index("ssn_lib") + 1 :])
+        told = arguments.parser().parse_args(words[words.index("ssn_lib") + 1 :])
         chosen = PRESETS[told.preset]
         epochs = told.epochs or chosen.training.epochs
         one = record(told.preset, told.category, told.seed, epochs, 8, tuple(told.set))

@@ -1,5 +1,4 @@
 import copy
-import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -314,15 +313,27 @@ def test_learning_rates_fall_after_80_and_90_percent(train, make_model, steps):
     assert [epoch.learning_rate for epoch in history.epochs] == [s[1][0] for s in steps]
 
 
-def test_the_rates_of_a_cycle_rise_to_the_asked_ones_and_fall_to_nothing(train, make_model, steps):
-    config = replace(TINY, epochs=20, batch_size=2, schedule="cycle")
-    fit(make_model(), train.subset([0, 1]), config, 0, progress=None)
+def test_the_rates_of_a_cycle_are_set_at_each_step_and_the_momentum_moves_the_other_way(
+    train, make_model, steps, monkeypatch
+):
+    momenta, step = [], torch.optim.AdamW.step
+
+    def spy(self, *given, **named):
+        momenta.append(self.param_groups[0]["betas"][0])
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    config = replace(TINY, epochs=5, batch_size=1, schedule="cycle")
+    fit(make_model(), train.subset([0, 1, 2, 3]), config, 0, progress=None)  # 20 steps
     shares = [step[1][0] / config.head_lr for step in steps]
     assert shares == pytest.approx([step[0][0] / config.adaptor_lr for step in steps])
-    assert shares[:3] == pytest.approx([1 / 6, 1 / 2, 5 / 6])  # the first 15 %
-    assert shares[3] == pytest.approx(math.cos(math.pi * 0.5 / 17 / 2) ** 2)
-    assert all(before > after for before, after in itertools.pairwise(shares[3:]))
-    assert shares[-1] < 0.01
+    highest = 0.15 * 20 - 1  # the step that the highest rates belong to
+    assert shares[0] == pytest.approx(1 / 25)
+    assert shares[2] == pytest.approx(1)
+    falling = [math.cos(math.pi * (n - highest) / (19 - highest) / 2) ** 2 for n in range(2, 20)]
+    assert shares[2:] == pytest.approx(falling, abs=1e-5)
+    assert np.corrcoef(shares, momenta)[0, 1] == pytest.approx(-1, abs=1e-3)
+    assert (min(momenta), max(momenta)) == pytest.approx((0.85, 0.95))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])

@@ -1,22 +1,18 @@
 """What a user would pick instead, for its cost: models of anomalib, where it is installed.
 
-Their accuracy is in `published.json`. Weights do not change the cost, so they are built untrained
+Their accuracy is `peers.measuring`'s. Weights do not change the cost, so they are built untrained
 and download nothing; what a training would leave in them (a memory bank, a covariance for every
 pixel) has the size that MVTec AD's bottle (209 images of 256×256) gives it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from ssn_lib.errors import InputError
 from ssn_lib.study.costs.records import PEERS
+from ssn_lib.study.peers.offline import quiet_and_offline
 
 PATCHES = 32 * 32  # of an image at layer 2
 CORESET = 209 * PATCHES // 10  # 10 % of the patches, anomalib's default
@@ -32,7 +28,7 @@ class Peer(nn.Module):
 
     def __init__(self, name: str):
         super().__init__()
-        with _quiet_and_offline():
+        with quiet_and_offline():
             try:
                 self.model = _BUILDERS[name]().eval()
             except ImportError as error:
@@ -84,24 +80,3 @@ _BUILDERS = {
     "anomalib_padim": _padim,
     "anomalib_efficient_ad": _efficient_ad,
 }
-
-
-@contextlib.contextmanager
-def _quiet_and_offline() -> Iterator[None]:
-    """Without anomalib's warnings, and without timm's download of weights."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            import timm
-        except ImportError:
-            yield  # the builder says what is missing
-            return
-        finally:
-            logging.disable(logging.NOTSET)
-        create = timm.create_model
-        timm.create_model = lambda *given, **named: create(*given, **named | {"pretrained": False})
-        try:
-            yield
-        finally:
-            timm.create_model = create
