@@ -87,6 +87,7 @@ class ModelConfig:
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
         decoder_width: hidden channels of that decoder at the coarsest layer.
+        score_share: of the final map's pixels, the highest, whose mean is that detector's score.
         initialisation: of what is trained: "xavier" normal (published), or "pytorch", its own
             uniform one, √3 times smaller where a convolution has as many inputs as outputs. Before
             a batch normalisation smaller weights learn faster, by the square of that.
@@ -105,6 +106,7 @@ class ModelConfig:
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
     decoder_width: int = bounded(184, at_least=8)
+    score_share: float = bounded(0.002, above=0, below=1, wanted="above 0 and below 1")
     initialisation: Literal["xavier", "pytorch"] = "xavier"
 
 

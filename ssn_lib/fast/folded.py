@@ -118,7 +118,7 @@ class _FusedReconstruction(FusedNet):
     def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
         *layers, errors = (part.to(self._dtype()) for part in outputs)
         final = self._geometry(images, channels_last(layers)).final(errors)
-        return Prediction(final, top_mean(final))
+        return Prediction(final, top_mean(final, self.config.score_share))
 
 
 class _FusedAdapted(FusedNet):

@@ -25,8 +25,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TOP_SHARE = 0.002  # of the final map's pixels, the highest: their mean is the image's score
-
 
 class Decoder(nn.Module):
     """Layers (B, C_l, h_l, w_l), the finest first, to the map M (B, 1, h_1, w_1).
@@ -100,11 +98,15 @@ class Decoder(nn.Module):
             standard.learn(layer)
 
 
-def top_mean(maps: Tensor) -> Tensor:
-    """Final maps (B, 1, H, W) to scores (B,): the mean of the highest pixels. Less than a single
-    peak decides, and more than one is asked for."""
+def top_mean(maps: Tensor, share: float) -> Tensor:
+    """Final maps (B, 1, H, W) to scores (B,): the mean of the highest pixels, so that no single
+    peak decides.
+
+    Args:
+        share: of the pixels; one of them at least.
+    """
     flat = maps.flatten(1)
-    return flat.topk(max(1, round(TOP_SHARE * flat.shape[1])), dim=1).values.mean(1)
+    return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean(1)
 
 
 class _Standard(nn.Module):

@@ -120,7 +120,7 @@ class ReconstructionDetector(Detector):
     def forward(self, images: Tensor) -> Prediction:
         """See `Detector`."""
         anomaly_map = final_map(self.decoder(self.backbone(images)), images)
-        return Prediction(anomaly_map, top_mean(anomaly_map))
+        return Prediction(anomaly_map, top_mean(anomaly_map, self.config.score_share))
 
 
 class AdaptedDetector(Detector):

@@ -16,7 +16,6 @@ from ssn_lib.config import DataConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
-from ssn_lib.models.reconstruction import TOP_SHARE
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.storage import REPOSITORY
@@ -97,7 +96,7 @@ class Lessons(Selection):
 
     def evolved_decoder(self) -> Figure:
         """The network of `evolved`."""
-        return diagrams.evolved_decoder(preset("evolved").model, TOP_SHARE)
+        return diagrams.evolved_decoder(preset("evolved").model)
 
     def full_against_weak(self) -> Figure:
         """Full supervision and GAP + CAM: what teaches them, and how good they are."""

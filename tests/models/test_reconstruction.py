@@ -81,8 +81,8 @@ def test_a_dead_channel_is_no_error():
 
 def test_the_score_is_the_mean_of_the_highest_pixels():
     maps = torch.arange(2000.0).view(1, 1, 40, 50)
-    assert top_mean(maps).tolist() == [(1999 + 1998 + 1997 + 1996) / 4]
-    assert top_mean(maps[..., :2, :5]).tolist() == [54.0]
+    assert top_mean(maps, 0.002).tolist() == [(1999 + 1998 + 1997 + 1996) / 4]
+    assert top_mean(maps[..., :2, :5], 0.002).tolist() == [54.0]
 
 
 def test_the_decoder_is_no_larger_than_what_it_replaces(make_model):

@@ -171,11 +171,11 @@ def generator_v2(config: GeneratorConfig) -> Figure:
     )
 
 
-def evolved_decoder(model: ModelConfig, top_share: float) -> Figure:
+def evolved_decoder(model: ModelConfig) -> Figure:
     """`evolved`: what goes through its bottleneck, what comes back, and the map of what does not.
 
     Args:
-        top_share: of the map's pixels, whose mean is the score.
+        model: its configuration.
     """
     fine, coarse = model.layers
     width = model.decoder_width
@@ -205,7 +205,7 @@ def evolved_decoder(model: ModelConfig, top_share: float) -> Figure:
     canvas.box(
         (103, 18),
         (12, 15),
-        f"map\n$M = e_{fine} + e_{coarse}$\n\nscore: mean of\nits top {100 * top_share:g} %",
+        f"map\n$M = e_{fine} + e_{coarse}$\n\nscore: mean of\nits top {100 * model.score_share:g} %",
         BLACK,
     )
     canvas.arrow((18.5, 36), (24.5, 31.6))

@@ -17,7 +17,7 @@ V1, V2 = (preset(f"learned_noise_{name}").training.noise.generator for name in (
 DRAWN = {
     "v1": lambda: diagrams.generator_v1(V1),
     "v2": lambda: diagrams.generator_v2(V2),
-    "decoder": lambda: diagrams.evolved_decoder(preset("evolved").model, 0.002),
+    "decoder": lambda: diagrams.evolved_decoder(preset("evolved").model),
     "supervision": lambda: diagrams.full_against_weak([], "ksdd2", "caption"),
 }
 
@@ -51,7 +51,7 @@ def test_settings_are_those_of_the_preset():
         assert said in told
     assert "z" not in text_of(diagrams.generator_v1(V1)).split()
     model = replace(preset("evolved").model, decoder_width=100)
-    assert "→ 50" in text_of(diagrams.evolved_decoder(model, 0.01))
+    assert "→ 50" in text_of(diagrams.evolved_decoder(model))
 
 
 def test_full_and_weak_stand_beside_the_published(record):

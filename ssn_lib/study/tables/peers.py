@@ -1,0 +1,217 @@
+"""What a user would pick instead, beside this project's systems: on all good images, and on few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ssn_lib.data.registry import images_title, of_strips, source_of
+from ssn_lib.presets import preset
+from ssn_lib.runs.choice import warning
+from ssn_lib.runs.record import Outcome, Record, device_name
+from ssn_lib.study.costs.records import SCENARIO_A, Bench
+from ssn_lib.study.peers.records import TITLES, PeerRecord
+from ssn_lib.study.selection import longest
+from ssn_lib.study.systems import title
+from ssn_lib.study.tables.cells import of_seeds, quartiles
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
+
+OURS = ("evolved", "simplenet", "scenario_a_relative")
+FEW = ("evolved", "simplenet")  # of ours, by the number of good images
+FEW_PEERS = ("patchcore", "patchcore_random")
+SHOWN = ("I-AUROC", "AP-det", "AUPRO", "AP-loc")
+CATEGORIES = ("screw", "bottle")  # the plates; strips come last
+GOOD = "training.good_images="
+
+
+def beside_peers(
+    records: Sequence[Record], peers: Sequence[PeerRecord], bench: Bench | None
+) -> Table:
+    """Ours and peers on the same images, with what they cost.
+
+    Args:
+        records: of this project's runs.
+        peers: all that were measured; those on few images are left out.
+        bench: costs of ours; None where they were not measured.
+    """
+    whole = [peer for peer in peers if peer.config.good_images is None]
+    runs = _unchanged(records)
+    rows = []
+    for category in _categories(peer.config.category for peer in whole):
+        for name in OURS:
+            found = [run for run in runs if (run.preset, run.category) == (name, category)]
+            if found:
+                rows.append(_own_row(name, category, [run.record for run in found], bench))
+        for name in TITLES:
+            found = [p for p in whole if (p.config.name, p.config.category) == (name, category)]
+            if found:
+                rows.append(_peer_row(name, category, found))
+    made_on = device_name(*(peer.environment for peer in whole)) if whole else "no machine yet"
+    settings = dict.fromkeys(peer.settings for peer in whole)
+    versions = dict.fromkeys(f"{k} {v}" for peer in whole for k, v in peer.versions.items())
+    notes = (
+        f"Peers: {', '.join(versions) or 'none yet'}, on {made_on}; "
+        "`make peer DATASET=mvtec_ad CATEGORY=screw DATA=path/to/data` measures them on any "
+        "images. Same files, same metrics, same ImageNet weights; nothing is cropped.",
+        *(f"{one}." for one in settings),
+        "Epochs: of how many that the system's own protocol has. A peer's fit is timed from "
+        "decoded images, features included; our training without the backbone's outputs, half a "
+        "minute; each on the machine and in the precision of its record.",
+        "Latency: of one image, over that of Scenario A at 256×256 by the published operations, "
+        "both in PyTorch, float32, on one machine; ours folded. Stored: every number kept, in "
+        "10^6 bytes.",
+        "EfficientAD is missing: its teacher, and the images that it is held off from, are "
+        "downloads.",
+    )
+    return Table("Beside what else could be used: percent", frame_of(rows or [_NOTHING]), notes)
+
+
+_NOTHING = {"category": EMPTY, "system": "not measured yet: `make peer`"}
+
+
+def _unchanged(records: Sequence[Record]) -> list[Outcome]:
+    """The longest trainings of `OURS` at the size of their presets."""
+    runs = [
+        Outcome.of(record)
+        for record in records
+        if record.config.preset in OURS
+        and record.weights_source is not None
+        and source_of(record.config.data.dataset).origin == "public"
+        and _has_own_size(record)
+    ]
+    return longest(run for run in runs if not run.changes)
+
+
+def _has_own_size(record: Record) -> bool:
+    """Whether a record is at its preset's size, or at that of strips."""
+    data = record.config.data
+    own = preset(record.config.preset).image_size
+    return own is None or data.image_size == own or of_strips(data.dataset, data.category)
+
+
+def _categories(found: Iterable[str]) -> list[str]:
+    known = set(found)
+    return [*(c for c in CATEGORIES if c in known), *sorted(known - set(CATEGORIES))]
+
+
+def _own_row(
+    name: str, category: str, records: Sequence[Record], bench: Bench | None
+) -> dict[str, str]:
+    config = records[0].config
+    costs = {} if bench is None else {(cost.preset, cost.form): cost for cost in bench.costs}
+    own, plain = costs.get((name, "folded")), costs.get((SCENARIO_A, "plain"))
+    row = {
+        "category": images_title(category),
+        "system": f"here, {title(name)}",
+        "image, px": "×".join(map(str, config.data.image_size)),
+        "epochs": f"{config.training.epochs} of {preset(name).training.epochs}",
+    }
+    row |= {metric: _of(records, metric) for metric in SHOWN}
+    minutes = [record.timings["training_s"] / 60 for record in records]
+    strips = of_strips(config.data.dataset, category)
+    row["training, min"] = number(min(minutes)) if minutes else EMPTY
+    row["latency, × Scenario A"] = EMPTY
+    if own and plain and not strips:  # it was measured at the size of plates
+        share = own.latency_ms.median / plain.latency_ms.median
+        row["latency, × Scenario A"] = number(share, ".2f")
+    row["stored, MB"] = number(4 * own.parameters / 1e6) if own else EMPTY
+    return row
+
+
+def _peer_row(name: str, category: str, peers: Sequence[PeerRecord]) -> dict[str, str]:
+    first = peers[0]
+    row = {
+        "category": images_title(category),
+        "system": TITLES[name],
+        "image, px": "×".join(map(str, first.config.image_size)),
+        "epochs": EMPTY,
+    }
+    row |= {metric: _of(peers, metric) for metric in SHOWN}
+    row["training, min"] = number(first.fit_s / 60)
+    row["latency, × Scenario A"] = quartiles(first.of_scenario_a, 2)
+    row["stored, MB"] = number(first.stored_mb)
+    return row
+
+
+def _of(records: Sequence[Record | PeerRecord], metric: str) -> str:
+    values = [record.metrics.get(metric) for record in records]
+    return of_seeds([value for value in values if value is not None])
+
+
+def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
+    """I-AUROC by the number of good images, and what the run's own guard says.
+
+    Args:
+        records: of this project's runs.
+        peers: all that were measured.
+    """
+    curves = few_curves(records, peers)
+    rows = []
+    for category in _categories(category for category, _ in curves):
+        counts = sorted({n for (c, _), curve in curves.items() if c == category for n in curve})
+        for count in counts:
+            row = {"category": category, "good images": str(count)}
+            for name in (*FEW, *FEW_PEERS):
+                found = curves.get((category, name), {}).get(count)
+                head = TITLES[name] if name in TITLES else title(name)
+                row[f"{head}: I-AUROC"] = number(found.metrics["I-AUROC"]) if found else EMPTY
+                if name == "evolved":
+                    row |= _guard(found, count)
+            rows.append(row)
+    notes = (
+        "The good images are drawn by seed 42; the smaller sets lie within the larger ones, and "
+        "all systems get the same. `python -m ssn_lib run evolved … --set "
+        "training.good_images=8`; `python -m ssn_lib peers … --good-images 8`.",
+        "Each of ours by its preset, one seed; of all images the longest training there is. "
+        "`evolved` holds out a tenth of its images. Imitated: defects drawn into these.",
+        "Warns: what `run` says to the user, by the imitated I-AUROC and the number of images.",
+    )
+    return Table("Few good images: percent", frame_of(rows or [_NOTHING]), notes)
+
+
+def _guard(found: Record | None, count: int) -> dict[str, str]:
+    """What a run of `evolved` says of itself."""
+    if found is None:
+        return {"imitated I-AUROC": EMPTY, "warns": EMPTY}
+    imitated = found.metrics.get("imitated-I-AUROC")
+    warned = warning("evolved", found.metrics, count) is not None
+    return {
+        "imitated I-AUROC": EMPTY if imitated is None else number(imitated),
+        "warns": "yes" if warned else "no",
+    }
+
+
+def few_curves(
+    records: Sequence[Record], peers: Sequence[PeerRecord]
+) -> dict[tuple[str, str], dict[int, Record | PeerRecord]]:
+    """What was measured on few images, and on all, by category and system, then by number.
+
+    Args:
+        records, peers: as of `few_images`.
+    """
+    curves: dict[tuple[str, str], dict[int, Record | PeerRecord]] = {}
+    for run in _few_runs(records):
+        count = run.record.config.training.good_images
+        curves.setdefault((run.category, run.preset), {})[count] = run.record
+    for peer in peers:
+        if peer.config.name in FEW_PEERS and peer.config.good_images is not None:
+            curves.setdefault((peer.config.category, peer.config.name), {})[peer.good] = peer
+    good = {}
+    for peer in peers:
+        if peer.config.good_images is None:
+            good[peer.config.category] = peer.good
+            if (peer.config.category, peer.config.name) in curves:
+                curves[peer.config.category, peer.config.name][peer.good] = peer
+    for run in _unchanged(records):
+        if (run.category, run.preset) in curves and run.category in good and run.seed == 42:
+            curves[run.category, run.preset][good[run.category]] = run.record
+    return curves
+
+
+def _few_runs(records: Sequence[Record]) -> list[Outcome]:
+    """Runs in which nothing but the number of images is changed."""
+    found = []
+    for record in records:
+        run = Outcome.of(record)
+        if run.preset in FEW and len(run.changes) == 1 and run.changes[0].startswith(GOOD):
+            found.append(run)
+    return longest(found)
