@@ -114,11 +114,13 @@ PRESETS: dict[str, Preset] = {
     ),
     "evolved": Preset(
         "Evolved: feature reconstruction (ResNet18)",
-        ModelConfig(upscale=1, score="reconstruction"),
+        ModelConfig(upscale=1, score="reconstruction", score_share=0.01, initialisation="pytorch"),
         TrainingConfig(
-            epochs=100,
+            epochs=30,
             batch_size=8,
-            head_lr=4e-3,
+            head_lr=8e-3,
+            schedule="cycle",
+            clip_norm=1.0,
             validation_fraction=0.1,
             noise=NoiseConfig(source="none"),
         ),

@@ -70,7 +70,22 @@ class Trial:
     sketch: str = ""
 
 
-CYCLE = Made("evolved", 30, changed=("training.schedule=cycle",))
+FIRST = (  # what the first recipe had in the place of the present one
+    "model.initialisation=xavier",
+    "model.score_share=0.002",
+    "training.clip_norm=none",
+    "training.head_lr=0.004",
+    "training.schedule=steps",
+)
+
+
+def first(
+    *changed: str, epochs: int = 100, image_size: tuple[int, int] | None = None
+) -> Made:
+    """The first recipe of `evolved`, with further changes."""
+    return Made("evolved", epochs, image_size, (*FIRST, *changed))
+
+
 QUICK = 10  # epochs of the profile in which the study's own presets were run
 TRIALS: tuple[Trial, ...] = (
     Trial(
@@ -165,8 +180,8 @@ TRIALS: tuple[Trial, ...] = (
         "I-AUROC 89.6; 45 to 70; 82",
     ),
     Trial(
-        "That for 100 epochs, on 448 px: what folding saves leaves room for it. This is `evolved`.",
-        Made("evolved"),
+        "That for 100 epochs, on 448 px: what folding saves leaves room for it. The first recipe.",
+        first(),
         "The thread is seen, and the loss still falls a little.",
     ),
     Trial(
@@ -232,25 +247,56 @@ TRIALS: tuple[Trial, ...] = (
         "I-AUROC 93.5, 90.9; bottle 99.9, 100.0; KolektorSDD 81.9, 82.3",
     ),
     Trial(
-        "The learning rates in one cycle, 30 epochs, bf16.",
-        CYCLE,
-        "Set anew at each epoch only, a third of the time costs about a point on screw (of 15 "
-        "epochs, clipped as above: 92.8). The recipe keeps its 100 epochs; rates set at each step "
-        "are to be tried.",
+        "The learning rates in one cycle, set anew at each epoch, 30 epochs, bf16.",
+        None,
+        "A third of the time costs a point on screw; of 15 epochs, clipped, more than four. The "
+        "sketch with rates set at each step lost nothing: what else sets it apart?",
+        "I-AUROC 95.5 (three seeds), 92.8 after 15 epochs; bottle 99.6, KolektorSDD 75.5",
+    ),
+    Trial(
+        "The sketch again, 15 epochs, with the package's initial weights (Xavier, as published for "
+        "SSN's heads) in the place of PyTorch's own.",
+        None,
+        "That is all of the difference. Before a batch normalisation larger weights only slow the "
+        "learning down: with three times the rate Xavier's nearly catch up (95.3). Clipping helps "
+        "too: without it 95.1.",
+        "I-AUROC 92.9 (loss 0.544) instead of 97.1 (0.493)",
+    ),
+    Trial(
+        "Twice the rate, 30 epochs.",
+        None,
+        "The lowest loss so far.",
+        "I-AUROC 97.5, AUPRO 96.2 (loss 0.397); with the usual rate 97.3, 96.2 (0.412)",
+    ),
+    Trial(
+        "The score by the highest 1 % of the map instead of 0.2 %.",
+        None,
+        "Imitated defects are ranked better on all three sets (screw 91.7 → 92.7, bottle 93.4 → "
+        "94.3, KolektorSDD 80.7 → 81.0), and so are KolektorSDD's defective training images (88.0 "
+        "→ 92.6). Beyond 1 % small defects would drown.",
+        "I-AUROC 97.6 instead of 97.2; bottle 99.8, KolektorSDD 76.8 instead of 76.1",
+    ),
+@@MORE@@    Trial(
+        "All of that: one cycle at each step, PyTorch's initial weights, twice the rate, gradients "
+        "clipped at 1, the highest 1 %, 30 epochs. This is `evolved`.",
+        Made("evolved"),
+        "@@LESSON@@",
     ),
 )
 INGREDIENTS: tuple[tuple[str, Made], ...] = (
     ("evolved", Made("evolved")),
     ("256 px instead of 448", Made("evolved", image_size=(256, 256))),
-    ("learning rates in one cycle, 30 epochs", CYCLE),
-    ("a quarter of the epochs", Made("evolved", epochs=25)),
-    ("a bottleneck and decoder half as wide", Made("evolved", changed=("model.decoder_width=92",))),
-    ("layer 3 alone", Made("evolved", changed=("model.layers=3",))),
+    ("initial weights by Xavier", Made("evolved", changed=("model.initialisation=xavier",))),
+    ("the score by the highest 0.2 %", Made("evolved", changed=("model.score_share=0.002",))),
+)
+OF_FIRST: tuple[tuple[str, Made], ...] = (  # likewise, of the first recipe
+    ("first recipe", first()),
+    ("first recipe, 256 px", first(image_size=(256, 256))),
+    ("first recipe, a quarter of the epochs", first(epochs=25)),
+    ("first recipe, half as wide", first("model.decoder_width=92")),
+    ("first recipe, layer 3 alone", first("model.layers=3")),
     # Whole, it takes twice as long as the recipe itself.
-    (
-        "layer 2 alone, a quarter of the epochs",
-        Made("evolved", epochs=25, changed=("model.layers=2",)),
-    ),
+    ("first recipe, layer 2 alone, a quarter of the epochs", first("model.layers=2", epochs=25)),
     (
         "SSN with visible noise instead of the decoder",
         Made("scenario_a_relative", QUICK, (448, 448)),

@@ -16,7 +16,8 @@ from ssn_lib.study import search
 from ssn_lib.study.search import Made
 from ssn_lib.study.tables.cells import command_of
 
-ALL = [trial.made for trial in search.TRIALS if trial.made] + [m for _, m in search.INGREDIENTS]
+RECIPES = (*search.INGREDIENTS, *search.OF_FIRST)
+ALL = [trial.made for trial in search.TRIALS if trial.made] + [made for _, made in RECIPES]
 
 
 @pytest.mark.parametrize("made", dict.fromkeys(ALL), ids=str)
@@ -68,5 +69,7 @@ def test_records_are_told_apart_by_size_epochs_and_changes(record):
 def test_no_record_of_the_search_is_left_out():
     for folder in REPOSITORY.glob("results/evolved-mvtec_ad-*"):
         one = read_record(folder)
+        if one.config.training.good_images is not None:
+            continue  # in the table of few images
         category = Outcome.of(one).category
         assert any(made.records([one], category) for made in ALL), folder.name

@@ -134,7 +134,8 @@ def _mean(values: Sequence[float]) -> str:
 def ingredients(records: Sequence[Record]) -> Table:
     """The recipe without one ingredient at a time."""
     rows = []
-    for recipe, made in search.INGREDIENTS:
+    recipes = (*search.INGREDIENTS, *search.OF_FIRST)
+    for recipe, made in recipes:
         row = {"recipe": recipe}
         for category in _OF_RECIPES:
             found = made.records(records, category)
@@ -145,7 +146,7 @@ def ingredients(records: Sequence[Record]) -> Table:
         "The recipe without one ingredient at a time: percent",
         frame_of(rows),
         (
-            _made_by(records, [made for _, made in search.INGREDIENTS], _OF_RECIPES),
+            _made_by(records, [made for _, made in recipes], _OF_RECIPES),
             f"CATEGORY: {' or '.join(_OF_RECIPES)}; add `--data-root`.",
             _EMPTY_CELLS,
         ),
