@@ -87,7 +87,8 @@ def _run(options: argparse.Namespace) -> None:
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
     print(metrics_line(record.metrics, record.undefined))
-    if doubt := warning(name, record.metrics, len(dataset.train.sound())):
+    good = config.training.good_images or len(dataset.train.sound())
+    if doubt := warning(name, record.metrics, good):
         print(f"warning: {doubt}", file=sys.stderr)
     if options.json:
         print(json.dumps(record.to_json(), allow_nan=False))

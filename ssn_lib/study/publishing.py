@@ -21,6 +21,7 @@ from ssn_lib.study.costs.records import (
 )
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
+from ssn_lib.study.peers.records import read_peers
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.report import EXPORTS, Report
 from ssn_lib.study.runner import Study
@@ -116,6 +117,13 @@ def _add_exports(runs: Path, target: Path) -> None:
             shutil.copy(path, target / export.file)
 
 
+def _add_peers(runs: Path, results: Path) -> None:
+    """Keep what was measured of peers on public data."""
+    for peer in read_peers(runs):
+        if source_of(peer.config.dataset).origin == "public":
+            peer.keep(results)
+
+
 def _add(runs: Path, results: Path) -> None:
     """Copy the finished records worth keeping, and the costs, of a folder or an archive."""
     if runs.is_file():
@@ -148,6 +156,7 @@ def _add(runs: Path, results: Path) -> None:
                 # Maps of images that are not published stay with the runs.
                 if (path.parent / name).exists() and (rendered or name != MAPS):
                     shutil.copy(path.parent / name, target / name)
+    _add_peers(runs, results)
     keep_best(runs, results)
     for name in (BENCH_FILE, GPU_BENCH_FILE):
         if (runs / name).exists():

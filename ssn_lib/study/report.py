@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ssn_lib.errors import InputError
 from ssn_lib.runs.exports import read_export
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
+from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import drawn
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
@@ -22,12 +23,14 @@ from ssn_lib.study.costs.records import (
     kept_costs,
 )
 from ssn_lib.study.figures import courses as course_figures
+from ssn_lib.study.figures import peers as peer_figures
 from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_by_arithmetic
 from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
+from ssn_lib.study.peers.records import PeerRecord, read_peers
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.selection import longest
@@ -42,6 +45,7 @@ from ssn_lib.study.systems import (
     group,
 )
 from ssn_lib.study.tables import evolved as evolved_tables
+from ssn_lib.study.tables import peers as peer_tables
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency, exports
 from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
@@ -400,7 +404,25 @@ class Report(Lessons):
         """Everything that was tried."""
         return evolved_tables.log(self.study.committed())
 
+    def beside_peers(self) -> Table:
+        """What else could be used, on the same images."""
+        return peer_tables.beside_peers(self.study.committed(), self._peers, self.bench)
+
+    def few_images(self) -> Table:
+        """How few good images are enough, and whether a run says so."""
+        return peer_tables.few_images(self.study.committed(), self._peers)
+
+    def few_images_curves(self) -> Figure | NotDrawn:
+        """The same as curves."""
+        curves = peer_tables.few_curves(self.study.committed(), self._peers)
+        return peer_figures.few_images(curves, peer_tables.described(curves))
+
     # --- what these are made of ---------------------------------------------------------------
+
+    @cached_property
+    def _peers(self) -> list[PeerRecord]:
+        """The project's own records of peers."""
+        return read_peers(REPOSITORY / "results")
 
     @cached_property
     def _ledger(self) -> Table:

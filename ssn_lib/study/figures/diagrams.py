@@ -205,7 +205,8 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.box(
         (103, 18),
         (12, 15),
-        f"map\n$M = e_{fine} + e_{coarse}$\n\nscore: mean of\nits top {100 * model.score_share:g} %",
+        f"map\n$M = e_{fine} + e_{coarse}$\n\n"
+        f"score: mean of\nits top {100 * model.score_share:g} %",
         BLACK,
     )
     canvas.arrow((18.5, 36), (24.5, 31.6))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from matplotlib.figure import Figure
 
-from ssn_lib.runs.record import Record
 from ssn_lib.study.figures.drawing import SMALL, NotDrawn, headed, legend, subplots
-from ssn_lib.study.peers.records import TITLES, PeerRecord
+from ssn_lib.study.peers.records import TITLES
 from ssn_lib.study.systems import colour, short
-from ssn_lib.study.tables.peers import CATEGORIES, FEW, FEW_PEERS
+from ssn_lib.study.tables.peers import CATEGORIES, FEW, FEW_PEERS, Curves
 
-Curves = Mapping[tuple[str, str], Mapping[int, Record | PeerRecord]]
 LOOKS = {  # of the peers; ours have their own colours
     "patchcore": {"color": "0.45", "ls": "--", "marker": "^"},
     "patchcore_random": {"color": "black", "ls": ":", "marker": "s"},

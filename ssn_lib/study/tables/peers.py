@@ -21,6 +21,7 @@ FEW_PEERS = ("patchcore", "patchcore_random")
 SHOWN = ("I-AUROC", "AP-det", "AUPRO", "AP-loc")
 CATEGORIES = ("screw", "bottle")  # the plates; strips come last
 GOOD = "training.good_images="
+Curves = dict[tuple[str, str], dict[int, Record | PeerRecord]]  # by category and system, by number
 
 
 def beside_peers(
@@ -180,15 +181,13 @@ def _guard(found: Record | None, count: int) -> dict[str, str]:
     }
 
 
-def few_curves(
-    records: Sequence[Record], peers: Sequence[PeerRecord]
-) -> dict[tuple[str, str], dict[int, Record | PeerRecord]]:
+def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves:
     """What was measured on few images, and on all, by category and system, then by number.
 
     Args:
         records, peers: as of `few_images`.
     """
-    curves: dict[tuple[str, str], dict[int, Record | PeerRecord]] = {}
+    curves: Curves = {}
     for run in _few_runs(records):
         count = run.record.config.training.good_images
         curves.setdefault((run.category, run.preset), {})[count] = run.record
@@ -215,3 +214,16 @@ def _few_runs(records: Sequence[Record]) -> list[Outcome]:
         if run.preset in FEW and len(run.changes) == 1 and run.changes[0].startswith(GOOD):
             found.append(run)
     return longest(found)
+
+
+def described(curves: Curves) -> str:
+    """Where the numbers of curves come from, in a line.
+
+    Args:
+        curves: as `few_curves` gives them.
+    """
+    measured = [one for curve in curves.values() for one in curve.values()]
+    if not measured:
+        return ""
+    devices = device_name(*(one.environment for one in measured))
+    return f"MVTec AD, test images, each system by its own protocol, one seed; {devices}"

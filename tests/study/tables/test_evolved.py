@@ -16,7 +16,7 @@ from ssn_lib.study.tables.table import EMPTY
 def evolved(record):
     """evolved(category, seed, size, changes, **metrics): a record of the preset."""
 
-    def make(category="screw", seed=42, size=(448, 448), epochs=100, changes=(), **metrics):
+    def make(category="screw", seed=42, size=(448, 448), epochs=30, changes=(), **metrics):
         one = record("evolved", category, seed, epochs, 8, changes, **metrics)
         data = replace(one.config.data, image_size=size)
         return replace(
@@ -46,7 +46,7 @@ def test_published_figures_stand_in_rows_of_their_own(record, evolved):
     assert imitated["here, SSN Scenario A (ResNet18)"] == EMPTY
     assert shown["here, Evolved: feature reconstruction (ResNet18)"] == "92.0 ± 1.4 (n=2)"
     said = "\n".join(table.notes)
-    assert "448×448 px, 100 epochs" in said  # each system's own protocol
+    assert "448×448 px, 30 epochs" in said  # each system's own protocol
     assert "256×256 px, 10 epochs" in said
 
 
@@ -87,7 +87,7 @@ def test_an_ingredients_row_is_of_its_own_records(evolved):
     made = [
         evolved(**{"I-AUROC": 95.0, "imitated-I-AUROC": 97.0}),
         evolved(size=(256, 256), **{"I-AUROC": 80.0}),
-        evolved(changes=("model.decoder_width=92",), AUPRO=55.0),
+        evolved(epochs=100, changes=(*search.FIRST, "model.decoder_width=92"), AUPRO=55.0),
         evolved(category="bottle", AUPRO=91.0),
     ]
     table = evolved_tables.ingredients(made)
@@ -97,7 +97,7 @@ def test_an_ingredients_row_is_of_its_own_records(evolved):
     assert whole["bottle: AUPRO"] == "91.0"
     (small,) = rows(table, recipe="256 px instead of 448").to_dict("records")
     assert (small["screw: I-AUROC"], small["bottle: I-AUROC"]) == ("80.0", EMPTY)
-    (narrow,) = rows(table, recipe="a bottleneck and decoder half as wide").to_dict("records")
+    (narrow,) = rows(table, recipe="first recipe, half as wide").to_dict("records")
     assert narrow["screw: AUPRO"] == "55.0"
 
 

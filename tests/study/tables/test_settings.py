@@ -56,7 +56,7 @@ def test_sizes_are_the_profiles_own():
     demo = "×".join(map(str, PROFILES["demo"].image_size))
     assert row("evolved", "demo")["image, px"] == demo
     assert row("gap_cam", strips=True)["image, px"] == "640×232"
-    assert row("evolved")["learning rates"] == "decoder 0.004"
+    assert row("evolved")["learning rates"] == "decoder 0.008"
 
 
 def test_a_preset_that_stands_in_two_lists_has_one_row():
