@@ -56,12 +56,18 @@ gpu:
 carry: $(VENV)/.ready
 	$(RUN) -m ssn_lib pack $(CARRY) $(if $(SETS),--only $(SETS))
 
-# What else a user could pick, for `bench` and tests/models/test_peer_anomalib.py; no part of the study.
-peer: $(VENV)/.ready
+# What else a user could pick, for `bench`, `peers` and the tests that compare with anomalib. With
+# DATASET (and CATEGORY, DATA) peers are fitted to those images.
+peer: $(PEER)/.ready
+	$(if $(DATASET),PYTHONPATH=$(PEER) $(RUN) -m ssn_lib peers --dataset $(DATASET) \
+		$(if $(CATEGORY),--category $(CATEGORY)) $(if $(DATA),--data-root $(DATA)))
+
+$(PEER)/.ready: | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --target $(PEER) --no-deps anomalib timm lightning \
 		lightning-utilities pytorch-lightning torchmetrics kornia kornia_rs omegaconf \
 		antlr4-python3-runtime==4.9.3 FrEIA opencv-python-headless einops jsonargparse \
 		docstring-parser rich-argparse rich huggingface_hub httpx2 httpcore2 h11 truststore safetensors
+	touch $@
 
 # After editing a notebook's .py: bring its .ipynb up to date.
 notebooks: $(VENV)/.ready

@@ -311,6 +311,15 @@ report.save("seen_evolved")
 report.save("evolved")
 
 # %%
+report.save("beside_peers")
+
+# %%
+report.save("few_images_curves")
+
+# %%
+report.save("few_images")
+
+# %%
 report.save("evolved_defects")
 
 # %%

@@ -99,7 +99,14 @@ report.save("settings_evolved")
 # **Loss, map, score.** The loss adds up the layers' mean errors,
 # $\mathcal L = \sum_l \overline{e_l}$. The map adds up the errors at each place,
 # $M_i = \sum_l e_{l,i}$, the coarser layer's being interpolated. It is resized and blurred as in
-# SSN, and the score $s$ is the mean of its highest 0.2 % of pixels.
+# SSN, and the score $s$ is the mean of its highest 1 % of pixels.
+#
+# **Training.** 30 epochs in batches of 8. The learning rate rises over the first 15 % of all steps and
+# falls to nothing along half a cosine, set anew at each step, and the momentum moves the other way
+# (one cycle; Smith and Topin, 2019). Gradients longer than 1 are shortened. The convolutions start
+# from PyTorch's own random weights: before a batch normalisation the scale of a weight changes
+# nothing but how fast it learns, and Xavier's, as published for SSN's heads, are √3 times larger and
+# so learn a third as fast.
 #
 # **Why 448×448.** The published form of Scenario A upscales the features first and multiplies the
 # channels on the large grid. Notebook 01 shows that the order does not matter: with $W$ the weights
@@ -187,6 +194,28 @@ plt.show()
 
 # %%
 report.save("evolved")
+
+# %% [markdown]
+# ## Beside what else could be used
+#
+# Peers of anomalib on the same files, by the same metrics, with the time of the fit and what one
+# image costs. What to look for: per group of images the highest I-AUROC and AUPRO, and in the last
+# columns what they are paid with.
+
+# %%
+report.save("beside_peers")
+
+# %% [markdown]
+# ## Few good images
+#
+# How many good images are enough? What to look for: where a line flattens; how far apart the
+# systems are at 8 images; and whether `evolved` warns there.
+
+# %%
+report.save("few_images_curves")
+
+# %%
+report.save("few_images")
 
 # %% [markdown]
 # ## Cost
