@@ -1,0 +1,50 @@
+"""Which images are trained on: fewer of the good ones, where so many are asked for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssn_lib import preset
+from ssn_lib.data.images import ImageSet
+from ssn_lib.data.samples import Sample
+from ssn_lib.errors import InputError
+from ssn_lib.training.holdout import chosen_images, reference_images, validation_split
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Twenty good and four defective ones, each of one grey."""
+    samples = [Sample(tmp_path / f"{n:02}.png", int(n % 6 == 5), None) for n in range(24)]
+    greys = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 16, 16)
+    return ImageSet.of(samples, greys, torch.zeros(24, 1, 16, 16, dtype=torch.uint8))
+
+
+def asked(good, name="evolved"):
+    return replace(preset(name).training, good_images=good)
+
+
+def test_the_smaller_choice_lies_within_the_larger_one(images):
+    chosen = [set(chosen_images(images, asked(n), 42).sound().samples) for n in (2, 8, 20)]
+    assert [len(one) for one in chosen] == [2, 8, 20]
+    assert chosen[0] < chosen[1] < chosen[2]
+    assert chosen[1] != set(chosen_images(images, asked(8), 43).sound().samples)
+
+
+def test_defective_images_are_all_kept(images):
+    assert int(chosen_images(images, asked(3), 42).labels.sum()) == 4
+    assert chosen_images(images, asked(None), 42) is images
+
+
+def test_no_other_image_is_trained_on_or_held_out(images):
+    kept = set(chosen_images(images, asked(10), 42).sound().samples)
+    trained_on, held_out = validation_split(images, asked(10), 42)
+    assert {*trained_on.samples, *held_out.samples} == kept
+    assert len(held_out) == 1
+    assert reference_images(images, asked(10), 42).samples == held_out.samples
+    assert set(reference_images(images, asked(10, "simplenet"), 42).samples) == kept
+
+
+def test_more_than_there_are(images):
+    with pytest.raises(InputError, match="training.good_images=21: there are 20; ask for fewer"):
+        validation_split(images, asked(21), 42)
