@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from ssn_lib.config import (
 )
 from ssn_lib.errors import InputError, nearest
 
+MOST_EPOCHS = 250  # that few images are repeated for; more of them, and a decoder learns by heart
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -24,6 +27,8 @@ class Preset:
         image_size: height and width it is made for, with its own number of epochs and batch size;
             None for the published size, at which a profile decides these.
         resize: how its images are brought to that size: "plain" as in the public code.
+        images_seen: a training sees at least so many: of few images it has more epochs, up to
+            `MOST_EPOCHS`.
     """
 
     title: str
@@ -31,6 +36,17 @@ class Preset:
     training: TrainingConfig
     image_size: tuple[int, int] | None = None
     resize: Resize = "plain"
+    images_seen: int = 0
+
+    def epochs(self, images: int) -> int:
+        """As many as the training has by itself.
+
+        Args:
+            images: that an epoch goes through.
+        """
+        own = self.training.epochs
+        enough = min(math.ceil(self.images_seen / max(1, images)), MOST_EPOCHS)
+        return max(own, enough)
 
 
 def _learned(generator: GeneratorConfig) -> TrainingConfig:
@@ -126,6 +142,7 @@ PRESETS: dict[str, Preset] = {
         ),
         image_size=(448, 448),
         resize="antialiased",
+        images_seen=5000,
     ),
     # The published GAP + CAM was trained in batches of 8, unlike everything else.
     "gap_cam": Preset(

@@ -364,3 +364,11 @@ def test_none_passes_where_the_bound_says_what_it_does(name, bound):
 def test_the_messages_of_rules_name_fields_that_exist():
     for rule in RULES:
         assert rule.message.format(**vars(FREE)).startswith(("model.", "training."))
+
+
+def test_a_training_of_few_images_sees_enough_of_them():
+    evolved = preset("evolved")
+    assert [evolved.epochs(images) for images in (300, 167, 100, 45, 7, 0)] == [
+        *(30, 30, 50, 112, 250, 250)
+    ]
+    assert preset("scenario_a").epochs(7) == 300

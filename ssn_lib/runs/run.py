@@ -75,7 +75,8 @@ def configure(
         name: the preset.
         dataset: what the run is trained and tested on.
         seed: sole source of the run's randomness.
-        epochs, batch_size: instead of the preset's; None keeps them.
+        epochs, batch_size: instead of the preset's; None keeps them, but for a preset that has more
+            epochs where there are few images (`Preset.epochs`).
         weights: of the backbone, as for `models.supersimplenet.build`; None for untrained.
         assignments: further changes, such as "model.backbone=resnet34".
 
@@ -102,11 +103,21 @@ def configure(
         config = replace(config, training=replace(config.training, epochs=epochs))
     if batch_size is not None:
         config = replace(config, training=replace(config.training, batch_size=batch_size))
-    changed = check(override(config, assignments))
+    changed = override(config, assignments)
+    if epochs is None and not any(one.startswith("training.epochs=") for one in assignments):
+        own = base.epochs(_good_per_epoch(dataset.train, changed.training))
+        changed = replace(changed, training=replace(changed.training, epochs=own))
+    check(changed)
     for name in ("preset", "data", "weights"):
         if getattr(changed, name) != getattr(config, name):
             raise InputError(f"--set {name}: it has an argument of its own")
     return changed
+
+
+def _good_per_epoch(train: ImageSet, training: TrainingConfig) -> int:
+    """Good images that are trained on; none is opened."""
+    good = training.good_images or sum(not sample.label for sample in train.samples)
+    return good - round(training.validation_fraction * good)
 
 
 def run(

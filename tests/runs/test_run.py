@@ -182,6 +182,25 @@ def test_a_record_is_read_back_as_it_was_written(finished):
     assert record.config.run_id == record.run_id == folder.name
 
 
+@pytest.mark.parametrize(
+    ("assignments", "epochs", "expected"),
+    [
+        ((), None, 250),  # six images: at most that often
+        ((), 3, 3),
+        (("training.epochs=7",), None, 7),
+        (("training.epochs=30",), None, 30),
+    ],
+)
+def test_few_images_are_repeated_more_often_unless_epochs_are_asked_for(
+    assignments, epochs, expected, dataset
+):
+    held_out = "training.validation_fraction=0.34"
+    config = run_module.configure(
+        "evolved", dataset, epochs=epochs, weights=None, assignments=(held_out, *assignments)
+    )
+    assert config.training.epochs == expected
+
+
 def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset, tmp_path):
     held_out = "training.validation_fraction=0.34"
     config = run_module.configure(
