@@ -308,9 +308,9 @@ TRIALS: tuple[Trial, ...] = (
         "Few images: 50 in 30, 100 or 120 epochs; 8 in 30, 100, 250 or 750.",
         None,
         "Thirty epochs are too few then: the error on held-out images falls from 0.69 to 0.50 with "
-        "120 (50 images), and from 1.18 to 0.86 with 250 (8 images), and rises to 1.01 with 750. So "
-        "a training sees at least 5,000 images, and each at most 250 times. Eight screws remain "
-        "too few for any of it.",
+        "120 (50 images), and from 1.18 to 0.86 with 250 (8 images), and rises to 1.01 with 750. "
+        "So a training sees at least 5,000 images, and each at most 250 times. Eight screws "
+        "remain too few for any of it.",
         "I-AUROC, 50 images 69.3, 76.4, 78.7; 8 images 49 to 51; of bottle 98.6 and 99.6",
     ),
     Trial(
