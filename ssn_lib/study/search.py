@@ -324,7 +324,6 @@ INGREDIENTS: tuple[tuple[str, Made], ...] = (
     ("evolved", Made("evolved")),
     ("256 px instead of 448", Made("evolved", image_size=(256, 256))),
     ("initial weights by Xavier", Made("evolved", changed=("model.initialisation=xavier",))),
-    ("the score by the highest 0.2 %", Made("evolved", changed=("model.score_share=0.002",))),
 )
 OF_FIRST: tuple[tuple[str, Made], ...] = (  # likewise, of the first recipe
     ("first recipe", first()),
