@@ -288,9 +288,11 @@ report.save("seen_evolved")
 #   defective screws from sound ones.
 # - On fine structure, learn what sound images look like at a place, given what is around it.
 #   Telling features from noisy ones did not teach that.
-# - What it has over a memory of features is cost, not rank: such a memory is nearly as good on
-#   screw from 384×384 pixels on (the search, 10), and a local view is better on bottles and on
-#   strips (18, 19). No sum of both was better everywhere.
+# - A memory of a tenth of all features at the same image size (PatchCore, in the table of peers) is
+#   near to it on screw, better where surfaces are rough, and costs many times the latency and
+#   storage. A local view as small as `evolved` did not help everywhere (the search, 19 and on).
+# - How a network begins matters: PyTorch's initial weights in the place of Xavier's made a third of
+#   the epochs enough.
 # - The search looked at test images of screw, so its figures there are somewhat optimistic; and no
 #   recipe is best everywhere. On strips see the comparison of methods in notebook 03.
 

@@ -215,7 +215,8 @@ class Report(Lessons):
 
     def full_courses(self) -> Figure | NotDrawn:
         """The published protocol run here, over the published runs."""
-        runs = [outcome for outcome in self.full if not outcome.changes]
+        shown = group("protocol")
+        runs = [o for o in self.full if o.preset in shown and not o.changes]
         read = {
             name: {outcome.record.run_id: rows for outcome, rows in self.files(runs, name)}
             for name in ("history.csv", COURSE)
