@@ -162,8 +162,8 @@ def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
             rows.append(row)
     notes = (
         "The good images are drawn by seed 42; the smaller sets lie within the larger ones, and "
-        "all systems get the same. `python -m ssn_lib run evolved … --set "
-        "training.good_images=8`; `python -m ssn_lib peers … --good-images 8`.",
+        "all systems get the same: `--set training.good_images=8` of `run`, `--good-images 8` of "
+        "`peers`.",
         "Each of ours by its preset, one seed; of all images the longest training there is. "
         "`evolved` holds out a tenth of its images. Imitated: defects drawn into these.",
         "Warns: what `run` says to the user, by the imitated I-AUROC and the number of images.",
