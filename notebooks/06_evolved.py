@@ -101,12 +101,12 @@ report.save("settings_evolved")
 # $M_i = \sum_l e_{l,i}$, the coarser layer's being interpolated. It is resized and blurred as in
 # SSN, and the score $s$ is the mean of its highest 1 % of pixels.
 #
-# **Training.** 30 epochs in batches of 8. The learning rate rises over the first 15 % of all steps and
-# falls to nothing along half a cosine, set anew at each step, and the momentum moves the other way
-# (one cycle; Smith and Topin, 2019). Gradients longer than 1 are shortened. The convolutions start
-# from PyTorch's own random weights: before a batch normalisation the scale of a weight changes
-# nothing but how fast it learns, and Xavier's, as published for SSN's heads, are √3 times larger and
-# so learn a third as fast.
+# **Training.** 30 epochs in batches of 8, and more of few images. The learning rate rises over the
+# first 15 % of all steps and falls to nothing along half a cosine, set anew at each step, and the
+# momentum moves the other way (one cycle; Smith and Topin, 2019). Gradients longer than 1 are
+# shortened. The convolutions start from PyTorch's own random weights: before a batch normalisation
+# the scale of a weight changes nothing but how fast it learns, and Xavier's, as published for SSN's
+# heads, are √3 times larger and so learn a third as fast.
 #
 # **Why 448×448.** The published form of Scenario A upscales the features first and multiplies the
 # channels on the large grid. Notebook 01 shows that the order does not matter: with $W$ the weights

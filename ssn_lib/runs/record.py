@@ -96,6 +96,12 @@ class Record:
         """Images that an epoch of its training goes through."""
         return self.counts.get("per_epoch", self.counts["train"])
 
+    @property
+    def training_s(self) -> float:
+        """Seconds of the training: its epochs times their median, so that what stopped the machine
+        for a while counts nothing."""
+        return self.epochs_done * self.timings["epoch_median_s"]
+
     def to_json(self) -> dict[str, Any]:
         """As written to `record.json`, with schema version and content hash."""
         content = {"schema": SCHEMA} | asdict(self) | {"config": to_dict(self.config)}

@@ -163,7 +163,7 @@ def a_step_waits_for_nothing(device: torch.device) -> str:
     for name in ("scenario_a", "scenario_a_relative", "learned_noise_v2"):
         config = replace(preset(name).training, batch_size=4)
         model = _model(name, device)
-        trainer = training_loop._Trainer(model, config, 0, device, _images())
+        trainer = training_loop._Trainer(model, config, 0, device, _images(), steps=1)
         data = Features(model, _images(), config.supervision)
         model.train()
         for trainer.form in ("split", "plain"):
@@ -181,7 +181,7 @@ def published_gradients_cancel(device: torch.device) -> str:
     """The published v1's detector gets +g and -g: what is left is rounding."""
     config = replace(preset("learned_noise_v1_published").training, batch_size=4)
     model = _model("learned_noise_v1_published", device)
-    trainer = training_loop._Trainer(model, config, 0, device, _images())
+    trainer = training_loop._Trainer(model, config, 0, device, _images(), steps=1)
     data = Features(model, _images(), config.supervision)
     model.train()
     weights = [weight for part in model.trained_parts() for weight in part.parameters()]

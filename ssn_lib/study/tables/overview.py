@@ -122,7 +122,7 @@ def all_runs(records: Sequence[Record]) -> Table:
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
         }
         row["epochs"] = f"{record.epochs_done} of {preset(config.preset).training.epochs}"
-        row["training, min"] = number(record.timings["training_s"] / 60, ".0f")
+        row["training, min"] = number(record.training_s / 60, ".0f")
         row["device"] = device_name(record.environment)
         rows.append(row)
     return Table(

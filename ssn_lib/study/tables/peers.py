@@ -109,7 +109,7 @@ def _own_row(
         "epochs": f"{config.training.epochs} of {preset(name).training.epochs}",
     }
     row |= {metric: _of(records, metric) for metric in SHOWN}
-    minutes = [record.timings["training_s"] / 60 for record in records]
+    minutes = [record.training_s / 60 for record in records]
     strips = of_strips(config.data.dataset, category)
     row["training, min"] = number(min(minutes)) if minutes else EMPTY
     row["latency, × Scenario A"] = EMPTY
