@@ -13,7 +13,8 @@ from ssn_lib.presets import preset
 from ssn_lib.training.holdout import images_per_epoch
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
-FEW_GOOD = 50  # of fewer the tenth that is held out is no more than five images
+# Of 64 screws the six held out, and defects drawn into them, promised 100; it was 83 on real ones.
+FEW_GOOD = 100
 # The area under the ROC curve, in percent, of good images against the same with defects drawn in.
 # Where `evolved` has less on the images held out, it is no better on real defects: KolektorSDD.
 TRUSTED = 90.0
@@ -123,7 +124,7 @@ def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | 
         )
     if good < FEW_GOOD:
         return (
-            f"its threshold rests on a tenth of {good} good images; give it more, or check it on "
-            "defective ones"
+            f"its threshold rests on a tenth of {good} good images, and fine structure needs "
+            "hundreds to learn from; give it more, or check it on defective ones"
         )
     return None

@@ -74,14 +74,14 @@ def test_a_training_that_is_not_whole_says_so(evolved):
 
 def test_few_images_in_rising_order_with_what_the_run_says(evolved):
     records = [
-        evolved(good=64, **{"I-AUROC": 93.0, "imitated-I-AUROC": 95.0}),
+        evolved(good=128, **{"I-AUROC": 93.0, "imitated-I-AUROC": 95.0}),
         evolved(good=8, **{"I-AUROC": 71.0, "imitated-I-AUROC": 99.0}),
         evolved(good=32, **{"I-AUROC": 90.0, "imitated-I-AUROC": 60.0}),
         evolved(**{"I-AUROC": 97.0, "imitated-I-AUROC": 97.0}),
     ]
     peers = [peer("patchcore", good=8, asked=8, **{"I-AUROC": 66.0}), peer("patchcore")]
     table = peer_tables.few_images(records, peers)
-    assert table.frame["good images"].tolist() == ["8", "32", "64", "320"]
+    assert table.frame["good images"].tolist() == ["8", "32", "128", "320"]
     name = preset("evolved").title
     assert table.frame[f"{name}: I-AUROC"].tolist() == ["71.0", "90.0", "93.0", "97.0"]
     assert table.frame["warns"].tolist() == ["yes", "yes", "no", "no"]
@@ -90,7 +90,7 @@ def test_few_images_in_rising_order_with_what_the_run_says(evolved):
     curves = peer_tables.few_curves(records, peers)
     drawn = peer_figures.few_images(curves, peer_tables.described(curves))
     (panel,) = drawn.axes
-    assert [list(line.get_xdata()) for line in panel.lines] == [[8, 32, 64, 320], [8, 320]]
+    assert [list(line.get_xdata()) for line in panel.lines] == [[8, 32, 128, 320], [8, 320]]
 
 
 def test_nothing_measured_yet():
