@@ -207,7 +207,7 @@ def test_whose_strips_is_said_only_where_they_are_others():
 
 def test_evolved_is_told_at_both_sizes(record):
     def of(size, value):
-        made = record("evolved", "screw", epochs=100, batch=8, **auroc(value))
+        made = record("evolved", "screw", epochs=30, batch=8, **auroc(value))
         data = replace(made.config.data, image_size=size, resize=preset("evolved").resize)
         config = replace(made.config, data=data)
         return replace(made, config=config, run_id=config.run_id)
