@@ -289,8 +289,8 @@ report.save("seen_evolved")
 # - On fine structure, learn what sound images look like at a place, given what is around it.
 #   Telling features from noisy ones did not teach that.
 # - A memory of a tenth of all features at the same image size (PatchCore, in the table of peers) is
-#   near to it on screw, better where surfaces are rough, and costs many times the latency and
-#   storage. A local view as small as `evolved` did not help everywhere (the search, 18, 19, 32, 33).
+#   near to it on screw, better at placing defects elsewhere, and costs many times the latency and
+#   storage. A local view as small as `evolved` did not help everywhere (the search, 18, 32, 33).
 # - How a network begins matters: PyTorch's initial weights in the place of Xavier's made a third of
 #   the epochs enough.
 # - The search looked at test images of screw, so its figures there are somewhat optimistic; and no
