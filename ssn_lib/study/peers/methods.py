@@ -103,22 +103,24 @@ def _embed(model: nn.Module, images: Tensor) -> None:
             model(normalise(batch))
 
 
-def _patchcore(images: Tensor, state: dict[str, Tensor], seed: int) -> nn.Module:
+def _embedded_patchcore(images: Tensor, state: dict[str, Tensor]) -> nn.Module:
+    """PatchCore with the features of all images, and no memory of them yet."""
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
     model = PatchcoreModel(["layer2", "layer3"], BACKBONE, pre_trained=False)
     _load(model.feature_extractor, state)
     _embed(model, images)
+    return model
+
+
+def _patchcore(images: Tensor, state: dict[str, Tensor], seed: int) -> nn.Module:
+    model = _embedded_patchcore(images, state)
     model.subsample_embedding(CORESET)
     return model
 
 
 def _patchcore_at_random(images: Tensor, state: dict[str, Tensor], seed: int) -> nn.Module:
-    from anomalib.models.image.patchcore.torch_model import PatchcoreModel
-
-    model = PatchcoreModel(["layer2", "layer3"], BACKBONE, pre_trained=False)
-    _load(model.feature_extractor, state)
-    _embed(model, images)
+    model = _embedded_patchcore(images, state)
     features = torch.vstack(model.embedding_store)
     model.embedding_store.clear()
     order = torch.randperm(len(features), generator=machine.generator("cpu", seed))
@@ -148,8 +150,7 @@ def _stfpm(images: Tensor, state: dict[str, Tensor], seed: int) -> nn.Module:
         model.student_model.parameters(), lr=0.4, momentum=0.9, weight_decay=1e-3
     )
     model.train()
-    device = torch.device("cpu")
-    low = machine.gains_from_low_precision(device)
+    low = machine.gains_from_low_precision(torch.device("cpu"))
     generator = machine.generator("cpu", seed)
     for _ in range(STFPM_EPOCHS):
         for indices in torch.randperm(len(images), generator=generator).split(STFPM_BATCH):
