@@ -111,6 +111,11 @@ RULES = (
         lambda c: c.model.upscale == 1 or c.model.score != "reconstruction",
     ),
     Rule(
+        "model.local_width={model.local_width} with model.score={model.score} is out of range: "
+        "a local view stands beside a decoder, so it needs model.score=reconstruction",
+        lambda c: c.model.local_width is None or c.model.score == "reconstruction",
+    ),
+    Rule(
         "training.supervision.teacher={training.supervision.teacher}: "
         "must be a preset that learns from labels alone, such as gap_cam",
         lambda c: (

@@ -87,6 +87,8 @@ class ModelConfig:
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
         decoder_width: hidden channels of that decoder at the coarsest layer.
+        local_width: hidden channels of an autoencoder of single places, whose error, beside what it
+            expects, is added to the decoder's (`local_view`); None for the decoder alone.
         score_share: of the final map's pixels, the highest, whose mean is that detector's score.
         initialisation: of what is trained: "xavier" normal (published), or "pytorch", its own
             uniform one, √3 times smaller where a convolution has as many inputs as outputs. Before
@@ -106,6 +108,7 @@ class ModelConfig:
     stop_map_gradient: bool = True
     cam_pooling: Literal["mean", "max", "mixed"] = "mean"
     decoder_width: int = bounded(184, at_least=8)
+    local_width: int | None = bounded(None, at_least=8, none="leaves the local view out")
     score_share: float = bounded(0.002, above=0, below=1, wanted="above 0 and below 1")
     initialisation: Literal["xavier", "pytorch"] = "xavier"
 

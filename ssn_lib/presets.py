@@ -130,7 +130,13 @@ PRESETS: dict[str, Preset] = {
     ),
     "evolved": Preset(
         "Evolved: feature reconstruction (ResNet18)",
-        ModelConfig(upscale=1, score="reconstruction", score_share=0.01, initialisation="pytorch"),
+        ModelConfig(
+            upscale=1,
+            score="reconstruction",
+            local_width=128,
+            score_share=0.01,
+            initialisation="pytorch",
+        ),
         TrainingConfig(
             epochs=30,
             batch_size=8,

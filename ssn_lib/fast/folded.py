@@ -33,6 +33,7 @@ from ssn_lib.models.supersimplenet import (
     Prediction,
     ReconstructionDetector,
     blur,
+    error_map,
     upscale,
 )
 
@@ -105,15 +106,18 @@ class FusedNet(nn.Module):
 
 
 class _FusedReconstruction(FusedNet):
-    """A decoder behind the backbone."""
+    """A decoder behind the backbone, and a local view beside it if there is one."""
 
     def __init__(self, model: ReconstructionDetector):
         super().__init__(model)
         self.decoder = _without_batchnorm(copy.deepcopy(model.decoder))
+        self.local = None
+        if model.local is not None:
+            self.local = _without_batchnorm(copy.deepcopy(model.local))
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         outputs = self.backbone(images)
-        return [*outputs, self.decoder(outputs)]
+        return [*outputs, error_map(self.decoder, self.local, outputs)]
 
     def _predict(self, images: Tensor, outputs: list[Tensor]) -> Prediction:
         *layers, errors = (part.to(self._dtype()) for part in outputs)

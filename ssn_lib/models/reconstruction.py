@@ -36,13 +36,13 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int):
         super().__init__()
-        self.standards = nn.ModuleList(_Standard(count) for count in channels)
-        self.mix = _convolution(sum(channels), width, kernel=1)
-        self.squeeze = _convolution(width, width, stride=2)
+        self.standards = nn.ModuleList(Standard(count) for count in channels)
+        self.mix = convolution(sum(channels), width, kernel=1)
+        self.squeeze = convolution(width, width, stride=2)
         widths = [width, *(width >> step for step in range(len(channels)))]
         # From the coarsest layer to the finest, as they are rebuilt.
         self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(before, after), _Residual(after))
+            nn.Sequential(convolution(before, after), _Residual(after))
             for before, after in pairwise(widths)
         )
         self.outs = nn.ModuleList(
@@ -52,12 +52,7 @@ class Decoder(nn.Module):
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """See the class."""
-        total, *coarser = self.errors(layers)
-        for error in coarser:
-            total = total + F.interpolate(
-                error, size=total.shape[-2:], mode="bilinear", align_corners=False
-            )
-        return total
+        return sum_of(self.errors(layers))
 
     def errors(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """e_l of every layer, (B, 1, h_l, w_l)."""
@@ -68,14 +63,6 @@ class Decoder(nn.Module):
                 self.standards, self.rebuild(targets), targets, strict=True
             )
         ]
-
-    def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers.
-
-        Args:
-            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
-        """
-        return torch.stack([error.mean() for error in self.errors(layers)]).sum()
 
     def rebuild(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """Standardised layers to what is left of them behind the bottleneck, likewise."""
@@ -98,6 +85,21 @@ class Decoder(nn.Module):
             standard.learn(layer)
 
 
+def sum_of(errors: Sequence[Tensor]) -> Tensor:
+    """The map M of the layers' errors (B, 1, h_l, w_l), on the finest one's grid."""
+    total, *coarser = errors
+    for error in coarser:
+        total = total + F.interpolate(
+            error, size=total.shape[-2:], mode="bilinear", align_corners=False
+        )
+    return total
+
+
+def loss_of(errors: Sequence[Tensor]) -> Tensor:
+    """Σ_l mean(e_l): of a decoder that knows nothing but the means, the number of layers."""
+    return torch.stack([error.mean() for error in errors]).sum()
+
+
 def top_mean(maps: Tensor, share: float) -> Tensor:
     """Final maps (B, 1, H, W) to scores (B,): the mean of the highest pixels, so that no single
     peak decides.
@@ -109,7 +111,7 @@ def top_mean(maps: Tensor, share: float) -> Tensor:
     return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean(1)
 
 
-class _Standard(nn.Module):
+class Standard(nn.Module):
     """(B, C, h, w) to the same with mean 0 and deviation 1 in every channel."""
 
     def __init__(self, channels: int):
@@ -118,6 +120,7 @@ class _Standard(nn.Module):
         self.register_buffer("std", torch.ones(channels, 1, 1))
 
     def forward(self, layer: Tensor) -> Tensor:
+        """See the class."""
         return (layer - self.mean) / self.std
 
     def learn(self, layer: Tensor) -> None:
@@ -139,7 +142,7 @@ class _Residual(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.convolutions = nn.Sequential(
-            _convolution(channels, channels),
+            convolution(channels, channels),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -148,7 +151,8 @@ class _Residual(nn.Module):
         return F.relu(hidden + self.convolutions(hidden))
 
 
-def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution, BatchNorm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(after),

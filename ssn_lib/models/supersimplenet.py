@@ -25,7 +25,8 @@ from ssn_lib.losses import detection_loss, focal
 from ssn_lib.models.backbone import Backbone
 from ssn_lib.models.cam import CamHead
 from ssn_lib.models.heads import ClassificationHead, SegmentationHead, make_adaptor
-from ssn_lib.models.reconstruction import Decoder, top_mean
+from ssn_lib.models.local_view import LocalView
+from ssn_lib.models.reconstruction import Decoder, loss_of, sum_of, top_mean
 from ssn_lib.models.weights import load_weights
 
 BLUR_SIGMA = 4.0  # of the final map, in pixels of the image
@@ -102,24 +103,36 @@ class Detector(nn.Module):
 
 
 class ReconstructionDetector(Detector):
-    """A decoder gives the backbone's outputs back; its errors are the map, and the mean of the
-    final map's highest pixels is the score."""
+    """A decoder gives the backbone's outputs back; its errors are the map, a local view's beside
+    them if there is one, and the mean of the final map's highest pixels is the score."""
 
     def __init__(self, config: ModelConfig, weights: str | Path | None):
         super().__init__(config, weights)
-        self.decoder = Decoder(self.backbone.channels, config.decoder_width)
+        channels = self.backbone.channels
+        self.decoder = Decoder(channels, config.decoder_width)
+        self.local = None if config.local_width is None else LocalView(channels, config.local_width)
 
     def standardise(self, layers: Sequence[Tensor]) -> None:
         """See `Detector`: the channels' means and deviations."""
         self.decoder.standardise(layers)
+        if self.local is not None:
+            self.local.standardise(layers)
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
-        """See `Decoder.loss`."""
-        return self.decoder.loss(layers)
+        """The loss of both views.
+
+        Args:
+            layers: the backbone's outputs for sound images, (B, C_l, h_l, w_l).
+        """
+        errors = self.decoder.errors(layers)
+        if self.local is None:
+            return loss_of(errors)
+        return loss_of(errors) + self.local.loss(sum_of(errors).detach(), layers)
 
     def forward(self, images: Tensor) -> Prediction:
         """See `Detector`."""
-        anomaly_map = final_map(self.decoder(self.backbone(images)), images)
+        errors = error_map(self.decoder, self.local, self.backbone(images))
+        anomaly_map = final_map(errors, images)
         return Prediction(anomaly_map, top_mean(anomaly_map, self.config.score_share))
 
 
@@ -263,6 +276,12 @@ def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detec
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_normal_(module.weight)
+
+
+def error_map(decoder: Decoder, local: LocalView | None, layers: Sequence[Tensor]) -> Tensor:
+    """The backbone's outputs (B, C_l, h_l, w_l) to the map (B, 1, h_1, w_1)."""
+    errors = decoder(layers)
+    return errors if local is None else local(errors, layers)
 
 
 SuperSimpleNet = build  # under the method's name, for who uses the package

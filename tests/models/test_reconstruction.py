@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ssn_lib import preset
-from ssn_lib.models.reconstruction import Decoder, top_mean
+from ssn_lib.models.reconstruction import Decoder, loss_of, top_mean
 
 SIDES = {1: (20, 15), 2: (10, 8), 3: (5, 4)}  # of odd images: halves are rounded up
 CHANNELS = {1: 4, 2: 6, 3: 8}
@@ -61,7 +61,7 @@ def test_who_knows_the_means_alone_has_a_loss_of_one_a_layer():
     for out in decoder.outs:
         torch.nn.init.zeros_(out.weight)
         torch.nn.init.zeros_(out.bias)
-    assert decoder.loss(layers).item() == pytest.approx(3, rel=1e-5)
+    assert loss_of(decoder.errors(layers)).item() == pytest.approx(3, rel=1e-5)
 
 
 def test_the_map_is_the_sum_of_the_layers_errors():
@@ -76,7 +76,7 @@ def test_a_dead_channel_is_no_error():
     layers[0][:, 2] = 0.5
     decoder.standardise(layers)
     assert decoder(layers).isfinite().all()
-    assert decoder.loss(layers).isfinite()
+    assert loss_of(decoder.errors(layers)).isfinite()
 
 
 def test_the_score_is_the_mean_of_the_highest_pixels():
