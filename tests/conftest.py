@@ -170,8 +170,8 @@ def randomise_batchnorm():
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 for tensor, low, high in (
-                    (part.weight.data, 0.5, 1.5),
-                    (part.bias.data, -0.5, 0.5),
+                    *([(part.weight.data, 0.5, 1.5)] if part.affine else []),
+                    *([(part.bias.data, -0.5, 0.5)] if part.affine else []),
                     (part.running_mean, -0.5, 0.5),
                     (part.running_var, 0.5, 1.5),
                 ):

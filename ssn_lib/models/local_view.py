@@ -47,6 +47,10 @@ class LocalView(nn.Module):
         super().__init__()
         self.channels = list(channels)
         self.standards = nn.ModuleList(Standard(count) for count in channels)
+        # Moving averages of a training's last batches: of σ², and what z subtracts and divides by.
+        # Before the convolutions, as `fuse` folds a BatchNorm that follows one.
+        self.register_buffer("usual", torch.ones(()))
+        self.scale = nn.BatchNorm2d(2, affine=False)
         self.hidden = nn.Sequential(
             convolution(sum(channels), width, kernel=1),
             convolution(width, width // 2, kernel=1),
@@ -54,9 +58,6 @@ class LocalView(nn.Module):
         )
         self.out = nn.Conv2d(width, sum(channels), kernel_size=1)
         self.expected = nn.Conv2d(width, 1, kernel_size=1)
-        # Moving averages of a training's last batches: of σ², and what z subtracts and divides by.
-        self.register_buffer("usual", torch.ones(()))
-        self.scale = nn.BatchNorm2d(2, affine=False)
 
     def forward(self, context: Tensor, layers: Sequence[Tensor]) -> Tensor:
         """See the class.

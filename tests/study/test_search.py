@@ -16,7 +16,7 @@ from ssn_lib.study import search
 from ssn_lib.study.search import Made
 from ssn_lib.study.tables.cells import command_of
 
-RECIPES = (*search.INGREDIENTS, *search.OF_FIRST)
+RECIPES = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
 ALL = [trial.made for trial in search.TRIALS if trial.made] + [made for _, made in RECIPES]
 
 

@@ -134,7 +134,7 @@ def _mean(values: Sequence[float]) -> str:
 def ingredients(records: Sequence[Record]) -> Table:
     """The recipe without one ingredient at a time."""
     rows = []
-    recipes = (*search.INGREDIENTS, *search.OF_FIRST)
+    recipes = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
     for recipe, made in recipes:
         row = {"recipe": recipe}
         for category in _OF_RECIPES:

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ssn_lib.models.local_view import LEAST, WEIGHT, LocalView
+
+SHAPES = ((6, 10, 8), (8, 5, 4))
+CHANNELS = [shape[0] for shape in SHAPES]
+
+
+def features(batch=2, dtype=torch.float32):
+    return [torch.randn(batch, *shape, dtype=dtype) for shape in SHAPES]
+
+
+def make(width=16):
+    return LocalView(CHANNELS, width)
+
+
+def context_of(layers):
+    return torch.rand(len(layers[0]), 1, *SHAPES[0][1:]).to(layers[0]) + 0.1
+
+
+def test_a_place_is_judged_by_its_neighbours_alone(randomise_batchnorm):
+    """A 3×3 square is averaged; the coarser layer's grid is interpolated."""
+    view = randomise_batchnorm(make()).eval()
+    layers = features(batch=1)
+    other = [part.clone() for part in layers]
+    other[0][:, :, 0, 0] += 5
+    (error, expected), (theirs, their_expected) = view.errors(layers), view.errors(other)
+    changed = (error - theirs).abs() + (expected - their_expected).abs()
+    assert (changed[0, 0] > 1e-6).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def test_the_error_is_the_share_of_the_variance_that_is_left():
+    """Against the definition in the layers' own units; here nothing at all is given back."""
+    layers = [3 + 2 * part for part in features(dtype=torch.float64)]
+    layers[0][:, 1] *= 10  # a channel that varies more counts more
+    view = make().double().eval()
+    view.standardise(layers)
+    for weight in view.out.parameters():
+        torch.nn.init.zeros_(weight)
+    error, _ = view.errors(layers)
+    wanted = 0
+    for layer in layers:
+        mean, std = (f(layer.numpy(), axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
+        moved = layer - torch.from_numpy(mean)
+        pooled = F.avg_pool2d(moved, 3, 1, 1, count_include_pad=False)
+        fine = F.interpolate(pooled, size=SHAPES[0][1:], mode="bilinear", align_corners=False)
+        wanted = wanted + (fine.numpy() ** 2).sum(1, keepdims=True) / (std**2).sum()
+    np.testing.assert_allclose(error.detach(), wanted, rtol=1e-5)
+
+
+def test_the_map_adds_both_views_logarithms_as_standard_deviations():
+    layers, view = features(), make().eval()
+    context = context_of(layers)
+    view.usual.fill_(0.5)
+    view.scale.running_mean.copy_(torch.tensor([0.3, -1.0]))
+    view.scale.running_var.copy_(torch.tensor([4.0, 0.25]))
+    error, expected = view.errors(layers)
+    decoder = (context.log() - 0.3) / 2
+    local = ((error / (expected + 0.5)).log() + 1) / 0.5
+    torch.testing.assert_close(
+        view(context, layers), decoder + WEIGHT * local, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_training_remembers_how_both_views_spread_and_evaluation_changes_nothing(same_bits):
+    layers, view = features(batch=8), make()
+    view.standardise(layers)
+    context = context_of(layers)
+    for _ in range(200):
+        view.loss(context, layers)
+    with torch.no_grad():
+        logs = torch.cat((context, view.errors(layers)[0]), dim=1)
+    # Of the decoder's; the other is divided by what is expected, which is not learned here.
+    assert view.scale.running_mean[0].item() == pytest.approx(logs[:, 0].log().mean().item(), 1e-3)
+    assert view.scale.running_var[0].item() == pytest.approx(logs[:, 0].log().var().item(), 1e-3)
+    before = {name: value.clone() for name, value in view.state_dict().items()}
+    view.eval()
+    view.loss(context, layers)
+    view(context, layers)
+    assert same_bits(view.state_dict(), before)
+
+
+def test_it_learns_how_large_an_error_is_where():
+    """Half of the places are noise, which no bottleneck of one value gives back."""
+    torch.manual_seed(0)
+    view = LocalView([8], 2)
+    layer = torch.randn(4, 8, 9, 9)
+    layer[..., 4:] = 0.1 * layer[..., 4:] + 3
+    view.standardise([layer])
+    context = torch.ones(4, 1, 9, 9)
+    optimiser = torch.optim.AdamW(view.parameters(), 0.02)
+    losses = []
+    for _ in range(500):
+        loss = view.loss(context, [layer])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    error, expected = view.eval().errors([layer])
+    for columns in (slice(0, 3), slice(6, 9)):
+        ratio = (error[..., columns].mean() / expected[..., columns].mean()).item()
+        assert 1 / 3 < ratio < 3, columns
+    assert error[..., :3].mean() > 5 * error[..., 6:].mean()
+
+
+def test_what_is_expected_does_not_bend_what_is_rebuilt():
+    layers, view = features(), make()
+    _, expected = view.errors(layers)
+    expected.sum().backward()
+    assert view.expected.weight.grad is not None
+    assert all(weight.grad is None for weight in view.hidden.parameters())
+
+
+def test_an_error_of_nothing_has_a_finite_place_in_the_map():
+    layers = [torch.zeros_like(part) for part in features()]
+    view = make().eval()
+    for weight in view.out.parameters():
+        torch.nn.init.zeros_(weight)
+    judged = view(torch.zeros(2, 1, *SHAPES[0][1:]), layers)
+    assert judged.isfinite().all()
+    assert judged.max().item() <= np.log(LEAST) * (1 - 1e-4)
+    assert view.loss(judged, layers).isfinite()
