@@ -289,7 +289,8 @@ study.save("quickstart_maps", overlays("Scenario A", prediction, limits))
 #
 # The study's own detector has no synthetic anomalies. A decoder squeezes the features of a good
 # image through a bottleneck and rebuilds them; where it fails, the image is unlike the training
-# images. The same functions train it, predict and evaluate.
+# images. A second, local view says how wrong is usual there (notebook 06). The same functions
+# train it, predict and evaluate.
 
 # %%
 evolved = preset("evolved")

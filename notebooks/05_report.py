@@ -295,8 +295,9 @@ report.save("masks_curve")
 # %% [markdown]
 # ## Evolved: the same backbone sees the thread
 #
-# No synthetic anomalies: a decoder of the weights that adaptor and heads had gives the backbone's
-# features back, and fails on what is new (notebook 06). Folding's gain is spent on resolution.
+# No synthetic anomalies: with the weights that adaptor and heads had, a decoder and a local view
+# give the backbone's features back, and fail on what is new (notebook 06). Folding's gain is spent
+# on resolution.
 
 # %%
 report.save("evolved_decoder")

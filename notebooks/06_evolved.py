@@ -96,10 +96,25 @@ report.save("settings_evolved")
 # share of it: 0 where the features come back as they were, and 1 on average for a decoder that
 # always answers with the channels' means.
 #
-# **Loss, map, score.** The loss adds up the layers' mean errors,
-# $\mathcal L = \sum_l \overline{e_l}$. The map adds up the errors at each place,
-# $M_i = \sum_l e_{l,i}$, the coarser layer's being interpolated. It is resized and blurred as in
-# SSN, and the score $s$ is the mean of its highest 1 % of pixels.
+# **A second, local view.** The decoder judges a place by what lies around it. That finds what does
+# not belong there, and takes a rough but harmless surface for a defect, as nothing around it
+# foretells it. So an autoencoder of single places stands beside it: the layers, averaged over 3×3
+# places and on layer 2's grid, pass 1×1 convolutions through 64 values and back. From what is left
+# there it also learns how large its own error $\epsilon_i$ (a share of the layers' variance, like
+# $e$) usually is at such a place, $\sigma_i^2$. With $\overline{\sigma^2}$ the mean over the
+# training images,
+# $$r_i = \frac{\epsilon_i}{\sigma_i^2 + \overline{\sigma^2}}$$
+# is large where a place is unlike all sound ones, and not where it is merely rough.
+#
+# **Loss, map, score.** The loss adds up the mean errors,
+# $\mathcal L = \sum_l \overline{e_l} + \overline{\epsilon}
+# + 0.1\,\overline{(q - \log q - 1)}$ with $q_i = \epsilon_i / \sigma_i^2$; the last part teaches
+# $\sigma^2$ alone, and is 0 where it equals the error. The map adds both views,
+# $$M_i = z\Big(\log \sum_l e_{l,i}\Big) + 0.3\, z(\log r_i),$$
+# the coarser layer's error being interpolated; $z$ subtracts the mean over the places of sound
+# images and divides by their standard deviation. So 0 is usual, and 1 is a standard deviation of
+# the decoder's error above it. The map is resized and blurred as in SSN, and the score $s$ is the
+# mean of its highest 1 % of pixels.
 #
 # **Training.** 30 epochs in batches of 8, and more of few images. The learning rate rises over the
 # first 15 % of all steps and falls to nothing along half a cosine, set anew at each step, and the
@@ -120,8 +135,10 @@ report.save("settings_evolved")
 # With defects drawn into it (`imitated` in the tables) it also gives a second opinion on a recipe,
 # beside that of the test images.
 #
-# **Sources.** The squared error is that of Shi et al. (DFR, 2021), the bottleneck that of Deng and
-# Li (Reverse Distillation, CVPR 2022), who use the cosine and a decoder as large as a ResNet.
+# **Sources.** The squared error and the autoencoder of single places are those of Shi et al. (DFR,
+# 2021), the bottleneck that of Deng and Li (Reverse Distillation, CVPR 2022), who use the cosine
+# and a decoder as large as a ResNet. An error that a network expects of itself: Kendall and Gal
+# (NeurIPS 2017).
 #
 # ## The quantities
 #
@@ -149,8 +166,8 @@ report = Report(study)
 # through one decoder. The first line of output says which: the study's run, or, where that is
 # shorter than ten epochs or not at hand, one that is trained here on rendered bottles.
 #
-# What to look for in the table: each layer's error $e_l$, on average and at the place where it is
-# worst, of the good image and of the defective one.
+# What to look for in the table: each layer's error $e_l$, and the local view's $r$, on average and
+# at the place where it is worst, of the good image and of the defective one.
 
 # %%
 shown = trained_network(study, "evolved", "bottle", epochs=10)
@@ -161,24 +178,29 @@ pair = test.subset([*good, *test.labels.nonzero()[:8, 0].tolist()])
 with torch.no_grad():
     s = model(normalise(pair.images)).score
     pair = pair.subset([0, 1 + int(s[1:].argmax())])
-    e = model.decoder.errors(model.backbone(normalise(pair.images)))  # (2, 1, h_l, w_l) each
+    layers = model.backbone(normalise(pair.images))
+    e = model.decoder.errors(layers)  # (2, 1, h_l, w_l) each
+    own, expected = model.local.errors(layers)
+    r = own / (expected + model.local.usual)
     M, s = model(normalise(pair.images))
+views = {f"e_{layer}": part for layer, part in zip(shown.config.model.layers, e, strict=True)}
+views["r"] = r
 table = {"score s": s.tolist()}
-for layer, error in zip(shown.config.model.layers, e, strict=True):
-    table[f"layer {layer}, mean"] = error.mean((1, 2, 3)).tolist()
-    table[f"layer {layer}, worst"] = error.amax((1, 2, 3)).tolist()
+for view, part in views.items():
+    table[f"{view}, mean"] = part.mean((1, 2, 3)).tolist()
+    table[f"{view}, worst"] = part.amax((1, 2, 3)).tolist()
 pd.DataFrame(table, index=["good", "defective"]).round(2)
 
 # %% [markdown]
-# The same as pictures: each layer on its own grid, both images on one scale of colours. What to
+# The same as pictures: each view on its own grid, both images on one scale of colours. What to
 # look for: layer 2 is finer, layer 3 sees farther around; the sound image has errors too, where its
-# surface is least regular; the defect stands out of them in the sum.
+# surface is least regular, and fewer in $r$; the defect stands out of them in the map.
 
 # %%
 columns = {"image": pair.images.permute(0, 2, 3, 1)}
-columns |= {f"$e_{layer}$": x[:, 0] for layer, x in zip(shown.config.model.layers, e, strict=True)}
-columns |= {"map M": M[:, 0], "drawn mask": pair.masks[:, 0]}
-figure, axes = plt.subplots(2, len(columns), figsize=(10, 4.2), layout="constrained")
+columns |= {f"${view}$": part[:, 0] for view, part in views.items()}
+columns |= {"map M": M[:, 0].clamp(min=0), "drawn mask": pair.masks[:, 0]}
+figure, axes = plt.subplots(2, len(columns), figsize=(10, 3.6), layout="constrained")
 for which, (title, values) in enumerate(columns.items()):
     for row in (0, 1):
         ax = axes[row, which]

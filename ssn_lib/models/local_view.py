@@ -10,7 +10,7 @@ e, and σ̄² the mean of σ² over the training images,
     r = e / (σ² + σ̄²)        M = z(log Σ_l e_l) + w · z(log r):
 
 the map, where Σ_l e_l is the decoder's, z subtracts the mean over the places of sound images and
-divides by their standard deviation, and w is `WEIGHT`.
+divides by their standard deviation, and w is `config.LOCAL_WEIGHT`.
 
 Sources: an autoencoder of single places by 1×1 convolutions, Shi et al., DFR, Neurocomputing 424,
 2021; an expected error of its own, Kendall and Gal, What Uncertainties Do We Need, NeurIPS 2017;
@@ -25,10 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssn_lib.config import LOCAL_WEIGHT
 from ssn_lib.models.reconstruction import Standard, convolution
 
-WEIGHT = 0.3  # of the local view in the map; the decoder's has 1
 POOL = 3  # places over whose squares features are averaged first, as PatchCore does it
+# In training every second place of every second row is looked at: neighbours, averaged over the
+# same places, say much the same, and four times as many double the time of a step.
+STRIDE = 2
 LEAST = 1e-6  # error, so that it has a logarithm
 # The expected error's share of the loss: long gradients of it, while it is still far off, would be
 # clipped together with all others.
@@ -68,9 +71,9 @@ class LocalView(nn.Module):
         """
         return self._both(context, *self.errors(layers))
 
-    def errors(self, layers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """e and σ², (B, 1, h_1, w_1)."""
-        features = self._features(layers)
+    def errors(self, layers: Sequence[Tensor], stride: int = 1) -> tuple[Tensor, Tensor]:
+        """e and σ², (B, 1, h_1, w_1), or those of every `stride`-th place of both sides."""
+        features = self._features(layers, stride)
         hidden = self.hidden(torch.cat(features, dim=1))
         rebuilt = self.out(hidden).float().split(self.channels, dim=1)
         error = torch.stack(
@@ -84,16 +87,17 @@ class LocalView(nn.Module):
 
     def loss(self, context: Tensor, layers: Sequence[Tensor]) -> Tensor:
         """mean(e) and a share of the Itakura-Saito distance of e from σ², q − log q − 1 of their
-        quotient q, which is 0 where they agree. In training mode, also move the averages.
+        quotient q, which is 0 where they agree; of every `STRIDE`-th place of both sides. In
+        training mode, also move the averages.
 
         Args:
             context, layers: of sound images, as for `forward`.
         """
-        error, expected = self.errors(layers)
+        error, expected = self.errors(layers, STRIDE)
         if self.training:
             with torch.no_grad():
                 self.usual.lerp_(expected.mean(), self.scale.momentum)
-                self._both(context, error, expected)
+                self._both(context[..., ::STRIDE, ::STRIDE], error, expected)
         quotient = (error.detach() / expected).clamp(min=LEAST)
         return error.mean() + SHARE * (quotient - quotient.log() - 1).mean()
 
@@ -102,20 +106,19 @@ class LocalView(nn.Module):
         for standard, layer in zip(self.standards, layers, strict=True):
             standard.learn(layer)
 
-    def _features(self, layers: Sequence[Tensor]) -> list[Tensor]:
-        """The layers, standardised and averaged over neighbours, on the finest one's grid."""
-        features = [
-            F.avg_pool2d(standard(layer), POOL, 1, POOL // 2, count_include_pad=False)
-            for standard, layer in zip(self.standards, layers, strict=True)
-        ]
-        grid = features[0].shape[-2:]
-        return features[:1] + [
-            F.interpolate(coarse, size=grid, mode="bilinear", align_corners=False)
-            for coarse in features[1:]
-        ]
+    def _features(self, layers: Sequence[Tensor], stride: int) -> list[Tensor]:
+        """The layers, standardised and averaged over neighbours, on the finest one's grid, or every
+        `stride`-th place of it."""
+        grid, features = layers[0].shape[-2:], []
+        for standard, layer in zip(self.standards, layers, strict=True):
+            feature = F.avg_pool2d(standard(layer), POOL, 1, POOL // 2, count_include_pad=False)
+            if feature.shape[-2:] != grid:
+                feature = F.interpolate(feature, size=grid, mode="bilinear", align_corners=False)
+            features.append(feature[..., ::stride, ::stride])
+        return features
 
     def _both(self, context: Tensor, error: Tensor, expected: Tensor) -> Tensor:
         """M; in training mode `scale` takes the batch's statistics, and remembers them."""
         both = torch.cat((context, error / (expected + self.usual)), dim=1)
         decoder, local = self.scale(both.clamp(min=LEAST).log()).split(1, dim=1)
-        return decoder + WEIGHT * local
+        return decoder + LOCAL_WEIGHT * local

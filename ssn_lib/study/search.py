@@ -329,8 +329,8 @@ TRIALS: tuple[Trial, ...] = (
         "a local view reaches.",
     ),
     Trial(
-        "The map of logarithms: the decoder's log error and the scaled distance's, each as standard "
-        "deviations, the latter with a weight of 0.3 (the map alone; the score stays).",
+        "The map of logarithms: the decoder's log error and the scaled distance's, each as "
+        "standard deviations, the latter with a weight of 0.3 (the map alone; the score stays).",
         None,
         "A little better than the same without logarithms: AUPRO screw 96.8, bottle 95.6, "
         "KolektorSDD 82.0; AP-loc 55.0, 75.0, 19.0.",
@@ -348,8 +348,8 @@ TRIALS: tuple[Trial, ...] = (
         "An autoencoder of single places (1×1 convolutions, DFR) in the centres' place: its error "
         "plain, or divided by what it learns to expect of it.",
         None,
-        "Plain it adds little to strips. Divided it is the best yet on strips and screws, and harms "
-        "bottles, whose even background it expects to be rebuilt to nothing.",
+        "Plain it adds little to strips. Divided it is the best yet on strips and screws, and "
+        "harms bottles, whose even background it expects to be rebuilt to nothing.",
         "AUPRO plain 95.9, divided 97.1; bottle 94.9, 93.6; KolektorSDD 78.9, 82.6",
     ),
     Trial(

@@ -3,7 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssn_lib.models.local_view import LEAST, WEIGHT, LocalView
+from ssn_lib.config import LOCAL_WEIGHT
+from ssn_lib.models.local_view import LEAST, STRIDE, LocalView
 
 SHAPES = ((6, 10, 8), (8, 5, 4))
 CHANNELS = [shape[0] for shape in SHAPES]
@@ -61,7 +62,7 @@ def test_the_map_adds_both_views_logarithms_as_standard_deviations():
     decoder = (context.log() - 0.3) / 2
     local = ((error / (expected + 0.5)).log() + 1) / 0.5
     torch.testing.assert_close(
-        view(context, layers), decoder + WEIGHT * local, rtol=1e-4, atol=1e-4
+        view(context, layers), decoder + LOCAL_WEIGHT * local, rtol=1e-4, atol=1e-4
     )
 
 
@@ -72,10 +73,13 @@ def test_training_remembers_how_both_views_spread_and_evaluation_changes_nothing
     for _ in range(200):
         view.loss(context, layers)
     with torch.no_grad():
-        logs = torch.cat((context, view.errors(layers)[0]), dim=1)
-    # Of the decoder's; the other is divided by what is expected, which is not learned here.
-    assert view.scale.running_mean[0].item() == pytest.approx(logs[:, 0].log().mean().item(), 1e-3)
-    assert view.scale.running_var[0].item() == pytest.approx(logs[:, 0].log().var().item(), 1e-3)
+        error, expected = view.errors(layers, STRIDE)
+    ratio = error / (expected + expected.mean())
+    logs = [part.flatten().log() for part in (context[..., ::STRIDE, ::STRIDE], ratio)]
+    wanted = [f(part).item() for f in (torch.mean, torch.var) for part in logs]
+    known = [*view.scale.running_mean.tolist(), *view.scale.running_var.tolist()]
+    assert known == pytest.approx(wanted, rel=1e-3)
+    assert view.usual.item() == pytest.approx(expected.mean().item(), 1e-3)
     before = {name: value.clone() for name, value in view.state_dict().items()}
     view.eval()
     view.loss(context, layers)
@@ -87,10 +91,10 @@ def test_it_learns_how_large_an_error_is_where():
     """Half of the places are noise, which no bottleneck of one value gives back."""
     torch.manual_seed(0)
     view = LocalView([8], 2)
-    layer = torch.randn(4, 8, 9, 9)
-    layer[..., 4:] = 0.1 * layer[..., 4:] + 3
+    layer = torch.randn(4, 8, 18, 18)
+    layer[..., 9:] = 0.1 * layer[..., 9:] + 3
     view.standardise([layer])
-    context = torch.ones(4, 1, 9, 9)
+    context = torch.ones(4, 1, 18, 18)
     optimiser = torch.optim.AdamW(view.parameters(), 0.02)
     losses = []
     for _ in range(500):
@@ -101,10 +105,16 @@ def test_it_learns_how_large_an_error_is_where():
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
     error, expected = view.eval().errors([layer])
-    for columns in (slice(0, 3), slice(6, 9)):
+    for columns in (slice(0, 8), slice(10, 18)):
         ratio = (error[..., columns].mean() / expected[..., columns].mean()).item()
         assert 1 / 3 < ratio < 3, columns
-    assert error[..., :3].mean() > 5 * error[..., 6:].mean()
+    assert error[..., :8].mean() > 5 * error[..., 10:].mean()
+
+
+def test_every_second_place_is_judged_as_among_all():
+    layers, view = features(), make().eval()
+    for some, every in zip(view.errors(layers, STRIDE), view.errors(layers), strict=True):
+        torch.testing.assert_close(some, every[..., ::STRIDE, ::STRIDE])
 
 
 def test_what_is_expected_does_not_bend_what_is_rebuilt():

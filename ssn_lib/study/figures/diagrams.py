@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from ssn_lib.config import GeneratorConfig, ModelConfig
+from ssn_lib.config import LOCAL_WEIGHT, GeneratorConfig, ModelConfig
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.figures.drawing import PALETTE, headed, key, legend, subplots
 from ssn_lib.study.published import published_figures
@@ -172,58 +172,83 @@ def generator_v2(config: GeneratorConfig) -> Figure:
 
 
 def evolved_decoder(model: ModelConfig) -> Figure:
-    """`evolved`: what goes through its bottleneck, what comes back, and the map of what does not.
+    """`evolved`: what goes through its bottleneck, what comes back, the local view beside it, and
+    the map of what neither gives back.
 
     Args:
         model: its configuration.
     """
     fine, coarse = model.layers
-    width = model.decoder_width
+    width, local = model.decoder_width, model.local_width
     canvas = Canvas.of(
-        116, 50, "evolved: where the decoder cannot rebuild the features, the image is anomalous"
+        122, 66, "evolved: where the features cannot be rebuilt, the image is anomalous"
     )
     canvas.box(
-        (1, 33),
+        (1, 49),
         (17, 10),
         f"layer {fine}, standardised\n$\\phi_{fine}$: (B, $C_{fine}$, h, w)",
         FIXED,
     )
     canvas.box(
-        (1, 8), (17, 10),
+        (1, 24), (17, 10),
         f"layer {coarse}, standardised\n$\\phi_{coarse}$: (B, $C_{coarse}$, h/2, w/2)", FIXED,
     )  # fmt: skip
     canvas.box(
-        (23, 20), (17, 11), f"side by side on\nlayer {coarse}'s grid\n1×1 conv → {width}", TRAINED
+        (23, 36), (17, 11), f"side by side on\nlayer {coarse}'s grid\n1×1 conv → {width}", TRAINED
     )
-    canvas.box((45, 20), (15, 11), f"bottleneck\n3×3 conv, stride 2\n{width}, h/4, w/4", TRAINED)
+    canvas.box((45, 36), (15, 11), f"bottleneck\n3×3 conv, stride 2\n{width}, h/4, w/4", TRAINED)
     stage = "upscale ×2\n3×3 conv → {}\nresidual block\n1×1 conv → $\\hat\\phi_{}$"
-    canvas.box((65, 7), (15, 13), stage.format(width, coarse), TRAINED)
-    canvas.box((65, 29), (15, 13), stage.format(width // 2, fine), TRAINED)
+    canvas.box((65, 23), (15, 13), stage.format(width, coarse), TRAINED)
+    canvas.box((65, 45), (15, 13), stage.format(width // 2, fine), TRAINED)
     error = "$e_{0} = \\|\\phi_{0} - \\hat\\phi_{0}\\|^2$\nover the layer's\nvariance"
-    canvas.box((86, 30), (13, 11), error.format(fine), BLACK)
-    canvas.box((86, 8), (13, 11), error.format(coarse), BLACK)
+    canvas.box((86, 46), (13, 11), error.format(fine), BLACK)
+    canvas.box((86, 24), (13, 11), error.format(coarse), BLACK)
     canvas.box(
-        (103, 18),
-        (12, 15),
-        f"map\n$M = e_{fine} + e_{coarse}$\n\n"
+        (23, 5), (17, 11), f"side by side on\nlayer {fine}'s grid\nmean of 3×3 places", TRAINED
+    )
+    canvas.box(
+        (45, 5),
+        (35, 11),
+        f"local view, each place by itself\n1×1 conv → {local} → {local // 2} → {local} → "
+        f"$\\hat\\phi_{fine}, \\hat\\phi_{coarse}$\n→ expected error $\\sigma^2$",
+        TRAINED,
+    )
+    canvas.box(
+        (86, 5),
+        (13, 11),
+        "$r$: its error over\n$\\sigma^2 + \\overline{\\sigma^2}$",
+        BLACK,
+    )
+    canvas.box(
+        (104, 32),
+        (17, 19),
+        f"map $M =$\n$z(\\log(e_{fine} + e_{coarse}))$\n"
+        f"$+\\, {LOCAL_WEIGHT:g}\\, z(\\log\\, r)$\n\n"
         f"score: mean of\nits top {100 * model.score_share:g} %",
         BLACK,
     )
-    canvas.arrow((18.5, 36), (24.5, 31.6))
-    canvas.text((24.5, 36.6), "pooled to half", 7.5)
-    canvas.arrow((18.5, 14), (24.5, 19.4))
-    canvas.arrow((40.6, 25.5), (44.4, 25.5))
-    canvas.arrow((60.6, 24), (67, 20.6))
-    canvas.arrow((72.5, 20.6), (72.5, 28.4))
-    canvas.text((73.3, 24.5), "hidden features", 7.5, "left")
-    canvas.arrow((80.6, 35.5), (85.4, 35.5))
-    canvas.arrow((80.6, 13.5), (85.4, 13.5))
-    canvas.arrow((99.6, 34.5), (104, 33.6))
-    canvas.arrow((99.6, 14), (104, 17.4))
-    canvas.arrow((9.5, 43.6), (92.5, 41.6), bend=-0.07)
-    canvas.arrow((9.5, 7.4), (92.5, 7.4), bend=0.07)
+    canvas.arrow((18.5, 52), (24.5, 47.6))
+    canvas.text((24.5, 52.6), "pooled to half", 7.5)
+    canvas.arrow((18.5, 30), (24.5, 35.4))
+    canvas.arrow((40.6, 41.5), (44.4, 41.5))
+    canvas.arrow((60.6, 40), (67, 36.6))
+    canvas.arrow((72.5, 36.6), (72.5, 44.4))
+    canvas.text((73.3, 40.5), "hidden features", 7.5, "left")
+    canvas.arrow((80.6, 51.5), (85.4, 51.5))
+    canvas.arrow((80.6, 29.5), (85.4, 29.5))
+    canvas.arrow((99.6, 50.5), (103.4, 48))
+    canvas.arrow((99.6, 30.5), (103.4, 34))
+    canvas.arrow((9.5, 59.6), (92.5, 57.6), bend=-0.07)
+    canvas.arrow((13, 23.4), (92.5, 23.4), bend=0.07)
+    canvas.arrow((5, 48.4), (22.4, 12), bend=0.2)
+    canvas.arrow((9, 23.4), (22.4, 9))
+    canvas.arrow((40.6, 10.5), (44.4, 10.5))
+    canvas.arrow((80.6, 10.5), (85.4, 10.5))
+    canvas.arrow((99.6, 10.5), (112, 31.4))
     canvas.text(
-        (60, 1.5), "Grey: frozen. Blue: trained, on sound images alone, to make $M$ small.", 8
+        (60, 1.5),
+        "Grey: frozen. Blue: trained, on sound images alone, to make the errors small.",
+        8,
     )
     return canvas.figure
 
