@@ -191,6 +191,16 @@ def test_the_backward_passes_written_by_hand_stay_on_the_device():
             assert all(gradient.shape == given[index].shape for index, gradient in of.items())
 
 
+def test_a_step_that_rebuilds_features_stays_on_the_device():
+    """Both views, and what they remember of a batch."""
+    model = SuperSimpleNet(preset("evolved").model, weights=None).train()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        moved(model)
+        layers = model.backbone(torch.zeros(2, 3, 64, 48, device=CUDA))
+        with NothingFromTheHost():
+            assert on_cuda([model.loss(layers)])
+
+
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", ["baseline", *KINDS, "evolved"])
 def test_inference_stays_on_the_device_plain_and_folded(name, half):

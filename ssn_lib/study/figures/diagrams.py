@@ -204,7 +204,7 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.box((86, 46), (13, 11), error.format(fine), BLACK)
     canvas.box((86, 24), (13, 11), error.format(coarse), BLACK)
     canvas.box(
-        (23, 5), (17, 11), f"side by side on\nlayer {fine}'s grid\nmean of 3×3 places", TRAINED
+        (23, 5), (17, 11), f"side by side on\nlayer {fine}'s grid\nmean of 3×3 places", BLACK
     )
     canvas.box(
         (45, 5),
@@ -240,8 +240,8 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.arrow((99.6, 30.5), (103.4, 34))
     canvas.arrow((9.5, 59.6), (92.5, 57.6), bend=-0.07)
     canvas.arrow((13, 23.4), (92.5, 23.4), bend=0.07)
-    canvas.arrow((5, 48.4), (22.4, 12), bend=0.2)
-    canvas.arrow((9, 23.4), (22.4, 9))
+    canvas.arrow((18.5, 50), (25, 16.6))
+    canvas.arrow((9, 23.4), (22.4, 10.5))
     canvas.arrow((40.6, 10.5), (44.4, 10.5))
     canvas.arrow((80.6, 10.5), (85.4, 10.5))
     canvas.arrow((99.6, 10.5), (112, 31.4))
