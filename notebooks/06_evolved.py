@@ -110,7 +110,7 @@ report.save("settings_evolved")
 # $\mathcal L = \sum_l \overline{e_l} + \overline{\epsilon}
 # + 0.1\,\overline{(q - \log q - 1)}$ with $q_i = \epsilon_i / \sigma_i^2$; the last part teaches
 # $\sigma^2$ alone, and is 0 where it equals the error. The map adds both views,
-# $$M_i = z\Big(\log \sum_l e_{l,i}\Big) + 0.3\, z(\log r_i),$$
+# $$M_i = z\Big(\log \sum_l e_{l,i}\Big) + 0.15\, z(\log r_i),$$
 # the coarser layer's error being interpolated; $z$ subtracts the mean over the places of sound
 # images and divides by their standard deviation. So 0 is usual, and 1 is a standard deviation of
 # the decoder's error above it. The map is resized and blurred as in SSN, and the score $s$ is the

@@ -20,7 +20,7 @@ FORMS = ("plain", "folded")  # of a network: the published operations one by one
 PRECISIONS = ("float32", "bf16", "int8")  # of an exported network
 MARGIN = 0.5  # of the truncated L1 loss
 FOCAL_GAMMA = 4.0
-LOCAL_WEIGHT = 0.3  # of the local view in a map; the decoder has 1
+LOCAL_WEIGHT = 0.15  # of the local view in a map; the decoder has 1
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
 
 

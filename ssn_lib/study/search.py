@@ -364,8 +364,15 @@ TRIALS: tuple[Trial, ...] = (
         "16.3",
     ),
     Trial(
-        "That local view, trained together with the decoder: 0.12 million weights. This is "
-        "`evolved`.",
+        "That local view, trained together with the decoder: 0.12 million weights.",
+        None,
+        "The decoder is what it was (alone it has 97.9), and the score on screw pays for the map "
+        "after all. Imitated defects do not see it: 96.3 instead of 96.6.",
+        "I-AUROC 96.7, AUPRO 96.3, AP-loc 56.7; bottle 100.0, 95.3, 69.9; KolektorSDD 78.5, 80.6, "
+        "15.6",
+    ),
+    Trial(
+        "Half the weight, 0.15. This is `evolved`.",
         Made("evolved"),
         "TODO",
     ),
