@@ -312,7 +312,10 @@ report.save("seen_evolved")
 #   Telling features from noisy ones did not teach that.
 # - A memory of a tenth of all features at the same image size (PatchCore, in the table of peers) is
 #   near to it on screw, better at placing defects elsewhere, and costs many times the latency and
-#   storage. A local view as small as `evolved` did not help everywhere (the search, 18, 32, 33).
+#   storage.
+# - A second, local view of 0.12 million weights places defects better on bottles and strips. How
+#   much of it is good for all parts at once no image without defects could say (the search, 36 to
+#   41): an even surface wants less of it, a rough one more, a thread hardly any.
 # - How a network begins matters: PyTorch's initial weights in the place of Xavier's made a third of
 #   the epochs enough.
 # - The search looked at test images of screw, so its figures there are somewhat optimistic; and no
