@@ -288,6 +288,7 @@ def test_presets():
             ],
             "a decoder learns from sound images alone",
         ),
+        (["model.local_width=64"], "local_width=64 with model.score=plain is out of range"),
         (["model.decoder_width=4"], "is out of range: must be at least 8"),
         (["training.clip_norm=0"], "must be above 0, finite; none clips nothing"),
         (["training.noise.std=inf"], "must be 0 or more, finite"),

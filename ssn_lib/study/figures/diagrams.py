@@ -179,7 +179,7 @@ def evolved_decoder(model: ModelConfig) -> Figure:
         model: its configuration.
     """
     fine, coarse = model.layers
-    width, local = model.decoder_width, model.local_width
+    width = model.decoder_width
     canvas = Canvas.of(
         122, 66, "evolved: where the features cannot be rebuilt, the image is anomalous"
     )
@@ -204,22 +204,6 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.box((86, 46), (13, 11), error.format(fine), BLACK)
     canvas.box((86, 24), (13, 11), error.format(coarse), BLACK)
     canvas.box(
-        (23, 5), (17, 11), f"side by side on\nlayer {fine}'s grid\nmean of 3×3 places", BLACK
-    )
-    canvas.box(
-        (45, 5),
-        (35, 11),
-        f"local view, each place by itself\n1×1 conv → {local} → {local // 2} → {local} → "
-        f"$\\hat\\phi_{fine}, \\hat\\phi_{coarse}$\n→ expected error $\\sigma^2$",
-        TRAINED,
-    )
-    canvas.box(
-        (86, 5),
-        (13, 11),
-        "$r$: its error over\n$\\sigma^2 + \\overline{\\sigma^2}$",
-        BLACK,
-    )
-    canvas.box(
         (104, 32),
         (17, 19),
         f"map $M =$\n$z(\\log(e_{fine} + e_{coarse}))$\n"
@@ -227,6 +211,7 @@ def evolved_decoder(model: ModelConfig) -> Figure:
         f"score: mean of\nits top {100 * model.score_share:g} %",
         BLACK,
     )
+    _local_view(canvas, model)
     canvas.arrow((18.5, 52), (24.5, 47.6))
     canvas.text((24.5, 52.6), "pooled to half", 7.5)
     canvas.arrow((18.5, 30), (24.5, 35.4))
@@ -240,17 +225,38 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.arrow((99.6, 30.5), (103.4, 34))
     canvas.arrow((9.5, 59.6), (92.5, 57.6), bend=-0.07)
     canvas.arrow((13, 23.4), (92.5, 23.4), bend=0.07)
-    canvas.arrow((18.5, 50), (25, 16.6))
-    canvas.arrow((9, 23.4), (22.4, 10.5))
-    canvas.arrow((40.6, 10.5), (44.4, 10.5))
-    canvas.arrow((80.6, 10.5), (85.4, 10.5))
-    canvas.arrow((99.6, 10.5), (112, 31.4))
     canvas.text(
         (60, 1.5),
         "Grey: frozen. Blue: trained, on sound images alone, to make the errors small.",
         8,
     )
     return canvas.figure
+
+
+def _local_view(canvas: Canvas, model: ModelConfig) -> None:
+    """What sees each place by itself, below the decoder."""
+    (fine, coarse), width = model.layers, model.local_width
+    canvas.box(
+        (23, 5), (17, 11), f"side by side on\nlayer {fine}'s grid\nmean of 3×3 places", BLACK
+    )
+    canvas.box(
+        (45, 5),
+        (35, 11),
+        f"local view, each place by itself\n1×1 conv → {width} → {width // 2} → {width} → "
+        f"$\\hat\\phi_{fine}, \\hat\\phi_{coarse}$\n→ expected error $\\sigma^2$",
+        TRAINED,
+    )
+    canvas.box(
+        (86, 5),
+        (13, 11),
+        "$r$: its error over\n$\\sigma^2 + \\overline{\\sigma^2}$",
+        BLACK,
+    )
+    canvas.arrow((18.5, 50), (25, 16.6))
+    canvas.arrow((9, 23.4), (22.4, 10.5))
+    canvas.arrow((40.6, 10.5), (44.4, 10.5))
+    canvas.arrow((80.6, 10.5), (85.4, 10.5))
+    canvas.arrow((99.6, 10.5), (112, 31.4))
 
 
 @dataclass(frozen=True)
