@@ -120,5 +120,7 @@ class LocalView(nn.Module):
     def _both(self, context: Tensor, error: Tensor, expected: Tensor) -> Tensor:
         """M; in training mode `scale` takes the batch's statistics, and remembers them."""
         both = torch.cat((context, error / (expected + self.usual)), dim=1)
-        decoder, local = self.scale(both.clamp(min=LEAST).log()).split(1, dim=1)
+        # A network may be in 16 bits as a whole; its errors are in 32.
+        logs = both.clamp(min=LEAST).log().to(self.scale.running_mean.dtype)
+        decoder, local = self.scale(logs).split(1, dim=1)
         return decoder + LOCAL_WEIGHT * local

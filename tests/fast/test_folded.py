@@ -34,6 +34,16 @@ def test_every_preset_gives_the_same_map_and_score(config, make_model, randomise
     assert_same(model, images.double(), 1e-11, dense=True)
 
 
+@pytest.mark.parametrize("name", ["scenario_a", "gap_cam", "evolved"])
+def test_a_whole_network_in_16_bits_is_near(name, make_model, randomise_batchnorm):
+    model = randomise_batchnorm(make_model(preset(name).model))
+    images = torch.randn(2, 3, 48, 64)
+    with torch.no_grad():
+        low = fuse(model).bfloat16()(images.bfloat16()).anomaly_map.float()
+        plain = model(images).anomaly_map
+    assert (low - plain).abs().max() <= ROUNDED * plain.abs().max()
+
+
 @pytest.mark.parametrize("name", ["scenario_a", "gap_cam"])
 def test_the_size_of_ksdd2(name, make_model, randomise_batchnorm):
     model = randomise_batchnorm(make_model(preset(name).model))

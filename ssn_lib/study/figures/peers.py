@@ -5,11 +5,18 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from ssn_lib.study.figures.drawing import SMALL, NotDrawn, headed, legend, subplots
-from ssn_lib.study.peers.records import TITLES
 from ssn_lib.study.systems import colour, short
-from ssn_lib.study.tables.peers import CATEGORIES, FEW, FEW_PEERS, Curves
+from ssn_lib.study.tables.peers import (
+    CATEGORIES,
+    DECODER_ALONE,
+    FEW,
+    FEW_PEERS,
+    Curves,
+    few_title,
+)
 
-LOOKS = {  # of the peers; ours have their own colours
+LOOKS = {  # of the peers and of a part; the other ones of ours have their own colours
+    DECODER_ALONE: {"color": colour(FEW[0]), "ls": "-.", "marker": "v"},
     "patchcore": {"color": "0.45", "ls": "--", "marker": "^"},
     "patchcore_random": {"color": "black", "ls": ":", "marker": "s"},
 }
@@ -36,8 +43,8 @@ def few_images(curves: Curves, caption: str) -> Figure | NotDrawn:
                 continue
             counts |= points.keys()
             look = LOOKS.get(name) or {"color": colour(name), "ls": "-", "marker": "o"}
-            label = TITLES.get(name) or short(name)
-            axes.plot(list(points), list(points.values()), label=label, lw=1.8, ms=5, **look)
+            values = list(points.values())
+            axes.plot(list(points), values, label=few_title(name), lw=1.8, ms=5, **look)
             if name == FEW[0]:
                 fewest = min(points)
                 best.append(f"{points[fewest]:.0f} from {fewest} good images of {category}")
@@ -48,4 +55,5 @@ def few_images(curves: Curves, caption: str) -> Figure | NotDrawn:
         axes.set_title(category, fontsize=SMALL + 1)
     grid[0, 0].set_ylabel("I-AUROC, %")
     legend(figure, list(grid[0]))
-    return headed(figure, f"{short(FEW[0])} has an I-AUROC of {' and '.join(best)}", caption)
+    told = f"{short(FEW[0])} has an I-AUROC of {' and '.join(best)}"
+    return headed(figure, told if best else "How many good images are enough", caption)

@@ -10,13 +10,15 @@ from ssn_lib.runs.choice import warning
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import SCENARIO_A, Bench
 from ssn_lib.study.peers.records import TITLES, PeerRecord
+from ssn_lib.study.search import ONE_VIEW
 from ssn_lib.study.selection import longest
-from ssn_lib.study.systems import title
+from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import of_seeds, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 OURS = ("evolved", "simplenet", "scenario_a_relative")
-FEW = ("evolved", "simplenet")  # of ours, by the number of good images
+DECODER_ALONE = f"evolved, {ONE_VIEW}"  # a system of its own where images are few
+FEW = ("evolved", DECODER_ALONE, "simplenet")  # of ours, by the number of good images
 FEW_PEERS = ("patchcore", "patchcore_random")
 SHOWN = ("I-AUROC", "seg-I-AUROC", "AP-det", "AUPRO", "AP-loc")
 CATEGORIES = ("screw", "bottle")  # the plates; strips come last
@@ -71,8 +73,8 @@ def beside_peers(
 _NOTHING = {"category": EMPTY, "system": "not measured yet: `make peer`"}
 
 
-def _unchanged(records: Sequence[Record]) -> list[Outcome]:
-    """The longest trainings of `OURS` at the size of their presets."""
+def _unchanged(records: Sequence[Record], *changes: str) -> list[Outcome]:
+    """The longest trainings of `OURS` at the size of their presets, with no change but these."""
     runs = [
         Outcome.of(record)
         for record in records
@@ -81,7 +83,7 @@ def _unchanged(records: Sequence[Record]) -> list[Outcome]:
         and source_of(record.config.data.dataset).origin == "public"
         and _has_own_size(record)
     ]
-    return longest(run for run in runs if not run.changes)
+    return longest(run for run in runs if tuple(run.changes) == changes)
 
 
 def _has_own_size(record: Record) -> bool:
@@ -153,20 +155,22 @@ def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
         counts = sorted({n for (c, _), curve in curves.items() if c == category for n in curve})
         for count in counts:
             row = {"category": category, "good images": str(count)}
-            for name in (*FEW, *FEW_PEERS):
-                found = curves.get((category, name), {}).get(count)
-                head = TITLES[name] if name in TITLES else title(name)
-                row[f"{head}: I-AUROC"] = number(found.metrics["I-AUROC"]) if found else EMPTY
-                if name == "evolved":
-                    row |= _guard(found, count)
-            rows.append(row)
+            of_count = {
+                name: curves.get((category, name), {}).get(count) for name in (*FEW, *FEW_PEERS)
+            }
+            for name, found in of_count.items():
+                head = f"{few_title(name)}: I-AUROC"
+                row[head] = number(found.metrics["I-AUROC"]) if found else EMPTY
+            rows.append(row | _guard(of_count["evolved"] or of_count[DECODER_ALONE], count))
     notes = (
         "The good images are drawn by seed 42; the smaller sets lie within the larger ones, and "
         "all systems get the same: `--set training.good_images=8` of `run`, `--good-images 8` of "
         "`peers`.",
         "Each of ours by its preset, one seed; of all images the longest training there is. "
         "`evolved` holds out a tenth of its images. Imitated: defects drawn into these.",
-        "Warns: what `run` says to the user, by the imitated I-AUROC and the number of images.",
+        "Warns: what `run evolved` says to the user, by the imitated I-AUROC and the number of "
+        f"images; of its decoder alone ({ONE_VIEW}) where the whole was not run.",
+        f"{EMPTY}: not run on so few.",
     )
     return Table("Few good images: percent", frame_of(rows or [_NOTHING]), notes)
 
@@ -183,6 +187,13 @@ def _guard(found: Record | None, count: int) -> dict[str, str]:
     }
 
 
+def few_title(name: str) -> str:
+    """The short name of a system in `FEW` or `FEW_PEERS`."""
+    if name == DECODER_ALONE:
+        return f"{short('evolved')}, its decoder alone"
+    return TITLES.get(name) or short(name)
+
+
 def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves:
     """What was measured on few images, and on all, by category and system, then by number.
 
@@ -190,9 +201,9 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
         records, peers: as of `few_images`.
     """
     curves: Curves = {}
-    for run in _few_runs(records):
+    for name, run in _few_runs(records):
         count = run.record.config.training.good_images
-        curves.setdefault((run.category, run.preset), {})[count] = run.record
+        curves.setdefault((run.category, name), {})[count] = run.record
     for peer in peers:
         if peer.config.name in FEW_PEERS and peer.config.good_images is not None:
             curves.setdefault((peer.config.category, peer.config.name), {})[peer.good] = peer
@@ -202,20 +213,25 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
             good[peer.config.category] = peer.good
             if (peer.config.category, peer.config.name) in curves:
                 curves[peer.config.category, peer.config.name][peer.good] = peer
-    for run in _unchanged(records):
-        if (run.category, run.preset) in curves and run.category in good and run.seed == 42:
-            curves[run.category, run.preset][good[run.category]] = run.record
+    whole = [(run.preset, run) for run in _unchanged(records)]
+    whole += [(DECODER_ALONE, run) for run in _unchanged(records, ONE_VIEW)]
+    for name, run in whole:
+        if (run.category, name) in curves and run.category in good and run.seed == 42:
+            curves[run.category, name][good[run.category]] = run.record
     return curves
 
 
-def _few_runs(records: Sequence[Record]) -> list[Outcome]:
-    """Runs in which nothing but the number of images is changed."""
+def _few_runs(records: Sequence[Record]) -> list[tuple[str, Outcome]]:
+    """Runs in which nothing but the number of images is changed, with the names of `FEW`."""
     found = []
     for record in records:
         run = Outcome.of(record)
-        if run.preset in FEW and len(run.changes) == 1 and run.changes[0].startswith(GOOD):
-            found.append(run)
-    return longest(found)
+        others = [change for change in run.changes if not change.startswith(GOOD)]
+        name = ", ".join((run.preset, *others))
+        if name in FEW and len(others) < len(run.changes):
+            found.append((name, run))
+    kept = longest(run for _, run in found)
+    return [(name, run) for name, run in found if run in kept]
 
 
 def described(curves: Curves) -> str:

@@ -11,6 +11,7 @@ from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.figures import peers as peer_figures
 from ssn_lib.study.figures.drawing import NotDrawn
 from ssn_lib.study.peers.records import TITLES, PeerConfig, PeerRecord
+from ssn_lib.study.search import ONE_VIEW
 from ssn_lib.study.tables import peers as peer_tables
 from ssn_lib.study.tables.table import EMPTY
 
@@ -21,8 +22,8 @@ ENVIRONMENT = {"device": "cpu", "processor": "a processor", "threads": 2}
 def evolved(record):
     """evolved(category, good, epochs, **metrics): a record at the preset's size."""
 
-    def make(category="screw", good=None, epochs=30, seed=42, **metrics):
-        changes = () if good is None else (f"training.good_images={good}",)
+    def make(category="screw", good=None, epochs=30, seed=42, beside=(), **metrics):
+        changes = (*beside, *(() if good is None else (f"training.good_images={good}",)))
         one = record("evolved", category, seed, epochs, 8, changes, **metrics)
         data = replace(one.config.data, image_size=preset("evolved").image_size)
         return replace(
@@ -82,8 +83,7 @@ def test_few_images_in_rising_order_with_what_the_run_says(evolved):
     peers = [peer("patchcore", good=8, asked=8, **{"I-AUROC": 66.0}), peer("patchcore")]
     table = peer_tables.few_images(records, peers)
     assert table.frame["good images"].tolist() == ["8", "32", "128", "320"]
-    name = preset("evolved").title
-    assert table.frame[f"{name}: I-AUROC"].tolist() == ["71.0", "90.0", "93.0", "97.0"]
+    assert table.frame["evolved: I-AUROC"].tolist() == ["71.0", "90.0", "93.0", "97.0"]
     assert table.frame["warns"].tolist() == ["yes", "yes", "no", "no"]
     column = f"{TITLES['patchcore']}: I-AUROC"
     assert table.frame[column].tolist() == ["66.0", EMPTY, EMPTY, "80.0"]
@@ -91,6 +91,24 @@ def test_few_images_in_rising_order_with_what_the_run_says(evolved):
     drawn = peer_figures.few_images(curves, peer_tables.described(curves))
     (panel,) = drawn.axes
     assert [list(line.get_xdata()) for line in panel.lines] == [[8, 32, 128, 320], [8, 320]]
+
+
+def test_the_decoder_alone_has_a_curve_of_its_own(evolved):
+    """Its guard stands where the whole was not run."""
+    alone = (ONE_VIEW,)
+    records = [
+        evolved(good=8, **{"I-AUROC": 71.0, "imitated-I-AUROC": 80.0}),
+        evolved(good=8, beside=alone, **{"I-AUROC": 70.0, "imitated-I-AUROC": 99.0}),
+        evolved(good=32, beside=alone, **{"I-AUROC": 85.0, "imitated-I-AUROC": 90.5}),
+        evolved(good=32, beside=("model.decoder_width=92",), **{"I-AUROC": 60.0}),
+        evolved(beside=alone, **{"I-AUROC": 96.0, "imitated-I-AUROC": 97.0}),
+    ]
+    table = peer_tables.few_images(records, [peer("patchcore", good=320)])
+    whole, part = (peer_tables.few_title(name) for name in peer_tables.FEW[:2])
+    assert table.frame["good images"].tolist() == ["8", "32", "320"]
+    assert table.frame[f"{whole}: I-AUROC"].tolist() == ["71.0", EMPTY, EMPTY]
+    assert table.frame[f"{part}: I-AUROC"].tolist() == ["70.0", "85.0", "96.0"]
+    assert table.frame["imitated I-AUROC"].tolist() == ["80.0", "90.5", "97.0"]
 
 
 def test_nothing_measured_yet():
