@@ -205,7 +205,8 @@ for which, (title, values) in enumerate(columns.items()):
     for row in (0, 1):
         ax = axes[row, which]
         ax.imshow(values[row], cmap="inferno", vmin=0, vmax=values.max())
-        ax.set(title=f"{('good', 'defective')[row]}: {title}", xticks=[], yticks=[])
+        ax.set(title="" if row else title, xticks=[], yticks=[])
+        ax.set_ylabel("" if which else ("good", "defective")[row])
 plt.show()
 
 # %% [markdown]
