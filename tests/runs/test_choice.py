@@ -48,7 +48,7 @@ def test_longer_larger_and_more_take_longer():
     assert choice.minutes((224, 448), 100) == pytest.approx(at_448 / 2)
     assert choice.minutes((448, 448), 50) == pytest.approx(at_448 / 2)
     assert choose(images(200)).minutes((448, 448), 100) == pytest.approx(2 * at_448)
-    assert "evolved, epochs: 100, about 10 min" in choice.line((448, 448), 100)
+    assert "evolved, epochs: 100, about 12 min" in choice.line((448, 448), 100)
 
 
 @pytest.mark.parametrize("name", SECONDS)
