@@ -10,6 +10,7 @@ from ssn_lib.config import ModelConfig
 from ssn_lib.presets import PRESETS
 
 CONFIGS = {preset.model: name for name, preset in reversed(PRESETS.items())}
+CONFIGS[replace(preset("evolved").model, local_width=None)] = "evolved, its decoder alone"
 ROUNDED = 0.2  # bfloat16 has three digits, and an untrained network's scores are sums near zero
 
 
