@@ -36,7 +36,7 @@ from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
 _VALIDATION, _TRIAL = -2, -7
-CHECKPOINT_S = 30  # between two checkpoints on a GPU
+CHECKPOINT_SHARE = 0.02  # of a training's time, at most, goes to writing its state
 RISE = 0.15  # share of the steps in which the schedule "cycle" raises the learning rates
 TRIALS = 3  # steps of either form that a GPU is timed with
 
@@ -57,8 +57,8 @@ def fit(
 
     The result is the same bit by bit on a CPU with a fixed number of threads. On a GPU it is the
     same up to rounding, since a GPU's sums have no fixed order. The checkpoint is written whole or
-    not at all, after an epoch (on a GPU, every 30 s at most); a call that finds one goes on from it
-    and ends with the same numbers. A loss that is not finite ends the training as diverged: that is
+    not at all, after the first epoch and then so often that it costs 2 % of the time; a call that
+    finds one goes on from it and ends with the same numbers. A loss that is not finite ends the training as diverged: that is
     a result, no error. The configuration alone sets the precision, under `torch.autocast` too.
 
     Args:
@@ -170,28 +170,27 @@ def _run_epochs(
 
 
 class _Checkpoints:
-    """When the state of a training is written: after every epoch, or now and then on a GPU, whose
-    epoch takes less time than its checkpoint. With a path of None, never."""
+    """When the state of a training is written: after the first epoch, then after those that took
+    long beside the writing, and after the last. With a path of None, never."""
 
     def __init__(self, path: Path | None, trainer: _Trainer, history: History):
         self.path, self.trainer, self.history = path, trainer, history
-        self.written_at, self.pending = time.monotonic(), False
+        self.due_at, self.pending = -math.inf, False
 
     def after_epoch(self) -> None:
         """Write it where it is due."""
         self.pending = True
-        if (
-            time.monotonic() - self.written_at >= CHECKPOINT_S
-            or _saves_every_epoch(self.trainer.device)
-            or len(self.history.epochs) == self.trainer.config.epochs
-        ):
+        is_last = len(self.history.epochs) == self.trainer.config.epochs
+        if is_last or time.monotonic() >= self.due_at:
             self.write_pending()
 
     def write_pending(self) -> None:
         """Write it, unless the last epoch's is written."""
         if self.path is not None and self.pending:
+            started = time.monotonic()
             self.trainer.save(self.path, self.history)
-            self.written_at = time.monotonic()
+            ended = time.monotonic()
+            self.due_at = ended + (ended - started) / CHECKPOINT_SHARE
         self.pending = False
 
 
@@ -449,11 +448,6 @@ class _Rebuilder(_Trainer):
         with torch.autocast(self.device.type, self.products, enabled=low):
             loss = self.model.loss(layers)
         return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
-
-
-def _saves_every_epoch(device: torch.device) -> bool:
-    """A GPU's epoch takes less time than its checkpoint."""
-    return device.type != "cuda"
 
 
 def epochs_in(checkpoint: Path) -> int:

@@ -148,10 +148,9 @@ def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch
     assert again.scaler.get_scale() == 8.0
 
 
-def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
+def test_checkpoints_are_written_at_first_now_and_then_and_when_time_is_up(
     train, make_model, tmp_path, monkeypatch
 ):
-    """As on a device whose epochs are shorter than a checkpoint."""
     saved, save = [], training_loop._Trainer.save
 
     def spy(self, path, history):
@@ -163,17 +162,17 @@ def test_a_gpus_checkpoints_are_written_now_and_then_and_when_time_is_up(
             raise OutOfTime
 
     monkeypatch.setattr(training_loop._Trainer, "save", spy)
-    monkeypatch.setattr(training_loop, "_saves_every_epoch", lambda device: False)
+    monkeypatch.setattr(training_loop, "CHECKPOINT_SHARE", 1e-9)  # epochs far shorter than it
     config = replace(TINY, epochs=5)
     with pytest.raises(OutOfTime):
         fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt", before_epoch=stop)
-    assert saved == [3]
+    assert saved == [1, 3]
     history, _ = fitted(make_model(), train, config, checkpoint=tmp_path / "c.pt")
-    assert saved == [3, 5]
+    assert saved == [1, 3, 4, 5]
     assert course(history) == course(fitted(make_model(), train, config)[0])
-    monkeypatch.setattr(training_loop, "CHECKPOINT_S", 0)
+    monkeypatch.setattr(training_loop, "CHECKPOINT_SHARE", math.inf)
     fitted(make_model(), train, config, checkpoint=tmp_path / "d.pt")
-    assert saved[2:] == [1, 2, 3, 4, 5]
+    assert saved[4:] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"config": replace(TINY, epochs=4)}])
