@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def over_flips(maps_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return total / 4
 
 
-COURSE_EPOCHS = 20  # between two rows of the course of test metrics
+COURSE_EPOCHS = 20  # between two rows of the course of test metrics, or a multiple of it
+COURSE_IMAGES = 10  # trained on between two rows, at least, for each image that is tested
 NOISE_IMAGES = 8
 PR_POINTS = 400
 MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
@@ -69,7 +71,8 @@ _NOISE_SEED = -3  # beside those of `training`
 def add_to_course(path: Path, model: Detector, test: ImageSet, history: History) -> None:
     """Every 20 epochs a row of test metrics: how far the last epoch's figures are one draw of many.
 
-    Rows of epochs that a resumed training goes through again are replaced.
+    Where there are few training images it is every 40, 60, …, so that testing does not take longer
+    than training. Rows of epochs that a resumed training goes through again are replaced.
 
     Args:
         path: of the table, `course.csv`.
@@ -78,7 +81,8 @@ def add_to_course(path: Path, model: Detector, test: ImageSet, history: History)
         history: the training so far.
     """
     done = history.epochs[-1].epoch
-    if done % COURSE_EPOCHS or not len(test):
+    apart = COURSE_IMAGES * len(test) / history.per_epoch  # epochs
+    if not len(test) or done % (COURSE_EPOCHS * max(1, math.ceil(apart / COURSE_EPOCHS))):
         return
     prediction = predict(model, test)
     if not all(part.isfinite().all() for part in prediction):

@@ -2,7 +2,7 @@
 
 A run's folder holds `record.json` (configuration, environment, metrics, thresholds, timings,
 status), `history.csv`, `scores.csv`, `pixel_pr.csv` (precision and recall of the test pixels),
-`maps.csv` (small maps of a few test images), `course.csv` (test metrics every 20 epochs, which
+`maps.csv` (small maps of a few test images), `course.csv` (test metrics now and then, which
 choose nothing), `reference_scores.csv` (scores of the good images that the thresholds were chosen
 from, and how these look), `noise.csv` (noise and features by channel) and `weights.pt`;
 `generator.pt` where the noise was learned, `held_out.csv` where a fold of the training images was

@@ -58,8 +58,9 @@ def fit(
     The result is the same bit by bit on a CPU with a fixed number of threads. On a GPU it is the
     same up to rounding, since a GPU's sums have no fixed order. The checkpoint is written whole or
     not at all, after the first epoch and then so often that it costs 2 % of the time; a call that
-    finds one goes on from it and ends with the same numbers. A loss that is not finite ends the training as diverged: that is
-    a result, no error. The configuration alone sets the precision, under `torch.autocast` too.
+    finds one goes on from it and ends with the same numbers. A loss that is not finite ends the
+    training as diverged: that is a result, no error. The configuration alone sets the precision,
+    under `torch.autocast` too.
 
     Args:
         model: its trained parts as they are to start from.

@@ -546,6 +546,7 @@ def test_the_course_of_test_metrics_survives_an_interruption_and_changes_nothing
 ):
     """Rows of epochs that are gone through again are replaced; the training is as without them."""
     monkeypatch.setattr(artifacts, "COURSE_EPOCHS", 2)
+    monkeypatch.setattr(artifacts, "COURSE_IMAGES", 0)
     config = configure(dataset, epochs=5)
     run_epoch = training_loop._Trainer.run_epoch
 
@@ -574,6 +575,17 @@ def test_the_course_of_test_metrics_survives_an_interruption_and_changes_nothing
         for name in ("broken", "whole")
     ]
     assert same_bits(*weights)
+
+
+def test_of_few_training_images_the_course_has_fewer_rows(dataset, tmp_path, monkeypatch):
+    """A row comes after so many images for each tested one, at the next multiple of the epochs."""
+    tested, trained_on = len(dataset.test), len(dataset.train.sound())
+    monkeypatch.setattr(artifacts, "COURSE_EPOCHS", 2)
+    monkeypatch.setattr(artifacts, "COURSE_IMAGES", 3 * trained_on / tested)
+    config = configure(dataset, epochs=9)
+    run(config, dataset, tmp_path)
+    course = pd.read_csv(tmp_path / config.run_id / COURSE)
+    assert course["epoch"].tolist() == [4, 8]
 
 
 def test_each_setting_has_its_own_run(dataset):

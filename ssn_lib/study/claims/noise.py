@@ -10,7 +10,6 @@ from ssn_lib.study.claims.evidence import (
     MissingError,
     Runs,
     State,
-    margin,
     swing,
     whole_trainings,
 )
@@ -133,63 +132,73 @@ def _draw(a: Runs, v2: Runs, metric: str, sign: int) -> str:
 
 
 def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Finding]:
-    """One β leads the sweep in one metric by the margin, in either form."""
+    """One β leads the sweep in one metric by the margin, in either form. That it leads takes all β;
+    that it does not takes one that it does not beat."""
 
     def rule(evidence: Evidence) -> Finding:
-        log = _fluctuation(run, metric)
-        sweeps = {form: _sweep(evidence, name) for form, name in FORMS.items()}
+        sweeps = {form: _sweep(evidence, name, metric) for form, name in FORMS.items()}
         basis = tuple(runs for sweep in sweeps.values() for runs in sweep.values())
-        measured, leads = [], {}
-        for form, runs_by_beta in sweeps.items():
-            sweep = {beta: runs for beta, runs in runs_by_beta.items() if runs.values(metric)}
-            if runs_by_beta:
-                values = (f"β {beta:g}: {runs.mean(metric):.1f}" for beta, runs in sweep.items())
-                measured.append(f"{form} {', '.join(values)}")
-            if len(sweep) == len(BETAS):
-                leads[form] = _lasting_leader(metric, sweep)
-        figures = "; ".join(measured)
-        log += swing(metric, basis)
-        if "as stated" not in leads:
-            why = f"no whole sweep on real images; {log}"
+        figures = "; ".join(
+            f"{form} " + ", ".join(f"β {beta:g}: {r.mean(metric):.1f}" for beta, r in sweep.items())
+            for form, sweep in sweeps.items()
+            if sweep
+        )
+        log = _fluctuation(run, metric) + swing(metric, basis)
+        published, stated = (_leads(metric, best, sweep) for sweep in sweeps.values())
+        if stated is None:
+            why = f"{_to_run(best, sweeps['as stated'])}; {log}"
             raise MissingError(why, figures or EMPTY, basis)
-        if leads["as stated"] == best:
+        if stated:
             why = f"β = {best:g} leads as stated; but {log}"
             return Finding(figures, "reproduced", why, rests_on=basis)
-        if leads.get("as published") == best:
+        if published:
             whole_trainings(figures, basis)
             why = f"β = {best:g} leads only in the published form; {log}"
             return Finding(figures, "explained otherwise", why, rests_on=basis)
-        leader = leads["as stated"]
-        why = f"β = {leader:g} leads" if leader else "none leads by more than the seeds' deviation"
+        why = f"as stated β = {best:g} does not lead by more than the seeds' deviation"
+        if published is None:
+            why += f"; as published: {_to_run(best, sweeps['as published'])}"
         return Finding(figures, "not reproduced", f"{why}; {log}", rests_on=basis)
 
     return rule
 
 
-def _sweep(evidence: Evidence, name: str) -> dict[float, Runs]:
-    """A preset's runs by their β, equally long; of those β that were run."""
-    betas = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
-    if not betas:
+def _sweep(evidence: Evidence, name: str, metric: str) -> dict[float, Runs]:
+    """A preset's runs by their β, equally long: the longest of those β that have one, if they are
+    several; else as long as all β have in common. A run without the metric is left out."""
+    ran = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
+    if not ran:
         return {}
-    runs = evidence.alike(*((name, beta_changes(beta)) for beta in betas))
-    return dict(zip(betas, runs, strict=True))
+    sweep = {beta: evidence.runs(name, changed=beta_changes(beta)) for beta in ran}
+    most = max(runs.epochs for runs in sweep.values())
+    longest = {beta: runs for beta, runs in sweep.items() if runs.epochs == most}
+    if len(longest) == 1:
+        equal = evidence.alike(*((name, beta_changes(beta)) for beta in ran))
+        longest = dict(zip(ran, equal, strict=True))
+    return {beta: runs for beta, runs in longest.items() if runs.values(metric)}
 
 
-def _lasting_leader(metric: str, sweep: dict[float, Runs]) -> float | None:
-    """The β that leads at the end and, where all courses tell, over the last epochs too."""
-    seeds = {beta: len(runs.values(metric)) for beta, runs in sweep.items()}
-    leader = _leader(metric, {beta: runs.mean(metric) for beta, runs in sweep.items()}, seeds)
-    late = {beta: runs.late_mean(metric) for beta, runs in sweep.items()}
-    if None not in late.values() and leader != _leader(metric, late, seeds):
+def _leads(metric: str, best: float, sweep: dict[float, Runs]) -> bool | None:
+    """Whether a β beats all others by the margin, at the end and, where all courses tell, over the
+    last epochs too. None where that would take more runs."""
+    if best not in sweep:
         return None
-    return leader
+    values = [{beta: runs.mean(metric) for beta, runs in sweep.items()}]
+    late = {beta: runs.late_mean(metric) for beta, runs in sweep.items()}
+    if None not in late.values():
+        values.append(late)
+    for beta, runs in sweep.items():
+        lead = min(value[best] - value[beta] for value in values)
+        if beta != best and lead < sweep[best].margin(metric, runs):
+            return False
+    return True if len(sweep) == len(BETAS) else None
 
 
-def _leader(metric: str, values: dict[float, float], seeds: dict[float, int]) -> float | None:
-    """The β whose value is the highest by more than the margin; None without one."""
-    leader, second = sorted(values, key=values.__getitem__)[:-3:-1]
-    wide = values[leader] - values[second] >= margin(metric, seeds[leader], seeds[second])
-    return leader if wide else None
+def _to_run(best: float, sweep: dict[float, Runs]) -> str:
+    """What a verdict would take, in words."""
+    absent = [beta for beta in BETAS if beta not in sweep]
+    wanted = [best] if best in absent else absent
+    return f"no run of β = {', '.join(f'{beta:g}' for beta in wanted)} on real images"
 
 
 def _inference_free(evidence: Evidence) -> Finding:

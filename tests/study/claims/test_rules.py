@@ -236,12 +236,36 @@ def test_a_short_sweep_can_confirm_but_not_refute(found, verdict, record):
     assert judged("beta-detection", Evidence(swept))["verdict"] == verdict
 
 
-def test_a_sweep_with_a_gap_is_shown_but_not_judged(record):
+@pytest.mark.parametrize(
+    ("values", "verdict", "why"),
+    [
+        (
+            dict.fromkeys(BETAS[:-1], 70.0) | {0.05: 80.0},
+            "not measurable here",
+            "no run of β = 0.5",
+        ),
+        (dict.fromkeys(BETAS[:-1], 70.0), "not reproduced", "does not lead"),
+        ({0.05: 70.0, 0.1: 66.0}, "not reproduced", "as published: no run of β = 0.05"),
+        ({0.1: 66.0, 0.5: 70.0}, "not measurable here", "no run of β = 0.05"),
+    ],
+)
+def test_of_a_sweep_with_gaps_one_beta_can_refute_that_another_is_best(
+    values, verdict, why, record
+):
     """The published log tells how much the run behind the slides' figure moved: 21 to 72."""
-    row = judged("beta-detection", Evidence(sweep(record, dict.fromkeys(BETAS[:-1], 70.0))))
-    assert row["verdict"] == "not measurable here"
-    assert "β 0.1: 70.0" in row["measured here"]
+    row = judged("beta-detection", Evidence(sweep(record, values)))
+    assert row["verdict"] == verdict
+    assert f"β 0.1: {values[0.1]:.1f}" in row["measured here"]
+    assert why in row["why"]
     assert "moves from 21 to 72" in row["why"]
+
+
+def test_the_longest_trainings_of_a_sweep_are_compared(record):
+    short = sweep(record, dict.fromkeys(BETAS, 60.0) | {0.05: 90.0}, epochs=10)
+    whole = sweep(record, {0.05: 70.0, 0.5: 75.0})
+    row = judged("beta-detection", Evidence([*short, *whole]))
+    assert row["measured here"] == "as stated β 0.05: 70.0, β 0.5: 75.0"
+    assert row["verdict"] == "not reproduced"
 
 
 BY_PUBLISHED_FIGURES = {"v100-latency", "baseline-equal"}  # alone
