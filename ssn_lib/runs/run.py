@@ -56,7 +56,7 @@ from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import fold_split, reference_images
+from ssn_lib.training.holdout import fold_split, held_out_count, reference_images
 
 
 def configure(
@@ -117,7 +117,7 @@ def configure(
 def _good_per_epoch(train: ImageSet, training: TrainingConfig) -> int:
     """Good images that are trained on; none is opened."""
     good = training.good_images or sum(not sample.label for sample in train.samples)
-    return good - round(training.validation_fraction * good)
+    return good - held_out_count(good, training)
 
 
 def run(

@@ -30,7 +30,8 @@ def chosen_images(train: ImageSet, config: TrainingConfig, seed: int) -> ImageSe
     good = (train.labels == 0).nonzero()[:, 0]
     if wanted > len(good):
         raise InputError(
-            f"training.good_images={wanted}: there are {len(good)}; ask for fewer, or none for all"
+            f"good_images={wanted}: there are {len(good)} good training images; ask for fewer, or "
+            "leave it out for all"
         )
     order = torch.randperm(len(good), generator=machine.generator("cpu", seed, _GOOD))
     kept = (train.labels != 0).nonzero()[:, 0].tolist() + good[order[:wanted]].tolist()
@@ -66,6 +67,11 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
     return 2 * views * defective
 
 
+def held_out_count(images: int, config: TrainingConfig) -> int:
+    """How many of so many training images are held out for validation."""
+    return round(config.validation_fraction * images)
+
+
 def validation_split(
     train: ImageSet, config: TrainingConfig, seed: int
 ) -> tuple[ImageSet, ImageSet]:
@@ -91,7 +97,7 @@ def validation_split(
             )
     elif train.labels.any():
         train = train.sound()
-    held = round(config.validation_fraction * len(train))
+    held = held_out_count(len(train), config)
     if len(train) - held < 1:
         raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")
     if held == 0 and config.validation_fraction > 0:

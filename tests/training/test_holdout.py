@@ -46,5 +46,5 @@ def test_no_other_image_is_trained_on_or_held_out(images):
 
 
 def test_more_than_there_are(images):
-    with pytest.raises(InputError, match="training.good_images=21: there are 20; ask for fewer"):
+    with pytest.raises(InputError, match="good_images=21: there are 20 good training images"):
         validation_split(images, asked(21), 42)
