@@ -344,7 +344,7 @@ if my_images:
 # | notebook | question |
 # |---|---|
 # | `01_backbone_swap` | what a smaller backbone costs and saves |
-# | `02_learned_noise` | noise that is learned, and why the published training was none |
+# | `02_learned_noise` | noise that is learned, and why the published training was not adversarial |
 # | `03_weak_supervision` | image labels in the place of masks |
 # | `04_mixed_supervision` | what a few masks add |
 # | `06_evolved` | the decoder of section 7: its recipe and its price |

@@ -281,9 +281,9 @@ report.save("tradeoff")
 #
 # The author's public notebook keeps the logs of the runs behind the slides. The dashed line is
 # 1.087, the loss of a network that answers 0 to everything: a training at that line has not
-# learned to see its own anomalies. The table says when the published runs left it: look for the
-# one that never did, and for how long the other one took. A short training stands at the line too,
-# whoever trains it.
+# learned to see its own anomalies. The table says when the published runs left it: look for
+# Scenario B, which never did, and for how long the other two took. A short training stands at the
+# line too, whoever trains it.
 
 # %%
 report.save("published_leaving")

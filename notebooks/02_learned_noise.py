@@ -343,10 +343,10 @@ report.save("claims_learned_noise")
 # and ten times larger than its own. Then change
 #
 # 1. the field to `"training.noise.generator.magnitude_weight"` with `(0.0, 100.0)`, or to
-#    `"training.noise.generator.period"` with `(1, 8)`, and set `epochs = 20` in the parameters: in
-#    two epochs of the demo the generator moves three times, too seldom to make a difference;
-# 2. the preset to `"learned_noise_v2_published"`: what does the weight change where nothing else
-#    is left to learn from?
+#    `"training.noise.generator.period"` with `(2, 8)`, and set `epochs = 20` in the parameters: in
+#    two epochs of the demo the generator moves once, too seldom to make a difference;
+# 2. the preset to `"learned_noise_v2_published"` and the field to the period, `(2, 3)`: it counts
+#    the batches of each epoch anew, and the demo has three, so of its usual four none is reached;
 # 3. `source.zero_grad()` in the cell of v1 to `network.zero_grad()`: who has a gradient then?
 
 # %%

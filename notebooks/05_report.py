@@ -90,8 +90,8 @@ report.save("backbone_swap")
 
 # %% [markdown]
 # The trainings behind the published figures start slowly: at first their loss is that of a network
-# that answers 0 everywhere (the second table says for how long). A run of ten epochs is compared
-# with the first ten published ones.
+# that answers 0 everywhere (the second table says for how long). Each run is set beside the
+# log after as many epochs; ten lie between the log's evaluations after 8 and 12.
 
 # %%
 report.save("published_start")
@@ -295,9 +295,9 @@ report.save("masks_curve")
 # %% [markdown]
 # ## Evolved: the same backbone sees the thread
 #
-# No synthetic anomalies: with the weights that adaptor and heads had, a decoder and a local view
-# give the backbone's features back, and fail on what is new (notebook 06). Folding's gain is spent
-# on resolution.
+# No synthetic anomalies: with no more weights than adaptor and heads had, a decoder and a local
+# view give the backbone's features back, and fail on what is new (notebook 06). Folding's gain is
+# spent on resolution.
 
 # %%
 report.save("evolved_decoder")

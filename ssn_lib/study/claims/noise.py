@@ -146,7 +146,9 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
         log = _fluctuation(run, metric) + swing(metric, basis)
         published, stated = (_leads(metric, best, sweep) for sweep in sweeps.values())
         if stated is None:
-            why = f"{_to_run(best, sweeps['as stated'])}; {log}"
+            why = f"as stated: {_to_run(best, sweeps['as stated'])}; {log}"
+            if published is False:
+                why = f"as published β = {best:g} does not lead; {why}"
             raise MissingError(why, figures or EMPTY, basis)
         if stated:
             why = f"β = {best:g} leads as stated; but {log}"

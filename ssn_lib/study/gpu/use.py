@@ -1,6 +1,7 @@
 """`make gpu`: the whole use of a GPU that one has for minutes: preflight, checks, costs, runs.
 
-Nothing is installed and nothing downloaded: PyTorch, NumPy, pandas and scikit-learn are enough.
+Nothing is installed and nothing downloaded: PyTorch, NumPy, pandas, scikit-learn, Pillow and tqdm
+are enough.
 What is measured is safe at once, and the next call goes on from there. Without a GPU the same
 command makes the runs, one at a time.
 """
