@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ssn_lib.arguments import AUTO, parser
-from ssn_lib.data.registry import source_of
+from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import metrics_line
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         more = ""
         if options.command in ("run", "study", "protocol"):
-            more = "; the same command goes on from the last whole epoch"
+            more = "; the same command goes on from the last checkpoint"
         elif options.command == "predict":
             more = "; the same command goes on with the images that are left"
         print(f"interrupted{more}", file=sys.stderr)
@@ -65,11 +65,12 @@ def _run(options: argparse.Namespace) -> None:
     choice = None
     if name == AUTO:
         choice = chosen(options.dataset, options.data_root, options.category)
-        name, epochs, changes = choice.preset, epochs or choice.epochs, (*choice.changes, *changes)
+        name, changes = choice.preset, (*choice.changes, *changes)
+        epochs = choice.epochs if epochs is None else epochs
     base = preset(name)
     source = source_of(options.dataset)
-    strips = source.like(options.category).kind == "strips"
-    own = None if strips else base.image_size  # strips keep their shape
+    # Strips keep their shape.
+    own = None if of_strips(options.dataset, options.category) else base.image_size
     dataset = load_dataset(
         options.dataset,
         options.data_root,
@@ -83,11 +84,11 @@ def _run(options: argparse.Namespace) -> None:
         name, dataset, seed=options.seed, epochs=epochs, weights=weights, assignments=changes
     )
     if choice is not None:
-        print(choice.line(dataset.train.image_size, config.training.epochs), flush=True)
+        print(choice.line(config, dataset.train), flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
     print(metrics_line(record.metrics, record.undefined))
-    good = config.training.good_images or len(dataset.train.sound())
+    good = config.training.good_images or int((dataset.train.labels == 0).sum())
     if doubt := warning(name, record.metrics, good):
         print(f"warning: {doubt}", file=sys.stderr)
     if options.json:
@@ -149,9 +150,10 @@ def _export(options: argparse.Namespace) -> None:
     if options.engine == "openvino":
         _export_openvino(options)
         return
-    for name, given in (("--precision", options.precision), ("--tolerance", options.tolerance)):
-        if given is not None:
-            raise InputError(f"{name} is for --engine openvino; ONNX files hold float32")
+    for name in ("precision", "tolerance", "data_root"):
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is for --engine openvino; ONNX files hold float32")
     from ssn_lib.deploy.onnx import export_run
 
     form = options.form or "folded"
@@ -172,6 +174,11 @@ def _export_openvino(options: argparse.Namespace) -> None:
 
     if options.form is not None:
         raise InputError("--form is for --engine onnx; of OpenVINO the precision decides the form")
+    if options.precision in (None, "float32"):
+        for name in ("tolerance", "data_root"):
+            if getattr(options, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} is for --precision bf16 or int8; float32 loses nothing")
     cost = openvino.export_run(
         options.run,
         options.file,

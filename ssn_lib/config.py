@@ -200,7 +200,7 @@ class SupervisionConfig:
         teacher: name of a preset without masks whose maps are used in the masks' place, where they
             are confident; no mask is read then.
         pseudo_masks: what is made of the teacher's maps: the "region" where it is confident, or
-            that region "traced" along the image's contrast; see `cam`.
+            that region "traced" along the image's contrast; see `training.pseudo_masks`.
         flips: every defective image counts four times: as it is, mirrored both ways, turned round.
         dilation: side of the square that masks are widened by, in pixels of the image.
         weight, exponent: a defective pixel's loss is weighted by weight · (d / d_max)^exponent, d

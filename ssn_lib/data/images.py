@@ -111,10 +111,10 @@ class ImageSet:
     @property
     def labels(self) -> Tensor:
         """(N,) int64, 1 = anomalous."""
-        return torch.tensor([sample.label for sample in self.samples])
+        return torch.tensor([sample.label for sample in self.samples], dtype=torch.int64)
 
     def names(self, root: Path) -> list[str]:
-        """The images' paths below a folder, as any file can hold them (`files.shown`)."""
+        """The images' paths below a folder, as any file can hold them (`storage.shown`)."""
         return [shown(sample.image.relative_to(root).as_posix()) for sample in self.samples]
 
     @property

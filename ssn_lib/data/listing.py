@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -76,6 +77,10 @@ _NAMED = 3  # folders, or files, that a line names one by one
 
 class Unreadable(InputError):
     """A folder that is there and cannot be looked into."""
+
+
+class Unsuitable(InputError):
+    """Such data are there, but not those that were asked for, or not one alone."""
 
 
 def is_data(name: str) -> bool:
@@ -221,10 +226,10 @@ def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Samp
     """
     drawn: dict[str, list[Path]] = {}
     for path in list_images(masks) if is_folder(masks) else []:
-        drawn.setdefault(re.sub("_mask$", "", path.stem, flags=re.IGNORECASE), []).append(path)
+        drawn.setdefault(re.sub("_mask$", "", _stem(path), flags=re.IGNORECASE), []).append(path)
     samples = []
     for image in photographs(kind):
-        found = drawn.pop(image.stem, [])
+        found = drawn.pop(_stem(image), [])
         if len(found) > 1:
             raise InputError(
                 f"{shown(image)} has two masks, {shown(found[0])} and {shown(found[1].name)}: "
@@ -240,6 +245,11 @@ def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Samp
             f"{shown(kind.name)!r}: expected <name>_mask.png or <name>.png for <name>.png"
         )
     return samples
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its suffix. An ä may be one character or two, as on a Mac."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def warn_of_unused(root: Path, used: Iterable[Path], advice: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
-from ssn_lib.data.listing import Unreadable, is_data
+from ssn_lib.data.listing import Unreadable, Unsuitable, is_data
 from ssn_lib.data.registry import source_of
 from ssn_lib.data.source import Source
 from ssn_lib.errors import InputError
@@ -70,13 +70,18 @@ def _find(source: Source, root: Path | None, category: str | None) -> Path:
         places.append(Path("data") / source.name)
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
         places += sorted(path for path in KAGGLE_INPUT.glob(mount) if is_data(path.name))
+    unsuitable: list[Unsuitable] = []
     for place in places:
         try:
             return source.find(place, category)
         except Unreadable:
             raise
+        except Unsuitable as error:
+            unsuitable.append(error)
         except InputError:
             continue
+    if unsuitable:
+        raise unsuitable[0]
     tried = ", ".join(map(str, places))
     what = f"{source.title}'s {category!r}" if source.category == "needed" else source.title
     raise InputError(f"{what} not found (tried {tried}); give --data-root or SSN_DATA_ROOT")

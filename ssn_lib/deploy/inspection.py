@@ -74,7 +74,7 @@ def inspect(
     is in `scores.csv` is not inspected again unless its file has changed.
 
     Args:
-        run: the folder of a finished run.
+        run: the folder of a finished run, or an exported file or folder.
         images: files, or folders of them. Of a folder, what is not inspected or may be no
             photograph is said in a warning; overlays of earlier inspections are passed over.
         out: the folder to write to.

@@ -10,6 +10,7 @@ from torch import nn
 from ssn_lib.config import RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.imitated import beside_defects
+from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.runs.exports import JUDGED, PrecisionCost
 from ssn_lib.training.holdout import reference_images
@@ -44,6 +45,8 @@ def cost_of(
     before, after = ({name: _defined(part[name]) for name in JUDGED} for part in metrics)
     decisions = [p.score > limit.score for p, limit in zip(predictions, limits, strict=True)]
     (map_before, score_before), (map_after, score_after) = predictions
+    if not (map_after.isfinite().all() and score_after.isfinite().all()):
+        raise InputError("in this precision the network's outputs are not finite; take another")
     defective = int(judged.labels.sum())
     return PrecisionCost(
         measured_on=what,

@@ -99,7 +99,7 @@ class Scores:
             decided = replace(row, threshold=threshold, anomalous=row.score > threshold)
             self._rows[row.image] = decided
             self._overlays[row.image] = row.overlay
-            self._taken.add(row.overlay)
+            self._taken.add(row.overlay.casefold())
         if _as_csv(self._rows.values(), header=True).encode() != content:
             self._write(self._rows)
 
@@ -130,9 +130,12 @@ class Scores:
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
             stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
             names = (f"{stem}{OVERLAY_END}" for stem in stems)
-            own = next(n for n in names if n not in self._taken and _is_free(self.out / n))
+            # One name in capitals and in small letters is one file on Windows and macOS.
+            own = next(
+                n for n in names if n.casefold() not in self._taken and _is_free(self.out / n)
+            )
             self._overlays[image] = own
-            self._taken.add(own)
+            self._taken.add(own.casefold())
         return own
 
     def add(self, rows: Sequence[Row], thumbnails: Sequence[Thumbnail]) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssn_lib.config import RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.presets import preset
-from ssn_lib.training.holdout import images_per_epoch
+from ssn_lib.training.holdout import images_per_epoch, validation_split
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
 # Of 64 screws the six held out, and defects drawn into them, promised 100; it was 83 on real ones.
@@ -31,33 +31,34 @@ class Choice:
         epochs: None for the preset's own.
         changes: to the preset, as `key=value`.
         reason: what is there, and why this preset, in words.
-        per_epoch: images that an epoch goes through.
     """
 
     preset: str
     epochs: int | None
     changes: tuple[str, ...]
     reason: str
-    per_epoch: int
 
-    def line(self, image_size: tuple[int, int], epochs: int) -> str:
+    def line(self, config: RunConfig, train: ImageSet) -> str:
         """What was chosen, why, and how long it takes, about, on two cores; a GPU or units for 16
         bits take a part of that.
 
         Args:
-            image_size: height and width.
-            epochs: of the run.
+            config: of the run.
+            train: the training images; none is opened.
         """
-        minutes = max(1, round(self.minutes(image_size, epochs)))
+        minutes = max(1, round(training_minutes(config, train)))
         return (
-            f"{self.reason}: {self.preset}, epochs: {epochs}, about {minutes} min of training on "
-            "two cores"
+            f"{self.reason}: {self.preset}, epochs: {config.training.epochs}, about {minutes} min "
+            "of training on two cores"
         )
 
-    def minutes(self, image_size: tuple[int, int], epochs: int) -> float:
-        """Of training, about; see `line`."""
-        megapixels = self.per_epoch * epochs * image_size[0] * image_size[1] / 1e6
-        return SECONDS[self.preset] * megapixels / 60
+
+def training_minutes(config: RunConfig, train: ImageSet) -> float:
+    """How long a training takes, about; see `Choice.line`."""
+    trained_on, _ = validation_split(train, config.training, config.seed)
+    pixels = config.data.image_size[0] * config.data.image_size[1]
+    images = config.training.epochs * images_per_epoch(trained_on, config.training)
+    return SECONDS[config.preset] * images * pixels / 1e6 / 60
 
 
 def chosen(dataset: str, data_root: Path | None, category: str | None) -> Choice:
@@ -89,20 +90,13 @@ def choose(train: ImageSet) -> Choice:
                 f"{ENOUGH_DEFECTIVE})"
             )
         reason = f"{good} good images to train on{few}; it learns from good images alone"
-        return _choice("evolved", None, (), reason, train)
+        return Choice("evolved", None, (), reason)
     there = f"{good} good and {len(defective)} defective images to train on, {masked} with a mask"
     name, why = "full_ssn", "it learns from labels and masks"
     if not masked:
         name, why = "cam_traced", "it learns from labels and finds the place itself"
     changes = ("training.batch_size=8",)  # as it was measured on KolektorSDD, in 10 epochs
-    return _choice(name, 10, changes, f"{there}; {why}", train)
-
-
-def _choice(
-    name: str, epochs: int | None, changes: tuple[str, ...], reason: str, train: ImageSet
-) -> Choice:
-    per_epoch = images_per_epoch(train, preset(name).training)
-    return Choice(name, epochs, changes, reason, per_epoch)
+    return Choice(name, 10, changes, f"{there}; {why}")
 
 
 def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | None:

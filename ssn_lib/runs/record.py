@@ -66,7 +66,7 @@ class Record:
         status: "completed" or "diverged".
         metrics: percent; None where undefined, with the reason in `undefined`. Of what learned
             from labels also `flips-…`, of the mean map over mirrored images; of class activation
-            maps `sigmoid-…` and `saturated` (`cam.sigmoid_metrics`).
+            maps `sigmoid-…` and `saturated` (`runs.artifacts.sigmoid_metrics`).
         thresholds: on raw logits, None for a diverged run.
         timings: seconds.
         weights_source: what the backbone was loaded from; None for an untrained one.
@@ -113,7 +113,7 @@ class Outcome:
     """One asked-for run: its record, or why there is none.
 
     Attributes:
-        changes: to the preset, as of `config.changes`.
+        changes: to the preset, as of `overrides.changes`.
     """
 
     preset: str
@@ -141,13 +141,15 @@ def read_record(folder: Path) -> Record:
     path = folder / "record.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError
     except OSError:
         reason = "not a finished run"
         if (folder / "checkpoint.pt").is_file():
             reason += ", its training was interrupted: the same `run` command goes on with it"
         raise InputError(f"{folder}: no record.json; {reason}") from None
     except ValueError:
-        raise InputError(f"{path}: not JSON; remove the folder and run again") from None
+        raise InputError(f"{path}: not a record in JSON; remove it and run again") from None
     written, schema = content.pop("content_hash", None), content.get("schema")
     if schema != SCHEMA:
         raise InputError(

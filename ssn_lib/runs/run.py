@@ -56,7 +56,7 @@ from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
 from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
-from ssn_lib.training.holdout import fold_split, held_out_count, reference_images
+from ssn_lib.training.holdout import chosen_images, fold_split, held_out_count, reference_images
 
 
 def configure(
@@ -104,11 +104,12 @@ def configure(
     if batch_size is not None:
         config = replace(config, training=replace(config.training, batch_size=batch_size))
     changed = override(config, assignments)
-    if epochs is None and not any(one.startswith("training.epochs=") for one in assignments):
+    named = {one.partition("=")[0].strip() for one in assignments}
+    if epochs is None and "training.epochs" not in named:
         own = base.epochs(_good_per_epoch(dataset.train, changed.training))
         changed = replace(changed, training=replace(changed.training, epochs=own))
     check(changed)
-    for name in ("preset", "data", "weights"):
+    for name in ("preset", "data", "seed", "weights"):
         if getattr(changed, name) != getattr(config, name):
             raise InputError(f"--set {name}: it has an argument of its own")
     return changed
@@ -131,7 +132,7 @@ def run(
 ) -> Record:
     """Train and evaluate, or answer from the record when this run is finished.
 
-    A killed run goes on from its last whole epoch and ends with the numbers of an unbroken one.
+    A killed run goes on from its last checkpoint and ends with the numbers of an unbroken one.
     Two processes never train the same run: the second waits for the first one's record.
 
     Args:
@@ -322,7 +323,7 @@ def _with_pseudo_masks(
     if record.status != "completed":
         raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
     _, model = load_run(folder.parent / record.run_id, weights)
-    images = dataset.train
+    images = chosen_images(dataset.train, config.training, config.seed)
     regions, confident = pseudo_masks.pseudo_masks(
         predict(model, images).anomaly_map, images.labels
     )
@@ -361,6 +362,8 @@ def _teacher(config: RunConfig) -> RunConfig:
             base.training,
             epochs=training.epochs,
             batch_size=training.batch_size,
+            precision=training.precision,
+            good_images=training.good_images,
             supervision=replace(base.training.supervision, fold=supervision.fold),
         ),
     )
@@ -427,7 +430,8 @@ def _tables(
     }
     fold = config.training.supervision.fold
     if fold is not None:
-        _, left_out = fold_split(dataset.train, fold, config.seed)
+        chosen = chosen_images(dataset.train, config.training, config.seed)
+        _, left_out = fold_split(chosen, fold, config.seed)
         scores = score_table(predict(model, left_out), left_out, dataset.root)
         tables["held_out.csv"] = scores.to_csv(index=False)
     if config.training.noise.source != "none":

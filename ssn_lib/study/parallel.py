@@ -233,7 +233,7 @@ def _spread(
             except CancelledError:
                 raise InputError(
                     f"the scheduler at {scheduler} went away; the same command goes on from the "
-                    "last whole epochs"
+                    "last checkpoints"
                 ) from None
             has_begun(futures[future])  # what tells of it may come later than its end
             ended(futures[future], outcomes[config.run_id])

@@ -81,8 +81,7 @@ def fit(
             asked for, or an empty one; the checkpoint is of another training, or not writable.
     """
     device = device or machine.device()
-    if device.type == "cpu":
-        machine.keep_freed_memory()
+    machine.prepare(device)
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer

@@ -85,9 +85,10 @@ def validation_split(
     Raises:
         InputError: none left for one of them, or one class only where two are needed.
     """
+    if config.supervision.labels:  # before the choice: an official split names all images
+        train = with_masks(train, config.supervision.masks, seed)
     train = chosen_images(train, config, seed)
     if config.supervision.labels:
-        train = with_masks(train, config.supervision.masks, seed)
         train, _ = fold_split(train, config.supervision.fold, seed)
         defective = int(train.labels.sum())
         if defective in (0, len(train)):
@@ -131,4 +132,5 @@ def reference_images(train: ImageSet, config: TrainingConfig, seed: int) -> Imag
     """
     if config.validation_fraction:
         return validation_split(train, config, seed)[1].sound()
-    return chosen_images(train, config, seed).sound()
+    trained_on, _ = fold_split(chosen_images(train, config, seed), config.supervision.fold, seed)
+    return trained_on.sound()

@@ -222,3 +222,12 @@ def test_a_folder_of_another_name_is_its_counterpart_only_where_that_is_clear(pu
     shutil.copytree(kind, folder / "truth/Dent")
     assert listing.counterpart(kind, folder / "truth") == folder / "truth/Dent"
     assert listing.counterpart(kind, folder / "nowhere") == folder / "nowhere/Dent"
+
+
+def test_an_accent_of_its_own_is_the_same_name(tmp_path):
+    """As folders from a Mac have it: ä as a and two dots."""
+    for folder, name in (("cut", "\u00e4.png"), ("masks", "a\u0308_mask.png")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / name)
+    (sample,) = defective_samples(tmp_path / "cut", tmp_path / "masks", all_masked=True)
+    assert sample.mask == tmp_path / "masks" / "a\u0308_mask.png"

@@ -61,6 +61,14 @@ def test_without_a_root_the_usual_places_are_tried(mvtec_root, load, monkeypatch
         shutil.rmtree(tmp_path / home)
 
 
+def test_data_that_are_there_under_another_name_are_named(mvtec_root, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path / "kaggle")
+    shutil.copytree(mvtec_root / "mvtec_ad", tmp_path / "data")
+    message = refusal(lambda: load_dataset("mvtec_ad", None, category="widgte"))
+    assert "did you mean 'widget'?" in message
+
+
 def test_a_misspelt_data_set_suggests_the_nearest(mvtec_root):
     message = refusal(lambda: load_dataset("mvtec", mvtec_root, category="widget"))
     assert "did you mean 'mvtec_ad'?" in message

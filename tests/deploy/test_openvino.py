@@ -146,7 +146,7 @@ def test_what_costs_more_than_it_may_is_not_written(
 @pytest.mark.parametrize("tolerance", ["-1", "nan", "inf"])
 def test_a_tolerance_is_a_number_of_points(tolerance, tiny_run, tmp_path, capsys):
     arguments = ["export", str(tiny_run[0]), str(tmp_path / "it"), "--engine", "openvino"]
-    assert cli.main([*arguments, "--tolerance", tolerance]) == 2
+    assert cli.main([*arguments, "--precision", "bf16", "--tolerance", tolerance]) == 2
     assert f"--tolerance {tolerance}" in capsys.readouterr().err
 
 
@@ -202,7 +202,10 @@ def test_a_missing_package_is_one_line(
     [
         (["--precision", "bf16"], "--precision is for --engine openvino"),
         (["--tolerance", "1"], "--tolerance is for --engine openvino"),
+        (["--data-root", "here"], "--data-root is for --engine openvino"),
         (["--engine", "openvino", "--form", "plain"], "--form is for --engine onnx"),
+        (["--engine", "openvino", "--tolerance", "1"], "--tolerance is for --precision bf16"),
+        (["--engine", "openvino", "--data-root", "here"], "--data-root is for --precision bf16"),
     ],
 )
 def test_options_of_the_other_engine_are_refused(options, said, tiny_run, tmp_path, capsys):

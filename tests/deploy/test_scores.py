@@ -180,3 +180,9 @@ def test_a_full_disk_leaves_the_files_as_they_were(images, tmp_path, monkeypatch
     assert len(scores) == 1
     add(scores, paths[1:])
     assert all(map(Scores(tmp_path / "out", "a_run", 1.0).has, paths))
+
+
+def test_names_that_differ_in_capitals_keep_apart_where_those_do_not_count(tmp_path):
+    scores = Scores(tmp_path, "run", 0.0)
+    names = [scores.overlay_name(Path(name)) for name in ("a/IMG.png", "b/img.png")]
+    assert names == ["IMG_overlay.png", "img_2_overlay.png"]

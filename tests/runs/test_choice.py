@@ -1,11 +1,21 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytest import approx
 
+from ssn_lib.config import DataConfig, RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
 from ssn_lib.presets import PRESETS, preset
-from ssn_lib.runs.choice import ENOUGH_DEFECTIVE, SECONDS, TRUSTED, choose, warning
+from ssn_lib.runs.choice import (
+    ENOUGH_DEFECTIVE,
+    SECONDS,
+    TRUSTED,
+    choose,
+    training_minutes,
+    warning,
+)
 from ssn_lib.runs.record import read_record
 from ssn_lib.storage import REPOSITORY
 
@@ -19,6 +29,14 @@ def images(good, defective=0, masked=0):
         ),
     )
     return ImageSet(samples, (32, 32))
+
+
+def asked(size, **training):
+    base = preset("evolved")
+    data = DataConfig("folder", "parts", size, "")
+    return RunConfig(
+        "evolved", data, base.model, replace(base.training, **training), 42, "imagenet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,12 +61,19 @@ def test_defective_images_count_from_ten_on():
 
 
 def test_longer_larger_and_more_take_longer():
-    choice = choose(images(100))
-    at_448 = choice.minutes((448, 448), 100)
-    assert choice.minutes((224, 448), 100) == pytest.approx(at_448 / 2)
-    assert choice.minutes((448, 448), 50) == pytest.approx(at_448 / 2)
-    assert choose(images(200)).minutes((448, 448), 100) == pytest.approx(2 * at_448)
-    assert "evolved, epochs: 100, about 12 min" in choice.line((448, 448), 100)
+    whole = asked((448, 448), epochs=100)
+    at_448 = training_minutes(whole, images(100))
+    assert training_minutes(asked((224, 448), epochs=100), images(100)) == approx(at_448 / 2)
+    assert training_minutes(asked((448, 448), epochs=50), images(100)) == approx(at_448 / 2)
+    assert training_minutes(whole, images(200)) == approx(2 * at_448)
+    line = choose(images(100)).line(whole, images(100))
+    assert "evolved, epochs: 100, about 11 min" in line  # of 90: a tenth is held out
+
+
+def test_the_time_is_that_of_the_images_that_are_used():
+    few = asked((448, 448), epochs=250, good_images=10)
+    seconds = SECONDS["evolved"] * 250 * 9 * 0.448**2
+    assert training_minutes(few, images(300)) == approx(seconds / 60)
 
 
 @pytest.mark.parametrize("name", SECONDS)

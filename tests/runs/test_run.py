@@ -189,6 +189,7 @@ def test_a_record_is_read_back_as_it_was_written(finished):
         ((), 3, 3),
         (("training.epochs=7",), None, 7),
         (("training.epochs=30",), None, 30),
+        (("training.epochs = 30",), None, 30),
     ],
 )
 def test_few_images_are_repeated_more_often_unless_epochs_are_asked_for(
@@ -239,9 +240,10 @@ def test_an_edited_record_is_refused(edit, message, own_run):
 
 
 def test_a_folder_without_a_whole_record_is_refused(own_run):
-    (own_run / "record.json").write_text("{")
-    with pytest.raises(InputError, match="not JSON"):
-        read_record(own_run)
+    for content in ("{", "[]", "null"):
+        (own_run / "record.json").write_text(content)
+        with pytest.raises(InputError, match="not a record in JSON"):
+            read_record(own_run)
     (own_run / "record.json").unlink()
     for folder in (own_run, own_run / "scores.csv"):
         with pytest.raises(InputError, match="not a finished run"):

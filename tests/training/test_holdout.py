@@ -48,3 +48,12 @@ def test_no_other_image_is_trained_on_or_held_out(images):
 def test_more_than_there_are(images):
     with pytest.raises(InputError, match="good_images=21: there are 20 good training images"):
         validation_split(images, asked(21), 42)
+
+
+def test_of_a_fold_only_what_was_trained_on_is_the_reference(images):
+    supervision = replace(preset("gap_cam").training.supervision, fold=0)
+    config = replace(preset("gap_cam").training, supervision=supervision)
+    trained_on, _ = validation_split(images, config, 42)
+    reference = reference_images(images, config, 42)
+    assert set(reference.samples) == set(trained_on.sound().samples)
+    assert len(reference) < 20

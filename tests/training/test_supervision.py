@@ -19,11 +19,12 @@ from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import CamDetector
 from ssn_lib.runs.artifacts import PR_POINTS
+from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import configure, load_run, run
 from ssn_lib.training import batches
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.fit import fit
-from ssn_lib.training.holdout import fold_split
+from ssn_lib.training.holdout import fold_split, validation_split
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -266,6 +267,50 @@ def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
         f"train/{sample.image.name}" for sample in left.samples
     ]
     assert record.counts["per_epoch"] == 2 * 4 * (4 - int(left.labels.sum()))
+
+
+def test_of_fewer_good_images_none_that_was_trained_on_is_in_the_fold(strips, tmp_path):
+    config = configure(
+        "gap_cam",
+        strips,
+        epochs=1,
+        batch_size=8,
+        weights=None,
+        assignments=("training.supervision.fold=1", "training.good_images=5"),
+    )
+    trained_on, _ = validation_split(strips.train, config.training, config.seed)
+    record = run(config, strips, tmp_path, weights=None, progress=False)
+    rows = (tmp_path / record.run_id / "held_out.csv").read_text().splitlines()[1:]
+    left = {row.split(",")[0] for row in rows}
+    assert not left & {f"train/{sample.image.name}" for sample in trained_on.samples}
+    assert len(left) + len(trained_on) == 5 + 4
+
+
+def test_a_teacher_sees_what_its_pupil_sees(strips, tmp_path):
+    config = configure(
+        "cam_traced",
+        strips,
+        epochs=1,
+        batch_size=8,
+        weights=None,
+        assignments=("training.good_images=5", "training.precision=mixed"),
+    )
+    run(config, strips, tmp_path, weights=None, progress=False)
+    (teacher,) = tmp_path.glob(f"{config.training.supervision.teacher}-*")
+    taught = read_record(teacher).config.training
+    assert (taught.good_images, taught.precision) == (5, "mixed")
+
+
+def test_an_official_split_goes_with_fewer_good_images(strips):
+    config = configure(
+        "mixed_ssn",
+        strips,
+        weights=None,
+        assignments=("training.supervision.masks=2", "training.good_images=5"),
+    )
+    trained_on, _ = validation_split(strips.train, config.training, config.seed)
+    masked = {sample.image.stem for sample in trained_on.samples if sample.mask is not None}
+    assert masked == {"10009", "10011"}
 
 
 # --- records --------------------------------------------------------------------------------------

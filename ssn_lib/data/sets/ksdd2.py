@@ -7,7 +7,14 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.data.decoding import in_threads
-from ssn_lib.data.listing import is_folder, list_folders, list_images, subfolder, warn_of_unused
+from ssn_lib.data.listing import (
+    Unsuitable,
+    is_folder,
+    list_folders,
+    list_images,
+    subfolder,
+    warn_of_unused,
+)
 from ssn_lib.data.samples import Sample
 from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError
@@ -35,7 +42,7 @@ def find_ksdd2(root: Path, _category: str | None = None) -> Path:
     homes = list_folders(root)
     found = [home for home in homes if _is_ksdd2(home)]
     if len(found) > 1:
-        raise InputError(
+        raise Unsuitable(
             f"data root {shown(root)}: {shown(found[0].name)} and {shown(found[1].name)} both have "
             "KolektorSDD2's layout; give one of them as --data-root"
         )
@@ -43,7 +50,7 @@ def find_ksdd2(root: Path, _category: str | None = None) -> Path:
         return found[0]
     for home in (root, *homes):
         if is_folder(home / "train" / "ann") or is_folder(home / "train" / "img"):
-            raise InputError(
+            raise Unsuitable(
                 f"{shown(home)} is DatasetNinja's repackaging of KolektorSDD2 (img/ and ann/), "
                 f"which cannot be read; download the original from {ORIGIN}"
             )

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.data.listing import (
+    Unsuitable,
     counterpart,
     defective_samples,
     good_samples,
@@ -61,7 +62,7 @@ def find_mvtec_category(root: Path, category: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(
+        raise Unsuitable(
             f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
             "give the parent of one of them as --data-root"
         )
@@ -72,10 +73,10 @@ def find_mvtec_category(root: Path, category: str) -> Path:
             f"<root>/{shown(category)}/train/good and <root>/{shown(category)}/test"
         )
     if category in MVTEC_COUNTS:  # no misspelling: it is not there
-        raise InputError(
+        raise Unsuitable(
             f"no category {category!r} in {shown(root)}; there are {', '.join(sorted(names))}"
         )
-    raise InputError(f"no category {category!r} in {shown(root)}: {nearest(category, names)}")
+    raise Unsuitable(f"no category {category!r} in {shown(root)}: {nearest(category, names)}")
 
 
 def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:

@@ -14,7 +14,7 @@ A rule asks its `Evidence` for `Runs` or costs, takes its figures from them, and
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
-  is *stuck* when it is whole (`tables.is_whole`), and undecided when it is not.
+  is *stuck* when it is whole (`tables.cells.is_whole`), and undecided when it is not.
 """
 
 from __future__ import annotations

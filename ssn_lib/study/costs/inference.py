@@ -1,9 +1,9 @@
 """What inference costs here: parameters, arithmetic, latency, throughput, memory.
 
 What is measured is a kind: a preset and a form of its network. The forms have the same outputs:
-"plain", the published operations one by one, "folded" (`folding.fuse`), either of them in 16 bits
-("plain16", "folded16": float16 on a GPU, bfloat16 on a CPU), and exported files, in the engine and
-precision that they are for (`records.ENGINES`). Another kind is a peer (`peers`) in the form
+"plain", the published operations one by one, "folded" (`fast.folded.fuse`), either of them in 16
+bits ("plain16", "folded16": float16 on a GPU, bfloat16 on a CPU), and exported files, in the engine
+and precision that they are for (`records.ENGINES`). Another kind is a peer (`peers`) in the form
 "peer".
 Weights do not change the cost, so the networks are measured untrained; nothing is downloaded.
 """

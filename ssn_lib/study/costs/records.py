@@ -229,7 +229,7 @@ def kept_costs(
 
 
 def kept_comparison(first: str, second: str, folder: Path) -> Comparison | None:
-    """As `kept`, a comparison; None without one."""
+    """As `kept_costs`, a comparison; None without one."""
     comparisons = map(read_comparison, sorted((folder / "comparisons").glob("*.json")))
     comparisons = [one for one in comparisons if one.name == f"{first}-{second}"]
     return max(comparisons, key=lambda one: (one.device_type == "cuda", one.rank), default=None)

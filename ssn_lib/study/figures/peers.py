@@ -13,6 +13,7 @@ from ssn_lib.study.tables.peers import (
     FEW_PEERS,
     Curves,
     few_title,
+    i_auroc,
 )
 
 LOOKS = {  # of the peers and of a part; the other ones of ours have their own colours
@@ -38,7 +39,8 @@ def few_images(curves: Curves, caption: str) -> Figure | NotDrawn:
         counts: set[int] = set()
         for name in (*FEW, *FEW_PEERS):
             curve = curves.get((category, name), {})
-            points = {n: found.metrics["I-AUROC"] for n, found in sorted(curve.items())}
+            known = {n: i_auroc(found) for n, found in sorted(curve.items())}
+            points = {n: value for n, value in known.items() if value is not None}
             if not points:
                 continue
             counts |= points.keys()

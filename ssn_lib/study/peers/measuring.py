@@ -17,10 +17,10 @@ from ssn_lib import machine
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import source_of
+from ssn_lib.data.registry import of_strips
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict
-from ssn_lib.storage import held
+from ssn_lib.storage import held, shown
 from ssn_lib.study.costs import inference as costs
 from ssn_lib.study.costs.records import IMAGE_SIZE, SCENARIO_A, Spread
 from ssn_lib.study.peers.methods import METHODS, fit
@@ -58,8 +58,10 @@ def measure_all(
     for name in names:
         if name not in TITLES:
             raise InputError(f"--only {name}: no such peer; there are {', '.join(TITLES)}")
+    if good_images is not None and good_images < 1:
+        raise InputError(f"--good-images {good_images}: at least one is needed")
     records = []
-    strips = source_of(dataset).like(category).kind == "strips"  # they keep their shape
+    strips = of_strips(dataset, category)  # they keep their shape
     for name in names or TITLES:
         images = load_dataset(
             dataset,
@@ -93,7 +95,11 @@ def _measured(
     path = runs_dir / FOLDER / config.file
     with held(path.with_suffix(".lock")):
         if path.exists():
-            return read_peer(path)
+            record = read_peer(path)
+            if record.settings != METHODS[name].settings:
+                raise InputError(f"{shown(path)}: fitted by other settings; remove it")
+            print(f"{TITLES[name]}: answered from {shown(path)}", flush=True)
+            return record
         print(f"{TITLES[name]}: fitting to {dataset.category}", flush=True)
         train = chosen_images(dataset.train, TrainingConfig(good_images=good_images), seed).sound()
         train.images  # noqa: B018  decoded before the clock starts

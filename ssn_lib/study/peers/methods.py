@@ -20,6 +20,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.models.weights import find_weights
 from ssn_lib.presets import preset
+from ssn_lib.storage import read_tensors
 from ssn_lib.study.peers.offline import quiet_and_offline
 
 BACKBONE = "resnet18"
@@ -77,7 +78,7 @@ def fit(name: str, images: Tensor, weights: str | Path, seed: int) -> Fitted:
     Raises:
         InputError: anomalib is not installed, or there are no weights.
     """
-    state = torch.load(find_weights(BACKBONE, weights), map_location="cpu", weights_only=True)
+    state = read_tensors(find_weights(BACKBONE, weights))
     torch.manual_seed(seed)
     with quiet_and_offline():
         try:

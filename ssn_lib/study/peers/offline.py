@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_and_offline() -> Iterator[None]:
-    """Without anomalib's warnings, and without timm's download of weights."""
+    """Without anomalib's warnings, without what importing timm logs, and without timm's download of
+    weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
         logging.disable(logging.WARNING)
         try:
             import timm
@@ -20,7 +22,7 @@ def quiet_and_offline() -> Iterator[None]:
             yield  # who builds a model says what is missing
             return
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
         create = timm.create_model
         timm.create_model = lambda *given, **named: create(*given, **named | {"pretrained": False})
         try:

@@ -152,7 +152,7 @@ def measured(
     """A cell: the metric over the seeds, "diverged", or empty.
 
     Args:
-        changed: to the preset, as of `config.changes`.
+        changed: to the preset, as of `overrides.changes`.
     """
     records = records_of(outcomes, name, category, changed)
     if not records:

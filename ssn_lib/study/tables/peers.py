@@ -23,6 +23,7 @@ FEW_PEERS = ("patchcore", "patchcore_random")
 SHOWN = ("I-AUROC", "seg-I-AUROC", "AP-det", "AUPRO", "AP-loc")
 CATEGORIES = ("screw", "bottle")  # the plates; strips come last
 GOOD = "training.good_images="
+SEED = 42  # of what was run on few images
 Curves = dict[tuple[str, str], dict[int, Record | PeerRecord]]  # by category and system, by number
 
 
@@ -75,22 +76,19 @@ _NOTHING = {"category": EMPTY, "system": "not measured yet: `make peer`"}
 
 def _unchanged(records: Sequence[Record], *changes: str) -> list[Outcome]:
     """The longest trainings of `OURS` at the size of their presets, with no change but these."""
-    runs = [
-        Outcome.of(record)
-        for record in records
-        if record.config.preset in OURS
-        and record.weights_source is not None
-        and source_of(record.config.data.dataset).origin == "public"
-        and _has_own_size(record)
-    ]
+    runs = map(Outcome.of, filter(_compares, records))
     return longest(run for run in runs if tuple(run.changes) == changes)
 
 
-def _has_own_size(record: Record) -> bool:
-    """Whether a record is at its preset's size, or at that of strips."""
-    data = record.config.data
-    own = preset(record.config.preset).image_size
-    return own is None or data.image_size == own or of_strips(data.dataset, data.category)
+def _compares(record: Record) -> bool:
+    """Whether a record is of `OURS` with trained backbone weights, on public images at its preset's
+    size, or at that of strips."""
+    data, name = record.config.data, record.config.preset
+    if name not in OURS or record.weights_source is None:
+        return False
+    own = preset(name).image_size
+    has_own_size = own is None or data.image_size == own or of_strips(data.dataset, data.category)
+    return has_own_size and source_of(data.dataset).origin == "public"
 
 
 def _categories(found: Iterable[str]) -> list[str]:
@@ -160,12 +158,12 @@ def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
             }
             for name, found in of_count.items():
                 head = f"{few_title(name)}: I-AUROC"
-                row[head] = number(found.metrics["I-AUROC"]) if found else EMPTY
+                row[head] = _i_auroc_cell(found)
             rows.append(row | _guard(of_count["evolved"] or of_count[DECODER_ALONE], count))
     notes = (
-        "The good images are drawn by seed 42; the smaller sets lie within the larger ones, and "
-        "all systems get the same: `--set training.good_images=8` of `run`, `--good-images 8` of "
-        "`peers`.",
+        f"The good images are drawn by seed {SEED}; the smaller sets lie within the larger ones, "
+        "and all systems get the same: `--set training.good_images=8` of `run`, `--good-images 8` "
+        "of `peers`.",
         "Each of ours by its preset, one seed; of all images the longest training there is. "
         "`evolved` holds out a tenth of its images. Imitated: defects drawn into these.",
         "Warns: what `run evolved` says to the user, by the imitated I-AUROC and the number of "
@@ -173,6 +171,20 @@ def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
         f"{EMPTY}: not run on so few.",
     )
     return Table("Few good images: percent", frame_of(rows or [_NOTHING]), notes)
+
+
+def i_auroc(found: Record | PeerRecord) -> float | None:
+    """In percent; None where the training diverged, or the test images are of one class."""
+    return found.metrics.get("I-AUROC")
+
+
+def _i_auroc_cell(found: Record | PeerRecord | None) -> str:
+    if found is None:
+        return EMPTY
+    value = i_auroc(found)
+    if value is not None:
+        return number(value)
+    return "diverged" if isinstance(found, Record) and not found.metrics else "undefined"
 
 
 def _guard(found: Record | None, count: int) -> dict[str, str]:
@@ -205,18 +217,18 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
         count = run.record.config.training.good_images
         curves.setdefault((run.category, name), {})[count] = run.record
     for peer in peers:
-        if peer.config.name in FEW_PEERS and peer.config.good_images is not None:
+        if peer.config.name in FEW_PEERS and peer.config.good_images and peer.config.seed == SEED:
             curves.setdefault((peer.config.category, peer.config.name), {})[peer.good] = peer
     good = {}
     for peer in peers:
-        if peer.config.good_images is None:
+        if peer.config.good_images is None and peer.config.seed == SEED:
             good[peer.config.category] = peer.good
             if (peer.config.category, peer.config.name) in curves:
                 curves[peer.config.category, peer.config.name][peer.good] = peer
     whole = [(run.preset, run) for run in _unchanged(records)]
     whole += [(DECODER_ALONE, run) for run in _unchanged(records, ONE_VIEW)]
     for name, run in whole:
-        if (run.category, name) in curves and run.category in good and run.seed == 42:
+        if (run.category, name) in curves and run.category in good and run.seed == SEED:
             curves[run.category, name][good[run.category]] = run.record
     return curves
 
@@ -224,11 +236,10 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
 def _few_runs(records: Sequence[Record]) -> list[tuple[str, Outcome]]:
     """Runs in which nothing but the number of images is changed, with the names of `FEW`."""
     found = []
-    for record in records:
-        run = Outcome.of(record)
+    for run in map(Outcome.of, filter(_compares, records)):
         others = [change for change in run.changes if not change.startswith(GOOD)]
         name = ", ".join((run.preset, *others))
-        if name in FEW and len(others) < len(run.changes):
+        if name in FEW and len(others) < len(run.changes) and run.seed == SEED:
             found.append((name, run))
     kept = longest(run for _, run in found)
     return [(name, run) for name, run in found if run in kept]

@@ -62,3 +62,11 @@ def test_an_image_in_the_memory_is_near_to_it(mvtec_root, weights, monkeypatch):
     assert made.anomaly_map.shape == (4, 1, 64, 64)
     assert made.anomaly_map[:2].max() < 0.05 * made.anomaly_map[2:].max()
     assert made.score[:2].max() < 0.05 * made.score[2:].min()
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_so_few_images_are_none(count, mvtec_root, tmp_path):
+    with pytest.raises(InputError, match=f"--good-images {count}: at least one"):
+        measuring.measure_all(
+            ["padim"], "mvtec_ad", mvtec_root, "widget", tmp_path, good_images=count
+        )

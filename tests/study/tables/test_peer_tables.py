@@ -115,3 +115,38 @@ def test_nothing_measured_yet():
     assert "make peer" in peer_tables.beside_peers([], [], None).to_markdown()
     assert "make peer" in peer_tables.few_images([], []).to_markdown()
     assert isinstance(peer_figures.few_images({}, ""), NotDrawn)
+
+
+def test_of_few_images_only_what_compares_is_shown(evolved):
+    """One seed, real images, the preset's own size."""
+    own = evolved(good=8, **{"I-AUROC": 71.0})
+    others = [
+        evolved(good=8, seed=43, **{"I-AUROC": 1.0}),
+        replace(own, config=replace(own.config, data=replace(own.config.data, dataset="demo"))),
+        replace(
+            own, config=replace(own.config, data=replace(own.config.data, image_size=(64, 64)))
+        ),
+        replace(own, weights_source=None),
+    ]
+    wrong = [replace(one, metrics=one.metrics | {"I-AUROC": 1.0}) for one in others]
+    again = peer("patchcore", good=8, asked=8, **{"I-AUROC": 1.0})
+    peers = [
+        peer("patchcore", good=8, asked=8, **{"I-AUROC": 66.0}),
+        replace(again, config=replace(again.config, seed=43)),
+    ]
+    (row,) = rows(peer_tables.few_images([own, *wrong], peers))
+    assert row["evolved: I-AUROC"] == "71.0"
+    assert row[f"{TITLES['patchcore']}: I-AUROC"] == "66.0"
+
+
+def test_a_run_on_few_images_that_diverged_is_a_cell_and_no_point(evolved):
+    records = [
+        replace(evolved(good=8), status="diverged", metrics={}),
+        evolved(good=32, **{"I-AUROC": 90.0}),
+    ]
+    peers = [peer("patchcore", good=8, asked=8, **{"I-AUROC": None})]
+    table = peer_tables.few_images(records, peers)
+    assert table.frame["evolved: I-AUROC"].tolist() == ["diverged", "90.0"]
+    assert table.frame[f"{TITLES['patchcore']}: I-AUROC"].tolist() == ["undefined", EMPTY]
+    drawn = peer_figures.few_images(peer_tables.few_curves(records, peers), "")
+    assert [list(line.get_xdata()) for line in drawn.axes[0].lines] == [[32]]
