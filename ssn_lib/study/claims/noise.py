@@ -24,6 +24,7 @@ from ssn_lib.study.systems import (
     beta_changes,
     short,
 )
+from ssn_lib.study.tables.cells import is_whole
 from ssn_lib.study.tables.noise import sign_test
 from ssn_lib.study.tables.table import EMPTY
 
@@ -166,15 +167,16 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
 
 
 def _sweep(evidence: Evidence, name: str, metric: str) -> dict[float, Runs]:
-    """A preset's runs by their β, equally long: the longest of those β that have one, if they are
-    several; else as long as all β have in common. A run without the metric is left out."""
+    """A preset's runs by their β, equally long: the whole ones, or else the longest of several β,
+    or as long as all β have in common. A run without the metric is left out."""
     ran = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
     if not ran:
         return {}
     sweep = {beta: evidence.runs(name, changed=beta_changes(beta)) for beta in ran}
     most = max(runs.epochs for runs in sweep.values())
     longest = {beta: runs for beta, runs in sweep.items() if runs.epochs == most}
-    if len(longest) == 1:
+    whole = all(is_whole(record) for runs in longest.values() for record in runs.records)
+    if len(longest) == 1 and not whole:
         equal = evidence.alike(*((name, beta_changes(beta)) for beta in ran))
         longest = dict(zip(ran, equal, strict=True))
     return {beta: runs for beta, runs in longest.items() if runs.values(metric)}
@@ -200,7 +202,7 @@ def _to_run(best: float, sweep: dict[float, Runs]) -> str:
     """What a verdict would take, in words."""
     absent = [beta for beta in BETAS if beta not in sweep]
     wanted = [best] if best in absent else absent
-    return f"no run of β = {', '.join(f'{beta:g}' for beta in wanted)} on real images"
+    return f"no whole run of β = {', '.join(f'{beta:g}' for beta in wanted)} on real images"
 
 
 def _inference_free(evidence: Evidence) -> Finding:

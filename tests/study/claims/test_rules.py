@@ -242,11 +242,11 @@ def test_a_short_sweep_can_confirm_but_not_refute(found, verdict, record):
         (
             dict.fromkeys(BETAS[:-1], 70.0) | {0.05: 80.0},
             "not measurable here",
-            "no run of β = 0.5",
+            "no whole run of β = 0.5",
         ),
         (dict.fromkeys(BETAS[:-1], 70.0), "not reproduced", "does not lead"),
-        ({0.05: 70.0, 0.1: 66.0}, "not reproduced", "as published: no run of β = 0.05"),
-        ({0.1: 66.0, 0.5: 70.0}, "not measurable here", "no run of β = 0.05"),
+        ({0.05: 70.0, 0.1: 66.0}, "not reproduced", "as published: no whole run of β = 0.05"),
+        ({0.1: 66.0, 0.5: 70.0}, "not measurable here", "as stated: no whole run of β = 0.05"),
     ],
 )
 def test_of_a_sweep_with_gaps_one_beta_can_refute_that_another_is_best(
@@ -456,9 +456,21 @@ def test_trainings_of_different_lengths_are_not_compared(lengths):
 def test_a_sweep_is_of_equally_long_trainings(record):
     """The preset's own β is run more often than the others, and longer."""
     short = sweep(record, dict.fromkeys(BETAS, 70.0), epochs=10)
-    row = judged("beta-detection", Evidence([*short, *sweep(record, {0.1: 99.0})]))
+    longer = sweep(record, {0.1: 99.0}, epochs=20)
+    row = judged("beta-detection", Evidence([*short, *longer]))
     assert "β 0.1: 70.0" in row["measured here"]
     assert row["verdict"] == "not measurable here"
+
+
+def test_a_whole_training_of_a_sweep_is_compared_with_whole_ones_alone(record):
+    short = sweep(record, dict.fromkeys(BETAS, 70.0), epochs=10)
+    published = sweep(record, {0.05: 50.0, 0.1: 49.0}, "learned_noise_v2_published")
+    row = judged("beta-detection", Evidence([*short, *sweep(record, {0.1: 99.0}), *published]))
+    assert row["measured here"] == "as published β 0.05: 50.0, β 0.1: 49.0; as stated β 0.1: 99.0"
+    assert row["verdict"] == "not measurable here"
+    assert row["why"].startswith(
+        "as published β = 0.05 does not lead; as stated: no whole run of β = 0.05"
+    )
 
 
 # --- the swing of a training's end ---------------------------------------------------------------
