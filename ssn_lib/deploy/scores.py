@@ -91,6 +91,7 @@ class Scores:
         self._overlays: dict[str, str] = {}  # by image
         self._taken: set[str] = set()
         self._with_thumbnail = {entry.overlay for entry in self._thumbnails()}
+        self._shown: dict[str, Thumbnail] = {}  # what the last page showed and what came since
         path = out / SCORES
         if not path.exists():
             return
@@ -155,6 +156,8 @@ class Scores:
             self._write(self._rows | new)
         self._rows |= new
         self._with_thumbnail.update(entry.overlay for entry in thumbnails)
+        if self._shown:
+            self._shown.update((entry.overlay, entry) for entry in thumbnails)
 
     def table(self) -> pd.DataFrame:
         """All rows, as `scores.csv` has them."""
@@ -165,14 +168,17 @@ class Scores:
         """The latest images for the page, at most so many. One whose thumbnail is gone is left
         out."""
         latest = self.rows[-limit:]
-        wanted = {row.overlay for row in latest}
-        found = {entry.overlay: entry for entry in self._thumbnails() if entry.overlay in wanted}
+        wanted = {row.overlay for row in latest} & self._with_thumbnail
+        known = self._shown
+        if not wanted <= known.keys():  # the file of a long watch is read once, not for each page
+            known = {e.overlay: e for e in self._thumbnails() if e.overlay in wanted}
+        self._shown = {overlay: known[overlay] for overlay in wanted & known.keys()}
         return [
             Inspected(
                 row.image, row.score, row.overlay, row.label, entry.thumbnail, entry.small_map
             )
             for row in latest
-            if (entry := found.get(row.overlay)) is not None
+            if (entry := self._shown.get(row.overlay)) is not None
         ]
 
     def _thumbnails(self) -> Iterable[Thumbnail]:

@@ -186,3 +186,13 @@ def test_names_that_differ_in_capitals_keep_apart_where_those_do_not_count(tmp_p
     scores = Scores(tmp_path, "run", 0.0)
     names = [scores.overlay_name(Path(name)) for name in ("a/IMG.png", "b/img.png")]
     assert names == ["IMG_overlay.png", "img_2_overlay.png"]
+
+
+def test_the_second_page_of_a_watch_reads_no_thumbnail_again(images, tmp_path, monkeypatch):
+    first, second, third = images("a/1.png", "a/2.png", "a/3.png")
+    scores = Scores(tmp_path / "out", "a_run", 1.0)
+    add(scores, [first, second])
+    assert len(scores.inspected(2)) == 2
+    monkeypatch.setattr(scores, "_thumbnails", None)
+    add(scores, [third])
+    assert [one.overlay for one in scores.inspected(2)] == ["2_overlay.png", "3_overlay.png"]
