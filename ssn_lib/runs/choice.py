@@ -13,7 +13,7 @@ from ssn_lib.data.loading import load_dataset
 from ssn_lib.training.holdout import images_per_epoch, validation_split
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
-# Of 64 screws the six held out, and defects drawn into them, promised 100; it was 83 on real ones.
+# Of 64 screws the six held out, and defects drawn into them, promised 100; it was 80 on real ones.
 FEW_GOOD = 100
 # The area under the ROC curve, in percent, of good images against the same with defects drawn in.
 # Where `evolved` has less on the images held out, it is no better on real defects: KolektorSDD.

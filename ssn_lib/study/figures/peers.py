@@ -8,7 +8,6 @@ from ssn_lib.study.figures.drawing import SMALL, NotDrawn, headed, legend, subpl
 from ssn_lib.study.systems import colour, short
 from ssn_lib.study.tables.peers import (
     CATEGORIES,
-    DECODER_ALONE,
     FEW,
     FEW_PEERS,
     Curves,
@@ -16,8 +15,7 @@ from ssn_lib.study.tables.peers import (
     i_auroc,
 )
 
-LOOKS = {  # of the peers and of a part; the other ones of ours have their own colours
-    DECODER_ALONE: {"color": colour(FEW[0]), "ls": "-.", "marker": "v"},
+LOOKS = {  # of the peers; ours have their own colours
     "patchcore": {"color": "0.45", "ls": "--", "marker": "^"},
     "patchcore_random": {"color": "black", "ls": ":", "marker": "s"},
 }

@@ -10,15 +10,13 @@ from ssn_lib.runs.choice import warning
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import SCENARIO_A, Bench
 from ssn_lib.study.peers.records import TITLES, PeerRecord
-from ssn_lib.study.search import ONE_VIEW
 from ssn_lib.study.selection import longest
 from ssn_lib.study.systems import short, title
-from ssn_lib.study.tables.cells import of_seeds, quartiles
+from ssn_lib.study.tables.cells import is_whole, of_seeds, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 OURS = ("evolved", "simplenet", "scenario_a_relative")
-DECODER_ALONE = f"evolved, {ONE_VIEW}"  # a system of its own where images are few
-FEW = ("evolved", DECODER_ALONE, "simplenet")  # of ours, by the number of good images
+FEW = ("evolved", "simplenet")  # of ours, by the number of good images
 FEW_PEERS = ("patchcore", "patchcore_random")
 SHOWN = ("I-AUROC", "seg-I-AUROC", "AP-det", "AUPRO", "AP-loc")
 CATEGORIES = ("screw", "bottle")  # the plates; strips come last
@@ -74,10 +72,10 @@ def beside_peers(
 _NOTHING = {"category": EMPTY, "system": "not measured yet: `make peer`"}
 
 
-def _unchanged(records: Sequence[Record], *changes: str) -> list[Outcome]:
-    """The longest trainings of `OURS` at the size of their presets, with no change but these."""
+def _unchanged(records: Sequence[Record]) -> list[Outcome]:
+    """The longest trainings of `OURS` at the size of their presets, with no change."""
     runs = map(Outcome.of, filter(_compares, records))
-    return longest(run for run in runs if tuple(run.changes) == changes)
+    return longest(run for run in runs if not run.changes)
 
 
 def _compares(record: Record) -> bool:
@@ -159,16 +157,16 @@ def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
             for name, found in of_count.items():
                 head = f"{few_title(name)}: I-AUROC"
                 row[head] = _i_auroc_cell(found)
-            rows.append(row | _guard(of_count["evolved"] or of_count[DECODER_ALONE], count))
+            rows.append(row | _guard(of_count["evolved"], count))
     notes = (
         f"The good images are drawn by seed {SEED}; the smaller sets lie within the larger ones, "
         "and all systems get the same: `--set training.good_images=8` of `run`, `--good-images 8` "
         "of `peers`.",
-        "Each of ours by its preset, one seed; of all images the longest training there is. "
-        "`evolved` holds out a tenth of its images. Imitated: defects drawn into these.",
+        "Each of ours by its preset, trained to the end, one seed. `evolved` holds out a tenth of "
+        "its images. Imitated: defects drawn into these.",
         "Warns: what `run evolved` says to the user, by the imitated I-AUROC and the number of "
-        f"images; of its decoder alone ({ONE_VIEW}) where the whole was not run.",
-        f"{EMPTY}: not run on so few.",
+        "images.",
+        f"{EMPTY}: not run on so many, or not to the end.",
     )
     return Table("Few good images: percent", frame_of(rows or [_NOTHING]), notes)
 
@@ -201,8 +199,6 @@ def _guard(found: Record | None, count: int) -> dict[str, str]:
 
 def few_title(name: str) -> str:
     """The short name of a system in `FEW` or `FEW_PEERS`."""
-    if name == DECODER_ALONE:
-        return f"{short('evolved')}, its decoder alone"
     return TITLES.get(name) or short(name)
 
 
@@ -213,9 +209,9 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
         records, peers: as of `few_images`.
     """
     curves: Curves = {}
-    for name, run in _few_runs(records):
+    for run in _few_runs(records):
         count = run.record.config.training.good_images
-        curves.setdefault((run.category, name), {})[count] = run.record
+        curves.setdefault((run.category, run.preset), {})[count] = run.record
     for peer in peers:
         if peer.config.name in FEW_PEERS and peer.config.good_images and peer.config.seed == SEED:
             curves.setdefault((peer.config.category, peer.config.name), {})[peer.good] = peer
@@ -225,24 +221,23 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
             good[peer.config.category] = peer.good
             if (peer.config.category, peer.config.name) in curves:
                 curves[peer.config.category, peer.config.name][peer.good] = peer
-    whole = [(run.preset, run) for run in _unchanged(records)]
-    whole += [(DECODER_ALONE, run) for run in _unchanged(records, ONE_VIEW)]
-    for name, run in whole:
-        if (run.category, name) in curves and run.category in good and run.seed == SEED:
-            curves[run.category, name][good[run.category]] = run.record
+    for run in filter(_is_shown, _unchanged(records)):
+        if (run.category, run.preset) in curves and run.category in good:
+            curves[run.category, run.preset][good[run.category]] = run.record
     return curves
 
 
-def _few_runs(records: Sequence[Record]) -> list[tuple[str, Outcome]]:
-    """Runs in which nothing but the number of images is changed, with the names of `FEW`."""
-    found = []
-    for run in map(Outcome.of, filter(_compares, records)):
-        others = [change for change in run.changes if not change.startswith(GOOD)]
-        name = ", ".join((run.preset, *others))
-        if name in FEW and len(others) < len(run.changes) and run.seed == SEED:
-            found.append((name, run))
-    kept = longest(run for _, run in found)
-    return [(name, run) for name, run in found if run in kept]
+def _few_runs(records: Sequence[Record]) -> list[Outcome]:
+    """Runs in which nothing but the number of images is changed."""
+    runs = filter(_is_shown, map(Outcome.of, filter(_compares, records)))
+    return longest(run for run in runs if [one.startswith(GOOD) for one in run.changes] == [True])
+
+
+def _is_shown(run: Outcome) -> bool:
+    """Whether a run is among the few images' own: of the one seed, to the end of its protocol, or
+    to where it diverged."""
+    whole = run.record.status == "diverged" or is_whole(run.record)
+    return run.preset in FEW and run.seed == SEED and whole
 
 
 def described(curves: Curves) -> str:

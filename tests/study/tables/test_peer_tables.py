@@ -11,7 +11,6 @@ from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.figures import peers as peer_figures
 from ssn_lib.study.figures.drawing import NotDrawn
 from ssn_lib.study.peers.records import TITLES, PeerConfig, PeerRecord
-from ssn_lib.study.search import ONE_VIEW
 from ssn_lib.study.tables import peers as peer_tables
 from ssn_lib.study.tables.table import EMPTY
 
@@ -93,24 +92,6 @@ def test_few_images_in_rising_order_with_what_the_run_says(evolved):
     assert [list(line.get_xdata()) for line in panel.lines] == [[8, 32, 128, 320], [8, 320]]
 
 
-def test_the_decoder_alone_has_a_curve_of_its_own(evolved):
-    """Its guard stands where the whole was not run."""
-    alone = (ONE_VIEW,)
-    records = [
-        evolved(good=8, **{"I-AUROC": 71.0, "imitated-I-AUROC": 80.0}),
-        evolved(good=8, beside=alone, **{"I-AUROC": 70.0, "imitated-I-AUROC": 99.0}),
-        evolved(good=32, beside=alone, **{"I-AUROC": 85.0, "imitated-I-AUROC": 90.5}),
-        evolved(good=32, beside=("model.decoder_width=92",), **{"I-AUROC": 60.0}),
-        evolved(beside=alone, **{"I-AUROC": 96.0, "imitated-I-AUROC": 97.0}),
-    ]
-    table = peer_tables.few_images(records, [peer("patchcore", good=320)])
-    whole, part = (peer_tables.few_title(name) for name in peer_tables.FEW[:2])
-    assert table.frame["good images"].tolist() == ["8", "32", "320"]
-    assert table.frame[f"{whole}: I-AUROC"].tolist() == ["71.0", EMPTY, EMPTY]
-    assert table.frame[f"{part}: I-AUROC"].tolist() == ["70.0", "85.0", "96.0"]
-    assert table.frame["imitated I-AUROC"].tolist() == ["80.0", "90.5", "97.0"]
-
-
 def test_nothing_measured_yet():
     assert "make peer" in peer_tables.beside_peers([], [], None).to_markdown()
     assert "make peer" in peer_tables.few_images([], []).to_markdown()
@@ -127,6 +108,8 @@ def test_of_few_images_only_what_compares_is_shown(evolved):
             own, config=replace(own.config, data=replace(own.config.data, image_size=(64, 64)))
         ),
         replace(own, weights_source=None),
+        evolved(good=8, beside=("model.local_width=none",)),
+        evolved(good=8, epochs=10),
     ]
     wrong = [replace(one, metrics=one.metrics | {"I-AUROC": 1.0}) for one in others]
     again = peer("patchcore", good=8, asked=8, **{"I-AUROC": 1.0})
