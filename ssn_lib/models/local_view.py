@@ -42,24 +42,24 @@ class LocalView(nn.Module):
     """The decoder's map and the layers to both views' map M (B, 1, h_1, w_1).
 
     Args:
-        channels: C_l of the layers, the finest first.
+        standards: the decoder's: of C_l channels each, the finest layer first.
         width: hidden channels; half of them pass the bottleneck.
     """
 
-    def __init__(self, channels: Sequence[int], width: int):
+    def __init__(self, standards: Sequence[Standard], width: int):
         super().__init__()
-        self.channels = list(channels)
-        self.standards = nn.ModuleList(Standard(count) for count in channels)
+        self.standards = nn.ModuleList(standards)
+        self.channels = [len(standard.mean) for standard in standards]
         # Moving averages of a training's last batches: of σ², and what z subtracts and divides by.
         # Before the convolutions, as `fuse` folds a BatchNorm that follows one.
         self.register_buffer("usual", torch.ones(()))
         self.scale = nn.BatchNorm2d(2, affine=False)
         self.hidden = nn.Sequential(
-            convolution(sum(channels), width, kernel=1),
+            convolution(sum(self.channels), width, kernel=1),
             convolution(width, width // 2, kernel=1),
             convolution(width // 2, width, kernel=1),
         )
-        self.out = nn.Conv2d(width, sum(channels), kernel_size=1)
+        self.out = nn.Conv2d(width, sum(self.channels), kernel_size=1)
         self.expected = nn.Conv2d(width, 1, kernel_size=1)
 
     def forward(self, context: Tensor, layers: Sequence[Tensor]) -> Tensor:
@@ -100,11 +100,6 @@ class LocalView(nn.Module):
                 self._both(context[..., ::STRIDE, ::STRIDE], error, expected)
         quotient = (error.detach() / expected).clamp(min=LEAST)
         return error.mean() + SHARE * (quotient - quotient.log() - 1).mean()
-
-    def standardise(self, layers: Sequence[Tensor]) -> None:
-        """Take over the channels' means and deviations from all training images' layers."""
-        for standard, layer in zip(self.standards, layers, strict=True):
-            standard.learn(layer)
 
     def _features(self, layers: Sequence[Tensor], stride: int) -> list[Tensor]:
         """The layers, standardised and averaged over neighbours, on the finest one's grid, or every

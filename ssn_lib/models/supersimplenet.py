@@ -108,15 +108,14 @@ class ReconstructionDetector(Detector):
 
     def __init__(self, config: ModelConfig, weights: str | Path | None):
         super().__init__(config, weights)
-        channels = self.backbone.channels
-        self.decoder = Decoder(channels, config.decoder_width)
-        self.local = None if config.local_width is None else LocalView(channels, config.local_width)
+        self.decoder = Decoder(self.backbone.channels, config.decoder_width)
+        self.local = None
+        if config.local_width is not None:
+            self.local = LocalView(self.decoder.standards, config.local_width)
 
     def standardise(self, layers: Sequence[Tensor]) -> None:
         """See `Detector`: the channels' means and deviations."""
         self.decoder.standardise(layers)
-        if self.local is not None:
-            self.local.standardise(layers)
 
     def loss(self, layers: Sequence[Tensor]) -> Tensor:
         """The loss of both views.

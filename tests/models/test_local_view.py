@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from ssn_lib.config import LOCAL_WEIGHT
 from ssn_lib.models.local_view import LEAST, STRIDE, LocalView
+from ssn_lib.models.reconstruction import Standard
 
 SHAPES = ((6, 10, 8), (8, 5, 4))
 CHANNELS = [shape[0] for shape in SHAPES]
@@ -14,8 +15,13 @@ def features(batch=2, dtype=torch.float32):
     return [torch.randn(batch, *shape, dtype=dtype) for shape in SHAPES]
 
 
-def make(width=16):
-    return LocalView(CHANNELS, width)
+def make(width=16, channels=CHANNELS):
+    return LocalView([Standard(count) for count in channels], width)
+
+
+def standardise(view, layers):
+    for standard, layer in zip(view.standards, layers, strict=True):
+        standard.learn(layer)
 
 
 def context_of(layers):
@@ -38,7 +44,7 @@ def test_the_error_is_the_share_of_the_variance_that_is_left():
     layers = [3 + 2 * part for part in features(dtype=torch.float64)]
     layers[0][:, 1] *= 10  # a channel that varies more counts more
     view = make().double().eval()
-    view.standardise(layers)
+    standardise(view, layers)
     for weight in view.out.parameters():
         torch.nn.init.zeros_(weight)
     error, _ = view.errors(layers)
@@ -68,7 +74,7 @@ def test_the_map_adds_both_views_logarithms_as_standard_deviations():
 
 def test_training_remembers_how_both_views_spread_and_evaluation_changes_nothing(same_bits):
     layers, view = features(batch=8), make()
-    view.standardise(layers)
+    standardise(view, layers)
     context = context_of(layers)
     for _ in range(200):
         view.loss(context, layers)
@@ -90,10 +96,10 @@ def test_training_remembers_how_both_views_spread_and_evaluation_changes_nothing
 def test_it_learns_how_large_an_error_is_where():
     """Half of the places are noise, which no bottleneck of one value gives back."""
     torch.manual_seed(0)
-    view = LocalView([8], 2)
+    view = make(2, [8])
     layer = torch.randn(4, 8, 18, 18)
     layer[..., 9:] = 0.1 * layer[..., 9:] + 3
-    view.standardise([layer])
+    standardise(view, [layer])
     context = torch.ones(4, 1, 18, 18)
     optimiser = torch.optim.AdamW(view.parameters(), 0.02)
     losses = []
