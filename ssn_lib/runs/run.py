@@ -12,6 +12,7 @@ well they agree with drawn ones; while it trains, `checkpoint.pt`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -22,7 +23,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -51,9 +51,9 @@ from ssn_lib.runs.artifacts import (
     sigmoid_metrics,
     small_map_table,
 )
-from ssn_lib.runs.record import COURSE, MAPS, REFERENCE, TEACHING, Record, read_record
+from ssn_lib.runs.record import COURSE, MAPS, REFERENCE, Record, read_record
+from ssn_lib.runs.teaching import teacher_of, with_pseudo_masks
 from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
-from ssn_lib.training import pseudo_masks
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import chosen_images, fold_split, held_out_count, reference_images
@@ -150,10 +150,15 @@ def run(
         return _answer(folder, progress)
     if before_epoch is not None:
         before_epoch(History())
-    with held(folder / ".lock"):
-        if (folder / "record.json").exists():  # made by the process that held it
-            return _answer(folder, progress)
-        return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+    try:
+        with held(folder / ".lock"):
+            if (folder / "record.json").exists():  # made by the process that held it
+                return _answer(folder, progress)
+            return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
+    except InputError:
+        with contextlib.suppress(OSError):  # what was refused before it began leaves no folder
+            folder.rmdir()
+        raise
 
 
 def _answer(folder: Path, say: bool) -> Record:
@@ -180,9 +185,7 @@ def _train_and_evaluate(
     device = machine.device()
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
-        train, training = _with_pseudo_masks(
-            config, dataset, folder, weights, progress, before_epoch
-        )
+        train, training = _taught(config, dataset, folder, weights, progress, before_epoch)
     started = time.perf_counter()
     history = fit(
         model,
@@ -297,7 +300,7 @@ def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     return build(config.model, weights if config.weights == "imagenet" else None)
 
 
-def _with_pseudo_masks(
+def _taught(
     config: RunConfig,
     dataset: Dataset,
     folder: Path,
@@ -306,14 +309,10 @@ def _with_pseudo_masks(
     before_epoch: Callable[[History], None] | None,
 ) -> tuple[ImageSet, TrainingConfig]:
     """The training images with masks from the maps of the teacher's network, and what `fit` is to
-    do with them. The teacher is a run of its own, trained here if it is not there yet.
-
-    Drawn masks teach nothing; where there are any, `folder` gets a file that tells how well the
-    others agree with them.
-    """
+    do with them. The teacher is a run of its own, trained here if it is not there yet."""
     supervision = config.training.supervision
     record = run(
-        _teacher(config),
+        teacher_of(config),
         dataset,
         folder.parent,
         weights=weights,
@@ -324,49 +323,9 @@ def _with_pseudo_masks(
         raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
     _, model = load_run(folder.parent / record.run_id, weights)
     images = chosen_images(dataset.train, config.training, config.seed)
-    regions, confident = pseudo_masks.pseudo_masks(
-        predict(model, images).anomaly_map, images.labels
-    )
-    kinds = {"region": regions}
-    if supervision.pseudo_masks == "traced":
-        kinds["traced"] = traced = regions.copy()
-        for index in np.flatnonzero(confident):
-            region, image = regions[index, 0].astype(bool), images.images[index].numpy()
-            traced[index, 0] = pseudo_masks.trace(region, image)
-    drawn = confident & [sample.mask is not None for sample in images.samples]
-    truth = images.masks.numpy()[drawn]
-    if truth.any():
-        agreements = {
-            kind: pseudo_masks.agreement(masks[drawn], truth) for kind, masks in kinds.items()
-        }
-        table = pd.DataFrame.from_dict(agreements, orient="index")
-        write_text(folder / TEACHING, table.to_csv(index_label="masks"))
-    samples = (
-        replace(sample, mask=folder if sure else None)  # no file holds it
-        for sample, sure in zip(images.samples, confident, strict=True)
-    )
-    masks = torch.from_numpy(kinds[supervision.pseudo_masks])
-    masked = ImageSet.of(samples, images.images, masks)
+    maps = predict(model, images).anomaly_map
+    masked = with_pseudo_masks(images, maps, supervision.pseudo_masks, folder)
     return masked, replace(config.training, supervision=replace(supervision, masks=None))
-
-
-def _teacher(config: RunConfig) -> RunConfig:
-    """The run whose maps stand for masks: as long as that of its pupil, on the same images."""
-    training, supervision = config.training, config.training.supervision
-    base = preset(supervision.teacher)
-    return replace(
-        config,
-        preset=supervision.teacher,
-        model=replace(base.model, backbone=config.model.backbone),
-        training=replace(
-            base.training,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            precision=training.precision,
-            good_images=training.good_images,
-            supervision=replace(base.training.supervision, fold=supervision.fold),
-        ),
-    )
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,13 @@ def test_few_images_are_repeated_more_often_unless_epochs_are_asked_for(
     assert config.training.epochs == expected
 
 
+def test_a_run_that_is_refused_leaves_no_folder(dataset, tmp_path):
+    config = configure(dataset, "training.good_images=1000")
+    with pytest.raises(InputError, match="good_images=1000"):
+        run(config, dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset, tmp_path):
     held_out = "training.validation_fraction=0.34"
     config = run_module.configure(
