@@ -40,6 +40,11 @@ def fitted(model, images, name, epochs=1, **supervision):
     return history, {key: value.clone() for key, value in model.trained_state().items()}
 
 
+def briefly(name, images, *changes):
+    """The configuration of a preset for one epoch, with those changes."""
+    return configure(name, images, epochs=1, batch_size=8, weights=None, assignments=changes)
+
+
 # --- label-only means label-only --------------------------------------------------------------
 
 
@@ -76,7 +81,7 @@ def test_nor_does_a_network_taught_by_another_ones_maps(
         dataset = load_ksdd2(own_ksdd2)
         if turn:
             vars(dataset.train)["masks"] = torch.randint(0, 2, dataset.train.masks.shape).byte()
-        config = configure(name, dataset, epochs=1, batch_size=8, weights=None)
+        config = briefly(name, dataset)
         runs_dir = tmp_path / str(turn)
         record = run(config, dataset, runs_dir, weights=None, progress=False)
         _, model = load_run(runs_dir / record.run_id, None)
@@ -252,14 +257,7 @@ def test_folds_part_the_images_by_class(strips):
 
 
 def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
-    config = configure(
-        "gap_cam",
-        strips,
-        epochs=1,
-        batch_size=8,
-        weights=None,
-        assignments=("training.supervision.fold=1",),
-    )
+    config = briefly("gap_cam", strips, "training.supervision.fold=1")
     record = run(config, strips, tmp_path, weights=None, progress=False)
     rows = (tmp_path / record.run_id / "held_out.csv").read_text().splitlines()[1:]
     _, left = fold_split(strips.train, 1, config.seed)
@@ -270,14 +268,7 @@ def test_a_fold_is_not_trained_on_and_its_scores_are_kept(strips, tmp_path):
 
 
 def test_of_fewer_good_images_none_that_was_trained_on_is_in_the_fold(strips, tmp_path):
-    config = configure(
-        "gap_cam",
-        strips,
-        epochs=1,
-        batch_size=8,
-        weights=None,
-        assignments=("training.supervision.fold=1", "training.good_images=5"),
-    )
+    config = briefly("gap_cam", strips, "training.supervision.fold=1", "training.good_images=5")
     trained_on, _ = validation_split(strips.train, config.training, config.seed)
     record = run(config, strips, tmp_path, weights=None, progress=False)
     rows = (tmp_path / record.run_id / "held_out.csv").read_text().splitlines()[1:]
@@ -287,14 +278,7 @@ def test_of_fewer_good_images_none_that_was_trained_on_is_in_the_fold(strips, tm
 
 
 def test_a_teacher_sees_what_its_pupil_sees(strips, tmp_path):
-    config = configure(
-        "cam_traced",
-        strips,
-        epochs=1,
-        batch_size=8,
-        weights=None,
-        assignments=("training.good_images=5", "training.precision=mixed"),
-    )
+    config = briefly("cam_traced", strips, "training.good_images=5", "training.precision=mixed")
     run(config, strips, tmp_path, weights=None, progress=False)
     (teacher,) = tmp_path.glob(f"{config.training.supervision.teacher}-*")
     taught = read_record(teacher).config.training
@@ -302,12 +286,7 @@ def test_a_teacher_sees_what_its_pupil_sees(strips, tmp_path):
 
 
 def test_an_official_split_goes_with_fewer_good_images(strips):
-    config = configure(
-        "mixed_ssn",
-        strips,
-        weights=None,
-        assignments=("training.supervision.masks=2", "training.good_images=5"),
-    )
+    config = briefly("mixed_ssn", strips, "training.supervision.masks=2", "training.good_images=5")
     trained_on, _ = validation_split(strips.train, config.training, config.seed)
     masked = {sample.image.stem for sample in trained_on.samples if sample.mask is not None}
     assert masked == {"10009", "10011"}
@@ -317,7 +296,7 @@ def test_an_official_split_goes_with_fewer_good_images(strips):
 
 
 def test_a_record_of_class_activation_maps_has_both_evaluations(strips, tmp_path):
-    config = configure("gap_cam", strips, epochs=1, batch_size=8, weights=None)
+    config = briefly("gap_cam", strips)
     record = run(config, strips, tmp_path, weights=None, progress=False)
     for name in ("P-AUROC", "AUPRO", "AP-loc"):
         assert {f"sigmoid-{name}", f"flips-{name}"} <= record.metrics.keys()
