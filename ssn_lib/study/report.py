@@ -241,7 +241,7 @@ class Report(Lessons):
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._drawn(lambda: drawn.panels(self.study, self.rendered, "screw"))
+        return self._rendered(lambda: drawn.panels(self.study, self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class Report(Lessons):
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._drawn(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
+        return self._rendered(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -457,6 +457,14 @@ class Report(Lessons):
             return draw()
         except InputError as error:
             return NotDrawn(str(error))
+
+    def _rendered(self, draw: Callable[[], Figure | NotDrawn]) -> Figure | NotDrawn:
+        """As `_drawn`, of the committed trainings on rendered images."""
+        if not self.rendered:
+            return NotDrawn(
+                "It shows committed trainings; a demo's own maps are in another figure."
+            )
+        return self._drawn(draw)
 
     def _nothing(self, name: str) -> Figure | NotDrawn:
         return NotDrawn(f"No record of {name} and its like yet; the README says how to make one.")
