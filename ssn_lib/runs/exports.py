@@ -53,7 +53,7 @@ class PrecisionCost:
     def summary(self) -> str:
         """All of it as a line."""
         changes = ", ".join(
-            f"{name} {change:+.2f}" for name, change in self.changes.items() if change is not None
+            f"{name} {change:+z.2f}" for name, change in self.changes.items() if change is not None
         )
         return (
             f"compared with float32 on {self.images} {self.measured_on}: {changes} points; "

@@ -156,7 +156,7 @@ def exports(made: Sequence[Export], bench: Bench | None) -> Table:
         for name in JUDGED:
             known = before[name] is not None
             row[f"{name}, float32"] = number(before[name], ".1f") if known else EMPTY
-            row[f"{name}, change"] = number(changes[name], "+.2f") if known else EMPTY
+            row[f"{name}, change"] = number(changes[name], "+z.2f") if known else EMPTY
         beyond = [n for n in JUDGED if changes[n] is not None and changes[n] < -TOLERANCE]
         row |= {
             "decisions that flip, %": number(100 * told["flipped"], ".1f"),
