@@ -150,10 +150,8 @@ def _export(options: argparse.Namespace) -> None:
     if options.engine == "openvino":
         _export_openvino(options)
         return
-    for name in ("precision", "tolerance", "data_root"):
-        if getattr(options, name) is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} is for --engine openvino; ONNX files hold float32")
+    of_openvino = ("precision", "tolerance", "data_root")
+    _refuse(options, of_openvino, "--engine openvino; ONNX files hold float32")
     from ssn_lib.deploy.onnx import export_run
 
     form = options.form or "folded"
@@ -172,13 +170,10 @@ def _export_openvino(options: argparse.Namespace) -> None:
     from ssn_lib.deploy import openvino
     from ssn_lib.runs.exports import TOLERANCE
 
-    if options.form is not None:
-        raise InputError("--form is for --engine onnx; of OpenVINO the precision decides the form")
+    _refuse(options, ("form",), "--engine onnx; of OpenVINO the precision decides the form")
     if options.precision in (None, "float32"):
-        for name in ("tolerance", "data_root"):
-            if getattr(options, name) is not None:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} is for --precision bf16 or int8; float32 loses nothing")
+        why = "--precision bf16 or int8; float32 loses nothing"
+        _refuse(options, ("tolerance", "data_root"), why)
     cost = openvino.export_run(
         options.run,
         options.file,
@@ -193,6 +188,17 @@ def _export_openvino(options: argparse.Namespace) -> None:
     if cost is not None:
         print(cost.summary())
     print(_exported_threshold(options, anew=cost is not None))
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuse options that would do nothing here.
+
+    Args:
+        why: what they are for instead, and why.
+    """
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} is for {why}")
 
 
 def _exported_threshold(options: argparse.Namespace, *, anew: bool = False) -> str:

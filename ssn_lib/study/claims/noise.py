@@ -145,7 +145,8 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
             if sweep
         )
         log = _fluctuation(run, metric) + swing(metric, basis)
-        published, stated = (_leads(metric, best, sweep) for sweep in sweeps.values())
+        leads = {form: _leads(metric, best, sweep) for form, sweep in sweeps.items()}
+        published, stated = leads["as published"], leads["as stated"]
         if stated is None:
             why = f"as stated: {_to_run(best, sweeps['as stated'])}; {log}"
             if published is False:
