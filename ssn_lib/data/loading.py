@@ -80,8 +80,7 @@ def _find(source: Source, root: Path | None, category: str | None) -> Path:
             unsuitable.append(error)
         except InputError:
             continue
-    if unsuitable:
-        raise unsuitable[0]
     tried = ", ".join(map(str, places))
     what = f"{source.title}'s {category!r}" if source.category == "needed" else source.title
-    raise InputError(f"{what} not found (tried {tried}); give --data-root or SSN_DATA_ROOT")
+    there = f": {unsuitable[0]}" if unsuitable else ""
+    raise InputError(f"{what} not found (tried {tried}){there}; give --data-root or SSN_DATA_ROOT")

@@ -169,7 +169,9 @@ def test_no_noise_at_all(batch, make_model):
 
 
 def test_in_float32_the_statistics_hold_far_from_zero(make_model):
-    """They are made of sums of squares, of features far from zero."""
+    """They are made of sums of squares, of features far from zero. Against the whole matrix: at the
+    border, where pooling takes in zeros, all channels fall together, and a channel in which that
+    cancels keeps what rounding leaves, more or less of it by the processor."""
     layers = [torch.rand(2, 128, 8, 8) + 10, torch.rand(2, 256, 4, 4) + 10]
     model = make_model().train()
     noise = torch.randn(5, 384)
@@ -178,8 +180,7 @@ def test_in_float32_the_statistics_hold_far_from_zero(make_model):
         features = Upscaled([layer.to(dtype) for layer in layers], 2, True)
         adapted = training_step.adapt(model.to(dtype).adaptor, features)
         found.append(training_step._moments(adapted, torch.arange(5), noise.to(dtype), dtype)[1])
-    spread = found[1].diagonal()
-    assert (found[0].diagonal() / spread - 1).abs().max() < 1e-3
+    assert (found[0] - found[1]).norm() / found[1].norm() < 2e-5
 
 
 def test_where_several_pixels_are_highest_the_weights_get_the_plain_gradients():
