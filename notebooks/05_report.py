@@ -315,6 +315,9 @@ report.save("evolved")
 report.save("beside_peers")
 
 # %%
+report.save("without_copies")
+
+# %%
 report.save("few_images_curves")
 
 # %%

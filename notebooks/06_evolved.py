@@ -230,6 +230,13 @@ report.save("evolved")
 report.save("beside_peers")
 
 # %% [markdown]
+# KolektorSDD holds one part twice, under two numbers, and both are test images. What to look for:
+# how far a detector's figures move when each image counts once, and which way.
+
+# %%
+report.save("without_copies")
+
+# %% [markdown]
 # ## Few good images
 #
 # How many good images are enough? What to look for: where a line flattens; how far apart the

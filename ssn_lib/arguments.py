@@ -52,7 +52,8 @@ def _add_run_commands(command: Command) -> None:
         type=int,
         nargs=2,
         metavar=("H", "W"),
-        help="default: the preset's own, or as published",
+        help="default: the preset's own, or as published; of a folder, as many pixels in the "
+        "images' own shape",
     )
     sub.add_argument(
         "--resize",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ssn_lib.arguments import AUTO, parser
-from ssn_lib.data.registry import of_strips, source_of
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import metrics_line
@@ -69,13 +69,12 @@ def _run(options: argparse.Namespace) -> None:
         epochs = choice.epochs if epochs is None else epochs
     base = preset(name)
     source = source_of(options.dataset)
-    # Strips keep their shape.
-    own = None if of_strips(options.dataset, options.category) else base.image_size
     dataset = load_dataset(
         options.dataset,
         options.data_root,
         category=options.category,
-        image_size=tuple(options.image_size) if options.image_size else own,
+        image_size=tuple(options.image_size) if options.image_size else None,
+        made_for=base.image_size or source.image_size,
         # As published where something is reproduced; of large images that would lose detail.
         resize=options.resize or ("antialiased" if source.origin == "own" else base.resize),
     )

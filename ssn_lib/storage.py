@@ -57,13 +57,18 @@ def content_hash(paths: Sequence[Path], root: Path) -> str:
     """
     whole = hashlib.sha256()
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
+        for path, content in zip(paths, pool.map(digest, paths), strict=True):
             name = path.relative_to(root).as_posix()
-            whole.update(name.encode(errors="surrogatepass") + b"\0" + digest)
+            whole.update(name.encode(errors="surrogatepass") + b"\0" + content)
     return whole.hexdigest()[:32]
 
 
-def _digest(path: Path) -> bytes:
+def digest(path: Path) -> bytes:
+    """A hash of what is in a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

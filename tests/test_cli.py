@@ -64,20 +64,24 @@ def test_a_wrong_root(arguments, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("preset", "dataset", "size"),
-    [("evolved", "mvtec_ad", (448, 448)), ("evolved", "ksdd2", None), ("gap_cam", "folder", None)],
+    ("preset", "dataset", "made_for"),
+    [
+        ("evolved", "mvtec_ad", (448, 448)),
+        ("evolved", "folder", (448, 448)),
+        ("gap_cam", "folder", (256, 256)),
+    ],
 )
-def test_images_have_the_presets_size_and_strips_their_own(preset, dataset, size, monkeypatch):
+def test_the_preset_says_which_size_it_is_made_for(preset, dataset, made_for, monkeypatch):
     asked = []
 
-    def load(*_, image_size, **__):
-        asked.append(image_size)
+    def load(*_, **given):
+        asked.append((given["image_size"], given["made_for"]))
         raise InputError("enough")
 
     monkeypatch.setattr(loading, "load_dataset", load)
     for given in ([], ["--image-size", "64", "96"]):
         assert cli.main(["run", preset, "--dataset", dataset, *given]) == 2
-    assert asked == [size, (64, 96)]
+    assert asked == [(None, made_for), ((64, 96), made_for)]
 
 
 def test_without_a_preset_the_images_decide_and_a_doubt_is_told(arguments, capsys):
@@ -86,7 +90,7 @@ def test_without_a_preset_the_images_decide_and_a_doubt_is_told(arguments, capsy
     assert main(given) == 0
     said = capsys.readouterr()
     first, *_ = said.out.splitlines()
-    assert "it learns from good images alone: evolved, epochs: 1, about 1 min of training" in first
+    assert "from good images alone: evolved at 32×32 pixels, epochs: 1, about 1 min" in first
     assert "evolved-mvtec_ad-widget" in said.out
     assert "warning: " in said.err
 

@@ -9,6 +9,7 @@ from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
 from ssn_lib.data.listing import Unreadable, Unsuitable, is_data
 from ssn_lib.data.registry import source_of
+from ssn_lib.data.shape import in_shape
 from ssn_lib.data.source import Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
@@ -22,6 +23,7 @@ def load_dataset(
     *,
     category: str | None = None,
     image_size: tuple[int, int] | None = None,
+    made_for: tuple[int, int] | None = None,
     resize: Resize = "antialiased",
 ) -> Dataset:
     """A data set, its files listed and paired; images are decoded at first use. One warning says
@@ -35,6 +37,9 @@ def load_dataset(
             category, KolektorSDD2 is "ksdd2".
         image_size: (height, width) the images are resized to; None: as published, 640×232 for
             strips, else 256×256.
+        made_for: the size of square images that a network is made for, which decides where
+            `image_size` does not: strips keep theirs, and a user's own images are seen with as many
+            pixels in their own shape (`shape.in_shape`).
         resize: how; "plain" as in the public code, see `read_image`.
 
     Raises:
@@ -45,8 +50,11 @@ def load_dataset(
         raise InputError(f"data set {name!r}: give a category, such as bottle")
     folder = _find(source, Path(root) if root is not None else None, category)
     files = source.read(folder, category)
+    trained_on = [sample.image for sample in files.train]
     size = image_size or source.like(category).image_size
-    full_scale = find_full_scale([sample.image for sample in files.train])
+    if made_for is not None and image_size is None and source.like(category).kind == "plates":
+        size = in_shape(trained_on, made_for) if source.origin == "own" else made_for
+    full_scale = find_full_scale(trained_on)
     return Dataset(
         name,
         shown(files.category),

@@ -39,17 +39,18 @@ class Choice:
     reason: str
 
     def line(self, config: RunConfig, train: ImageSet) -> str:
-        """What was chosen, why, and how long it takes, about, on two cores; a GPU or units for 16
-        bits take a part of that.
+        """What was chosen, why, at which size of the images, and how long it takes, about, on two
+        cores; a GPU or units for 16 bits take a part of that.
 
         Args:
             config: of the run.
             train: the training images; none is opened.
         """
         minutes = max(1, round(training_minutes(config, train)))
+        height, width = config.data.image_size
         return (
-            f"{self.reason}: {self.preset}, epochs: {config.training.epochs}, about {minutes} min "
-            "of training on two cores"
+            f"{self.reason}: {self.preset} at {height}×{width} pixels, epochs: "
+            f"{config.training.epochs}, about {minutes} min of training on two cores"
         )
 
 

@@ -29,6 +29,7 @@ import torch
 from ssn_lib import machine
 from ssn_lib.checks import check
 from ssn_lib.config import DataConfig, RunConfig, TrainingConfig
+from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.data.loading import load_dataset
@@ -179,6 +180,7 @@ def _train_and_evaluate(
 ) -> Record:
     # Known before an hour of training, not after it.
     _check_writable(folder)
+    warn_of_copies(dataset)
     for part in (dataset.train, dataset.test):
         part.images, part.masks  # noqa: B018  decoded and kept
     model = _build(config, weights)

@@ -28,7 +28,7 @@ ABOUT = {
         (
             *("weak_supervision", "by_epochs", "saturation", "teaching", "methods"),
             *("operating_points", "roc", "score_distributions", "pixel_pr"),
-            *("cam_maps", "cam_maps_rendered"),
+            *("cam_maps", "cam_maps_rendered", "without_copies"),
             *("masks", "masks_curve", "masks_maps", "masks_pixel_pr"),
         ),
         STRIPS,

@@ -47,6 +47,7 @@ from ssn_lib.study.systems import (
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables import peers as peer_tables
 from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.tables.copies import without_copies
 from ssn_lib.study.tables.costs import bench_costs, bench_timings, efficiency, exports
 from ssn_lib.study.tables.noise import beta_sweep, inference_free, learned_noise
 from ssn_lib.study.tables.overview import all_runs, synthesis
@@ -408,6 +409,11 @@ class Report(Lessons):
     def beside_peers(self) -> Table:
         """What else could be used, on the same images."""
         return peer_tables.beside_peers(self.study.committed(), self._peers, self.bench)
+
+    def without_copies(self) -> Table:
+        """Strips that are in the data set twice, counted once."""
+        committed = longest(Outcome.of(record) for record in self.study.committed())
+        return without_copies(self.files(committed, "scores.csv"), self._peers)
 
     def few_images(self) -> Table:
         """How few good images are enough, and whether a run says so."""

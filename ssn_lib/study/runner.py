@@ -55,6 +55,7 @@ from ssn_lib.training.holdout import images_per_epoch
 
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
 SCHEDULER_VARIABLE, DEADLINE_VARIABLE = "SSN_SCHEDULER", "SSN_DEADLINE"
+COMMITTED = REPOSITORY / "results"  # the project's own records
 PLAN_VARIABLE = "SSN_PLAN"  # the file by which they know of one another's runs
 
 
@@ -285,7 +286,7 @@ class Study:
 
     def committed(self) -> list[Record]:
         """The project's own records, which come with the repository; none elsewhere."""
-        return read_records(REPOSITORY / "results")[0]
+        return read_records(COMMITTED)[0]
 
     @property
     def records_folder(self) -> Path:
@@ -307,7 +308,7 @@ class Study:
         for outcome in outcomes:
             if outcome.record is not None:
                 # Not everything that is in a run's folder is kept with its record.
-                for folder in (self.records_folder, Path(self.runs_dir)):
+                for folder in (self.records_folder, Path(self.runs_dir), COMMITTED):
                     path = folder / outcome.record.run_id / name
                     if path.exists():
                         found.append((outcome, pd.read_csv(path)))

@@ -67,7 +67,9 @@ def test_longer_larger_and_more_take_longer():
     assert training_minutes(asked((448, 448), epochs=50), images(100)) == approx(at_448 / 2)
     assert training_minutes(whole, images(200)) == approx(2 * at_448)
     line = choose(images(100)).line(whole, images(100))
-    assert "evolved, epochs: 100, about 11 min" in line  # of 90: a tenth is held out
+    assert (
+        "evolved at 448×448 pixels, epochs: 100, about 11 min" in line
+    )  # of 90: a tenth is held out
 
 
 def test_the_time_is_that_of_the_images_that_are_used():

@@ -15,9 +15,9 @@ from torch import nn
 
 from ssn_lib import machine
 from ssn_lib.config import TrainingConfig
+from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import of_strips
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict
 from ssn_lib.storage import held, shown
@@ -61,13 +61,12 @@ def measure_all(
     if good_images is not None and good_images < 1:
         raise InputError(f"--good-images {good_images}: at least one is needed")
     records = []
-    strips = of_strips(dataset, category)  # they keep their shape
     for name in names or TITLES:
         images = load_dataset(
             dataset,
             data_root,
             category=category,
-            image_size=None if strips else METHODS[name].size,
+            made_for=METHODS[name].size,
             resize="antialiased",
         )
         records.append(_measured(name, images, runs_dir, weights, seed, good_images))
@@ -102,6 +101,7 @@ def _measured(
             return record
         print(f"{TITLES[name]}: fitting to {dataset.category}", flush=True)
         train = chosen_images(dataset.train, TrainingConfig(good_images=good_images), seed).sound()
+        warn_of_copies(dataset)
         train.images  # noqa: B018  decoded before the clock starts
         started = time.perf_counter()
         fitted = fit(name, train.images, weights, seed)

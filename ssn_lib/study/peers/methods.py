@@ -57,7 +57,8 @@ class Method:
 
     Attributes:
         settings: in words.
-        size: of square images, height and width; strips keep their own.
+        size: of square images, height and width; strips keep their own, a folder's images their
+            shape.
         fit: images (N, 3, H, W) uint8, the backbone's weights and a seed to the fitted model.
     """
 
