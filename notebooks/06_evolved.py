@@ -232,6 +232,11 @@ report.save("beside_peers")
 # %% [markdown]
 # KolektorSDD holds one part twice, under two numbers, and both are test images. What to look for:
 # how far a detector's figures move when each image counts once, and which way.
+#
+# Sound means without a crack there. Three sound test images show a white spot (two of the three are
+# one photograph), and two a notch in the edge. A detector that knows sound images alone must find
+# these unusual: if just the first three and one of the others stand above all 19 cracks, I-AUROC
+# is 96.8 and AP-det 65 at most.
 
 # %%
 report.save("without_copies")
@@ -325,7 +330,7 @@ report.save("seen_evolved")
 #   storage.
 # - A second, local view of 0.12 million weights places defects better on bottles and strips. How
 #   much of it is good for all parts at once no image without defects could say (the search, 36 to
-#   41): a rough surface wants more of it, a thread hardly any.
+#   42): a rough surface wants more of it, a thread hardly any.
 # - A third of the epochs is enough with another schedule: one cycle of the learning rates, twice
 #   the rate, clipped gradients.
 # - The search looked at test images, of screw at first and of all three sets later, so its figures

@@ -36,7 +36,7 @@ def in_shape(paths: Sequence[Path], pixels_of: tuple[int, int]) -> tuple[int, in
     shorter = _side((area * min(usual, 1 / usual)) ** 0.5)
     longer = _side(area / shorter)
     size = (longer, shorter) if usual > 1 else (shorter, longer)
-    others = [path for path, shape in shapes if not 1 / SAME < shape / usual < SAME]
+    others = [path for path, shape in shapes if _differ(shape, usual)]
     if others:
         number = f"{len(others)} images have" if len(others) > 1 else "1 image has"
         warnings.warn(
@@ -45,6 +45,21 @@ def in_shape(paths: Sequence[Path], pixels_of: tuple[int, int]) -> tuple[int, in
             stacklevel=3,
         )
     return size
+
+
+def is_stretched(path: Path, size: tuple[int, int]) -> bool:
+    """Whether an image has another shape than that size (height, width), which it is resized to.
+    One that cannot be read is not; whoever reads it says why.
+
+    Args:
+        path: of the image.
+    """
+    shape = _shape(path)
+    return shape is not None and _differ(shape, size[0] / size[1])
+
+
+def _differ(shape: float, other: float) -> bool:
+    return not 1 / SAME < shape / other < SAME
 
 
 def _shape(path: Path) -> float | None:

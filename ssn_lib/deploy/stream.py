@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.images import read_image
+from ssn_lib.data.shape import is_stretched
 from ssn_lib.deploy.detector import Trained
 from ssn_lib.errors import InputError
 from ssn_lib.storage import unreadable
@@ -78,6 +79,9 @@ def judged(
         remarks: takes what is to be said of files that are read all the same.
     """
 
+    height, width = trained.image_size
+    stretched = f"images of another shape than {height}×{width}, to which they are stretched"
+
     def read(path: Path) -> Photograph | Refused:
         try:
             modified = modified_at(path)  # before: what changes while it is read is another image
@@ -86,6 +90,8 @@ def judged(
             )
         except InputError as error:
             return Refused(path, error)
+        if is_stretched(path, trained.image_size):
+            remarks.add(stretched, path)
         return Photograph(path, modified, pixels)
 
     for batch in batched(ahead(pool, read, files, AHEAD), BATCH):

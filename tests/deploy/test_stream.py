@@ -72,6 +72,18 @@ def test_what_cannot_be_read_is_told_and_costs_no_other(trained, files):
     assert others == [path for path in files if path not in (files[3], files[20])]
 
 
+def test_images_of_another_shape_are_said_once(trained, files):
+    for path in files[4:6]:
+        Image.new("RGB", (16, 24)).save(path)  # upright, where the detector sees them lying
+    remarks = Remarks()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(judged(trained, files, pool, remarks))
+    assert len(found) == len(files)
+    with pytest.warns(UserWarning, match=r"shape than 16×24.*: 2, the first .*004\.png") as said:
+        remarks.warn()
+    assert len(said) == 1
+
+
 def test_a_batch_of_unreadable_files_is_not_predicted(trained, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         (item,) = judged(trained, [tmp_path / "nowhere.png"], pool, Remarks())
