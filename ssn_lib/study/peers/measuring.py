@@ -23,7 +23,7 @@ from ssn_lib.inference import evaluate, predict
 from ssn_lib.storage import held, shown
 from ssn_lib.study.costs import inference as costs
 from ssn_lib.study.costs.records import IMAGE_SIZE, SCENARIO_A, Spread
-from ssn_lib.study.peers.methods import METHODS, fit
+from ssn_lib.study.peers.methods import METHODS, fit, prepare
 from ssn_lib.study.peers.records import FOLDER, TITLES, PeerConfig, PeerRecord, read_peer
 from ssn_lib.training.holdout import chosen_images
 
@@ -102,6 +102,7 @@ def _measured(
         print(f"{TITLES[name]}: fitting to {dataset.category}", flush=True)
         train = chosen_images(dataset.train, TrainingConfig(good_images=good_images), seed).sound()
         warn_of_copies(dataset)
+        prepare()
         train.images  # noqa: B018  decoded before the clock starts
         started = time.perf_counter()
         fitted = fit(name, train.images, weights, seed)

@@ -8,7 +8,9 @@ downloads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -65,6 +67,12 @@ class Method:
     settings: str
     size: tuple[int, int]
     fit: Callable[[Tensor, dict[str, Tensor], int], nn.Module]
+
+
+def prepare() -> None:
+    """Import anomalib, where it is installed: that takes seconds, which are no part of a fit."""
+    with quiet_and_offline(), suppress(ImportError):
+        import_module("anomalib.models.image")
 
 
 def fit(name: str, images: Tensor, weights: str | Path, seed: int) -> Fitted:
