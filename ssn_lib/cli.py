@@ -21,6 +21,7 @@ from ssn_lib.runs.record import metrics_line
 from ssn_lib.storage import REPOSITORY
 
 if TYPE_CHECKING:
+    from ssn_lib.deploy.inspection import Inspection
     from ssn_lib.deploy.scores import Row
 
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
@@ -84,6 +85,9 @@ def _run(options: argparse.Namespace) -> None:
     )
     if choice is not None:
         print(choice.line(config, dataset.train), flush=True)
+    elif source.origin == "own":
+        height, width = dataset.train.image_size
+        print(f"{name} at {height}×{width} pixels (height×width)", flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
     print(metrics_line(record.metrics, record.undefined))
@@ -108,20 +112,29 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from ssn_lib.deploy.inspection import inspect
+    from ssn_lib.deploy.inspection import PartlyInspected, inspect
 
-    result = inspect(
-        options.run,
-        options.image,
-        options.out,
-        options.weights_dir,
-        threshold=options.threshold,
-        again=options.again,
-        watch=options.watch,
-        on_rows=_say_rows if options.watch else None,
-    )
+    try:
+        result = inspect(
+            options.run,
+            options.image,
+            options.out,
+            options.weights_dir,
+            threshold=options.threshold,
+            again=options.again,
+            watch=options.watch,
+            on_rows=_say_rows if options.watch else None,
+        )
+    except PartlyInspected as error:
+        _say_inspection(error.result, with_table=True)
+        raise
+    _say_inspection(result, with_table=not options.watch)
+
+
+def _say_inspection(result: Inspection, *, with_table: bool) -> None:
+    """The scores, or the highest of many, and what they rest on."""
     table = result.table
-    if len(table) and not options.watch:
+    if len(table) and with_table:
         if len(table) > FEW:
             print(f"the {HIGHEST} highest scores:")
         highest = table if len(table) <= FEW else table.nlargest(HIGHEST, "score")

@@ -90,7 +90,10 @@ def test_without_a_preset_the_images_decide_and_a_doubt_is_told(arguments, capsy
     assert main(given) == 0
     said = capsys.readouterr()
     first, *_ = said.out.splitlines()
-    assert "from good images alone: evolved at 32×32 pixels, epochs: 1, about 1 min" in first
+    assert (
+        "from good images alone: evolved at 32×32 pixels (height×width), epochs: 1, about 1 min"
+        in first
+    )
     assert "evolved-mvtec_ad-widget" in said.out
     assert "warning: " in said.err
 
@@ -247,6 +250,17 @@ class TestPredict:
         assert f"open {tmp_path / 'out' / 'inspection.html'}; scores.csv" in said
         assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 0
         assert "2 images, 0 of them inspected now: " in capsys.readouterr().out
+
+    def test_one_that_cannot_be_read_hides_no_other(self, tiny_run, tmp_path, capsys):
+        run, images = tiny_run
+        belt = shutil.copytree(images, tmp_path / "belt")
+        (belt / "broken.png").write_bytes(b"half of it")
+        assert main(["predict", str(run), str(belt), "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr()
+        assert "2 images, 2 of them inspected now: " in said.out
+        assert "000_overlay.png" in said.out
+        assert "broken.png is not an image file" in said.err
+        assert "error: 1 of 3 images could not be read; the others are in" in said.err
 
     def test_of_many_the_highest_are_shown(self, tiny_run, tmp_path, capsys):
         run, images = tiny_run

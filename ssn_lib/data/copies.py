@@ -15,8 +15,11 @@ from pathlib import Path
 
 from ssn_lib.data.decoding import in_threads
 from ssn_lib.data.images import Dataset
+from ssn_lib.data.registry import source_of
 from ssn_lib.data.samples import Sample
 from ssn_lib.storage import digest, shown, unreadable
+
+NAMED = 3  # pairs that a line names one by one
 
 
 @dataclass(frozen=True)
@@ -55,38 +58,51 @@ def find_copies(train: Sequence[Sample], test: Sequence[Sample]) -> Copies:
     return found
 
 
-def warn_of_copies(dataset: Dataset) -> None:
-    """Say in one line which images are in the data set twice, and what follows from it.
+def warn_of_copies(dataset: Dataset, *, labels: bool) -> None:
+    """Say in one line which images are in the data set more than once, and what follows from it.
+
+    Args:
+        labels: whether defective training images are trained on; if not, they are passed over.
 
     Raises:
         InputError: a file cannot be read.
     """
-    found = find_copies(dataset.train.samples, dataset.test.samples)
+    trained = [sample for sample in dataset.train.samples if labels or not sample.label]
+    found = find_copies(trained, dataset.test.samples)
     kinds = (
         (found.contradicting, "both good and defective"),
-        (found.of_training, "of the test images, trained on: they say nothing of new ones"),
-        (found.tested, "of the test images, which count twice"),
-        (found.trained, "of the training images"),
+        (found.of_training, "both trained on and tested on"),
+        (found.tested, "tested twice"),
+        (found.trained, "trained on twice"),
     )
-    said = []
-    for pairs, what in kinds:
-        if pairs:
-            copy, first = (shown(path.relative_to(dataset.root).as_posix()) for path in pairs[0])
-            said.append(f"{len(pairs)} {what} ({copy} is {first})")
+    said = [_counted(pairs, dataset.root) + what for pairs, what in kinds if pairs]
     if said:
+        own = source_of(dataset.name).origin == "own"
+        advice = "keep one of each" if own else "it is published so, and all of them count"
         warnings.warn(
-            f"{shown(dataset.root)}: the same image under two names: {'; '.join(said)}; if these "
-            "images are yours, remove one of each two",
+            f"{shown(dataset.root)}: the same file under several names: {'; '.join(said)}; "
+            f"{advice}",
             stacklevel=2,
         )
+
+
+def _counted(pairs: Sequence[tuple[Path, Path]], root: Path) -> str:
+    """How many they are, and the first of them by name."""
+    named = [
+        " = ".join(shown(path.relative_to(root).as_posix()) for path in pair)
+        for pair in pairs[:NAMED]
+    ]
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    noun = "image" if len(pairs) == 1 else "images"
+    return f"{len(pairs)} {noun} ({', '.join(named)}{more}) "
 
 
 def _alike(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Groups of samples whose files have the same bytes, in the order of the first of each.
 
-    Only files of equal size are read: of photographs hardly any.
+    Only files of equal size are read: of photographs hardly any. Empty ones are no images.
     """
-    groups = [list(samples)]
+    groups = [[sample for sample in samples if _size(sample.image)]]
     for property_of in (_size, digest):
         finer = defaultdict(list)
         for number, group in enumerate(groups):

@@ -227,9 +227,9 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
     except (UnidentifiedImageError, ValueError):
         kind = tiff.found_in(file)
         if kind is None:
-            raise InputError(
-                f"{shown(path)} is not an image file, or its header is damaged"
-            ) from None
+            empty = path.stat().st_size == 0
+            reason = "is empty" if empty else "is not an image file, or its header is damaged"
+            raise InputError(f"{shown(path)} {reason}; replace or remove it") from None
     if kind is not None:
         raise InputError(
             f"{shown(path)}: a TIFF of {kind} is not supported; save it as grey or RGB, of 8 or "

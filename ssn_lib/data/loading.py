@@ -53,7 +53,9 @@ def load_dataset(
     trained_on = [sample.image for sample in files.train]
     size = image_size or source.like(category).image_size
     if made_for is not None and image_size is None and source.like(category).kind == "plates":
-        size = in_shape(trained_on, made_for) if source.origin == "own" else made_for
+        size = made_for
+        if source.origin == "own":
+            size = in_shape(trained_on, [sample.image for sample in files.test], made_for)
     full_scale = find_full_scale(trained_on)
     return Dataset(
         name,

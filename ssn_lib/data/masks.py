@@ -43,10 +43,12 @@ def read_whole_mask(
         remarks.add(SEVERAL_PAGES, path, f" ({picture.pages})")
     mask, image = picture.image.size, displayed_size(image_path)
     if mask != image:
-        hint = " (see their orientation tags)" if mask == image[::-1] else ""
+        advice = "save the mask at its image's size"
+        if mask == image[::-1]:
+            advice = "turn the mask as its image is shown, and give it no orientation tag"
         raise InputError(
-            f"mask {shown(path)} is {mask[0]}×{mask[1]} pixels, its image {shown(image_path)} "
-            f"{image[0]}×{image[1]}: they must agree{hint}"
+            f"mask {shown(path)} is {mask[1]}×{mask[0]} pixels (height×width), its image "
+            f"{shown(image_path)} {image[1]}×{image[0]}: {advice}"
         )
     return _marked(picture)
 

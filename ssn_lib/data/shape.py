@@ -13,38 +13,40 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
 SAME = 1.1  # shapes that differ by less are called the same
+LONGEST = 2.0  # times the pixels that are wanted: no more, however long an image is
 
 
-def in_shape(paths: Sequence[Path], pixels_of: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) with the shape of these images, about as many pixels as another size has,
-    and sides that the backbone's layers divide.
+def in_shape(
+    trained: Sequence[Path], tested: Sequence[Path], pixels_of: tuple[int, int]
+) -> tuple[int, int]:
+    """(height, width) with the commonest shape of the training images, about as many pixels as
+    another size has, and sides that the backbone's layers divide.
 
-    The shape is the median of their heights over their widths. One warning says how many are of
-    another one, and so are stretched. Only headers are read; a file that cannot be read is passed
-    over here, and named when it is read for its pixels.
+    One warning says how many images are of another shape, and so are stretched. Only headers are
+    read; a file that cannot be read is passed over here, and named when it is read for its pixels.
 
     Args:
-        paths: of the images.
-        pixels_of: (height, width); given back where the shape is unknown or is that.
+        trained, tested: the images.
+        pixels_of: (height, width); given back where no shape is known.
     """
-    found = in_threads(_shape, paths)
-    shapes = [(path, shape) for path, shape in zip(paths, found, strict=True) if shape]
-    if not shapes:
+    shapes = {path: shape for path, shape in _shapes([*trained, *tested]).items() if shape}
+    usual = _commonest([shapes[path] for path in trained if path in shapes])
+    if usual is None:
         return pixels_of
-    usual = median(shape for _, shape in shapes)
     area = pixels_of[0] * pixels_of[1]
-    shorter = _side((area * min(usual, 1 / usual)) ** 0.5)
-    longer = _side(area / shorter)
-    size = (longer, shorter) if usual > 1 else (shorter, longer)
-    others = [path for path, shape in shapes if _differ(shape, usual)]
+    long = max(usual, 1 / usual)
+    shorter = _side((area / long) ** 0.5)
+    longer = _side(min(shorter * long, LONGEST * area / shorter))
+    height, width = (longer, shorter) if usual > 1 else (shorter, longer)
+    others = [path for path, shape in shapes.items() if _differ(shape, height / width)]
     if others:
-        number = f"{len(others)} images have" if len(others) > 1 else "1 image has"
         warnings.warn(
-            f"{number} another shape than most and will be stretched to "
-            f"{size[0]}×{size[1]} ({shown(others[0])}); cut them alike, or give --image-size",
+            f"{len(others)} of {len(shapes)} images are stretched to {height}×{width} pixels "
+            f"(height×width), as their shape is another: {shown(others[0])}, for one; crop them "
+            "alike, or train on each shape by itself",
             stacklevel=3,
         )
-    return size
+    return height, width
 
 
 def is_stretched(path: Path, size: tuple[int, int]) -> bool:
@@ -58,8 +60,8 @@ def is_stretched(path: Path, size: tuple[int, int]) -> bool:
     return shape is not None and _differ(shape, size[0] / size[1])
 
 
-def _differ(shape: float, other: float) -> bool:
-    return not 1 / SAME < shape / other < SAME
+def _shapes(paths: Sequence[Path]) -> dict[Path, float | None]:
+    return dict(zip(paths, in_threads(_shape, paths), strict=True))
 
 
 def _shape(path: Path) -> float | None:
@@ -69,6 +71,18 @@ def _shape(path: Path) -> float | None:
     except InputError:
         return None
     return height / width
+
+
+def _commonest(shapes: Sequence[float]) -> float | None:
+    """Of those that most others are the same as, the middle; None of none."""
+    if not shapes:
+        return None
+    near = [[other for other in shapes if not _differ(other, shape)] for shape in set(shapes)]
+    return median(max(near, key=lambda same: (len(same), -median(same))))
+
+
+def _differ(shape: float, other: float) -> bool:
+    return not 1 / SAME < shape / other < SAME
 
 
 def _side(length: float) -> int:

@@ -57,6 +57,18 @@ class Inspection:
     drift: str | None
 
 
+class PartlyInspected(InputError):
+    """Some images could not be read; the others are inspected.
+
+    Attributes:
+        result: of these.
+    """
+
+    def __init__(self, message: str, result: Inspection):
+        super().__init__(message)
+        self.result = result
+
+
 def inspect(
     run: Path,
     images: Sequence[Path],
@@ -86,7 +98,8 @@ def inspect(
 
     Raises:
         InputError: the run is not finished, `out` cannot be written or has another run's scores, or
-            images cannot be read: the others are predicted all the same.
+            no image can be read.
+        PartlyInspected: some images cannot be read; the others are predicted all the same.
     """
     trained = open_detector(run, weights)
     chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
@@ -110,9 +123,10 @@ def inspect(
         raise unread[0]
     for error in unread:
         warnings.warn(str(error), stacklevel=2)
-    raise InputError(
+    raise PartlyInspected(
         f"{len(unread)} of {asked} images could not be read; the others are in "
-        f"{shown(out / SCORES)}"
+        f"{shown(out / SCORES)}",
+        result,
     )
 
 

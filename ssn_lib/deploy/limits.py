@@ -182,7 +182,7 @@ def worth(reference: Reference | None, chosen: ChosenThreshold | None = None) ->
         )
     count = len(reference.scores)
     low, high = above_share(count)
-    decides = ", the highest score of which decides" if _highest_decides(count) else ""
+    decides = ", and lies just below the highest score" if _highest_decides(count) else ""
     parts = [
         f"The threshold comes from {_images(count, 'good ')}{decides}.",
         f"Of {OF_NEW:,} new good parts like them, {math.floor(OF_NEW * low)} to "

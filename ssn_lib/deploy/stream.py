@@ -80,7 +80,10 @@ def judged(
     """
 
     height, width = trained.image_size
-    stretched = f"images of another shape than {height}×{width}, to which they are stretched"
+    stretched = (
+        f"images of another shape, stretched to {height}×{width} pixels (height×width), so that "
+        "their scores mean little; crop them as the training images are, or train on such"
+    )
 
     def read(path: Path) -> Photograph | Refused:
         try:

@@ -49,7 +49,7 @@ class Choice:
         minutes = max(1, round(training_minutes(config, train)))
         height, width = config.data.image_size
         return (
-            f"{self.reason}: {self.preset} at {height}×{width} pixels, epochs: "
+            f"{self.reason}: {self.preset} at {height}×{width} pixels (height×width), epochs: "
             f"{config.training.epochs}, about {minutes} min of training on two cores"
         )
 
@@ -113,9 +113,9 @@ def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | 
     imitated = metrics.get("imitated-I-AUROC")
     if imitated is not None and imitated < TRUSTED:
         return (
-            f"defects drawn into good images are told apart with an I-AUROC of {imitated:.1f} "
-            f"alone, {TRUSTED:g} is to be expected: the surface may be too rough for it; compare "
-            "`run simplenet`, and look at the overlays of both"
+            f"of defects drawn into good images it tells too few: an I-AUROC of {imitated:.1f} %, "
+            f"where {TRUSTED:g} % is to be expected. After a whole training the surface may be too "
+            "rough for it: run `simplenet` on the same images, and look at the overlays of both"
         )
     if good < FEW_GOOD:
         return (

@@ -147,6 +147,7 @@ def run(
         InputError: an image cannot be read, there are no weights, the folder cannot be written.
     """
     folder = runs_dir / config.run_id
+    warn_of_copies(dataset, labels=config.training.supervision.labels)
     if (folder / "record.json").exists():
         return _answer(folder, progress)
     if before_epoch is not None:
@@ -180,7 +181,6 @@ def _train_and_evaluate(
 ) -> Record:
     # Known before an hour of training, not after it.
     _check_writable(folder)
-    warn_of_copies(dataset)
     for part in (dataset.train, dataset.test):
         part.images, part.masks  # noqa: B018  decoded and kept
     model = _build(config, weights)

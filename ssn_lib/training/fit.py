@@ -89,7 +89,7 @@ def fit(
     trainer = kind(model, config, seed, device, train, math.ceil(per_epoch / config.batch_size))
     history = History(source=trainer.source)
     if checkpoint is not None and checkpoint.exists():
-        history = trainer.restore(checkpoint)
+        history = _resumed(trainer, checkpoint, progress)
     history.per_epoch = per_epoch
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
@@ -100,6 +100,15 @@ def fit(
     elif history.epochs:
         history.selected = history.epochs[-1].epoch
     model.eval()
+    return history
+
+
+def _resumed(trainer: _Trainer, checkpoint: Path, title: str | None) -> History:
+    """What a checkpoint holds, and a line about it."""
+    history = trainer.restore(checkpoint)
+    if title is not None:
+        done, of = len(history.epochs), trainer.config.epochs
+        print(f"{title}: going on after epoch {done} of {of}, from its checkpoint", flush=True)
     return history
 
 

@@ -93,8 +93,9 @@ def validation_split(
         defective = int(train.labels.sum())
         if defective in (0, len(train)):
             raise InputError(
-                f"{len(train) - defective} sound and {defective} defective training images: "
-                "learning from labels needs both"
+                f"{len(train) - defective} good and {defective} defective training images: "
+                "learning from labels needs both; in a folder of your own, defective ones to "
+                "train on lie in train/<defect>"
             )
     elif train.labels.any():
         train = train.sound()

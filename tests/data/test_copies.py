@@ -30,7 +30,7 @@ def test_other_images_are_no_copies(parts):
     assert copies_in(parts) == {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_copies(load_dataset("folder", parts))
+        warn_of_copies(load_dataset("folder", parts), labels=True)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_other_images_are_no_copies(parts):
 def test_each_kind_is_found_and_said(parts, kind, first, copy):
     shutil.copyfile(parts / first, parts / copy)
     assert copies_in(parts) == {kind: [(copy, first)]}
-    with pytest.warns(UserWarning, match=rf"names: 1 .*\({copy} is {first}\); if"):
-        warn_of_copies(load_dataset("folder", parts))
+    with pytest.warns(UserWarning, match=rf"names: 1 image \({copy} = {first}\) .*; keep one"):
+        warn_of_copies(load_dataset("folder", parts), labels=True)
 
 
 def test_every_further_copy_counts_against_the_first(parts):
@@ -66,3 +66,27 @@ def test_a_file_of_the_same_size_is_no_copy(parts):
     original = (parts / "train/good/000.png").read_bytes()
     (parts / "train/good/7.png").write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     assert copies_in(parts) == {}
+
+
+def test_empty_files_are_no_copies(parts):
+    for name in ("7.png", "8.png"):
+        (parts / "train/good" / name).touch()
+    assert copies_in(parts) == {}
+
+
+def test_what_is_not_trained_on_is_no_training_image(parts):
+    (parts / "train/scratch").mkdir()
+    shutil.copyfile(parts / "test/scratch/001.png", parts / "train/scratch/001.png")
+    dataset = load_dataset("folder", parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_copies(dataset, labels=False)
+    with pytest.warns(UserWarning, match="both trained on and tested on"):
+        warn_of_copies(dataset, labels=True)
+
+
+def test_of_many_copies_three_are_named(parts):
+    for number in range(6):
+        shutil.copyfile(parts / "train/good/000.png", parts / f"train/good/x{number}.png")
+    with pytest.warns(UserWarning, match=r"6 images \(.*x2\.png = train/good/000\.png and 3 more"):
+        warn_of_copies(load_dataset("folder", parts), labels=True)

@@ -79,7 +79,9 @@ def test_images_of_another_shape_are_said_once(trained, files):
     with ThreadPoolExecutor(4) as pool:
         found = list(judged(trained, files, pool, remarks))
     assert len(found) == len(files)
-    with pytest.warns(UserWarning, match=r"shape than 16×24.*: 2, the first .*004\.png") as said:
+    with pytest.warns(
+        UserWarning, match=r"another shape, stretched to 16×24 .*: 2, the first .*004\.png"
+    ) as said:
         remarks.warn()
     assert len(said) == 1
 

@@ -68,7 +68,7 @@ def test_longer_larger_and_more_take_longer():
     assert training_minutes(whole, images(200)) == approx(2 * at_448)
     line = choose(images(100)).line(whole, images(100))
     assert (
-        "evolved at 448×448 pixels, epochs: 100, about 11 min" in line
+        "evolved at 448×448 pixels (height×width), epochs: 100, about 11 min" in line
     )  # of 90: a tenth is held out
 
 
@@ -95,7 +95,7 @@ def test_the_seconds_are_those_of_the_slowest_committed_record(name):
 
 def test_a_run_that_cannot_be_trusted_yet_says_why():
     assert warning("evolved", {"imitated-I-AUROC": TRUSTED}, 200) is None
-    assert "I-AUROC of 73.8 alone" in warning("evolved", {"imitated-I-AUROC": 73.8}, 200)
+    assert "I-AUROC of 73.8 %" in warning("evolved", {"imitated-I-AUROC": 73.8}, 200)
     assert "a tenth of 24 good images" in warning("evolved", {"imitated-I-AUROC": 99.0}, 24)
     assert "a tenth of 24 good images" in warning("evolved", {}, 24)
     assert all(

@@ -337,5 +337,5 @@ def test_all_masks_black_leaves_one_class(own_ksdd2, load_ksdd2, make_model):
     for path in Path(own_ksdd2 / "train").glob("*_GT.png"):
         Image.fromarray(np.zeros((80, 40), np.uint8)).save(path)
     train = load_ksdd2(own_ksdd2).train
-    with pytest.raises(InputError, match="12 sound and 0 defective training images"):
+    with pytest.raises(InputError, match="12 good and 0 defective training images"):
         fitted(make_model(preset("full_ssn").model), train, "full_ssn")

@@ -101,7 +101,7 @@ def _measured(
             return record
         print(f"{TITLES[name]}: fitting to {dataset.category}", flush=True)
         train = chosen_images(dataset.train, TrainingConfig(good_images=good_images), seed).sound()
-        warn_of_copies(dataset)
+        warn_of_copies(dataset, labels=False)
         prepare()
         train.images  # noqa: B018  decoded before the clock starts
         started = time.perf_counter()
