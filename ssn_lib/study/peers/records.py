@@ -60,6 +60,7 @@ class PeerRecord:
         scores: of the test images, by name.
         good: training images that it was fitted to.
         fit_s: seconds of the fit, features included.
+        fit_cpu_s: likewise, of processor time, of all threads; None where it was not measured.
         latency_ms: of one image to map and score, on the host.
         of_scenario_a: that, over the latency of Scenario A at 256×256 by the published operations,
             measured in turns with it.
@@ -80,6 +81,13 @@ class PeerRecord:
     versions: dict[str, str]
     environment: dict[str, Any]
     finished: str
+    fit_cpu_s: float | None = None
+
+    @property
+    def training_s(self) -> float:
+        """Seconds of the fit. Of one that other work ran beside, so that it had less than a
+        processor, those of its own alone."""
+        return self.fit_s if self.fit_cpu_s is None else min(self.fit_s, self.fit_cpu_s)
 
     def keep(self, runs_dir: Path) -> Path:
         """Write it into the folder of the peers.

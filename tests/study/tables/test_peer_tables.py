@@ -67,6 +67,13 @@ def test_ours_and_peers_stand_in_one_category_with_what_they_cost(evolved):
     assert any(note == "how padim." for note in table.notes)
 
 
+def test_what_other_work_took_from_a_fit_does_not_count():
+    alone = replace(peer(), fit_cpu_s=170.0)  # 90 s of two threads
+    beside = replace(peer("stfpm"), fit_cpu_s=66.0)  # of one thread that had to wait
+    table = peer_tables.beside_peers([], [alone, beside], None)
+    assert table.frame["training, min"].tolist() == ["1.5", "1.1"]
+
+
 def test_a_training_that_is_not_whole_says_so(evolved):
     table = peer_tables.beside_peers([evolved(epochs=10, **{"I-AUROC": 90.0})], [peer()], None)
     assert table.frame["epochs"].tolist() == ["10 of 30", EMPTY]
