@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -74,11 +75,15 @@ def _shape(path: Path) -> float | None:
 
 
 def _commonest(shapes: Sequence[float]) -> float | None:
-    """Of those that most others are the same as, the middle; None of none."""
+    """The middle of those that most others are the same as; None of none."""
     if not shapes:
         return None
-    near = [[other for other in shapes if not _differ(other, shape)] for shape in set(shapes)]
-    return median(max(near, key=lambda same: (len(same), -median(same))))
+    ordered = sorted(shapes)
+
+    def alike(shape: float) -> list[float]:
+        return ordered[bisect_right(ordered, shape / SAME) : bisect_left(ordered, shape * SAME)]
+
+    return median(max(map(alike, dict.fromkeys(ordered)), key=len))
 
 
 def _differ(shape: float, other: float) -> bool:
