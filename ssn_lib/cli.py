@@ -17,7 +17,7 @@ from ssn_lib.arguments import AUTO, parser
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import metrics_line
+from ssn_lib.runs.record import metrics_lines, read_record
 from ssn_lib.storage import REPOSITORY
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"{name} at {height}×{width} pixels (height×width)", flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
-    print(metrics_line(record.metrics, record.undefined))
+    print(metrics_lines(record.metrics, record.undefined))
     good = config.training.good_images or int((dataset.train.labels == 0).sum())
     if doubt := warning(name, record.metrics, good):
         print(f"warning: {doubt}", file=sys.stderr)
@@ -106,7 +106,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     dataset = dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}
-    print(metrics_line(metrics, measured.undefined))
+    print(metrics_lines(metrics, measured.undefined))
     if options.json:
         print(json.dumps({"run_id": record.run_id, "metrics": metrics}, allow_nan=False))
 
@@ -132,7 +132,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _say_inspection(result: Inspection, *, with_table: bool) -> None:
-    """The scores, or the highest of many, and what they rest on."""
+    """The scores, or the highest of many, and what the threshold rests on."""
     table = result.table
     if len(table) and with_table:
         if len(table) > FEW:
@@ -173,7 +173,7 @@ def _export(options: argparse.Namespace) -> None:
     megabytes = options.file.stat().st_size / 1e6
     print(
         f"{options.file}: {form}, {megabytes:.1f} MB; checked: ONNX Runtime's outputs differ from "
-        f"PyTorch's by {difference:.0e} of their scale"
+        f"PyTorch's by {difference:.0e} of their largest value"
     )
     print(_exported_threshold(options))
 
@@ -217,8 +217,10 @@ def _exported_threshold(options: argparse.Namespace, *, anew: bool = False) -> s
     """Which threshold an exported file decides by: a line."""
     if options.threshold is not None:
         return f"it decides by the threshold of {options.threshold}"
-    own = "a threshold chosen anew in this precision" if anew else "the run's threshold"
-    return f"it decides by {own}"
+    if anew:
+        return "it decides by a threshold chosen anew in this precision"
+    record = read_record(options.run)
+    return f"it decides by the run's threshold, {record.thresholds.score:.4g} on the score"
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -285,7 +287,7 @@ def _peers(options: argparse.Namespace) -> None:
         print(
             f"{TITLES[record.config.name]}: fitted to {record.good} images in {record.fit_s:.0f} s"
         )
-        print(metrics_line(record.metrics, record.undefined))
+        print(metrics_lines(record.metrics, record.undefined))
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from ssn_lib import cli
 from ssn_lib.cli import main
 from ssn_lib.data import loading
 from ssn_lib.errors import InputError
-from ssn_lib.runs.record import metrics_line
+from ssn_lib.runs.record import metrics_lines
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study.kaggle import kernel
 
@@ -225,9 +225,14 @@ def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root,
 
 
 def test_undefined_metrics_share_their_reason():
-    metrics = {"I-AUROC": 50.0, "P-AUROC": None, "AUPRO": None}
-    line = metrics_line(metrics, dict.fromkeys(("P-AUROC", "AUPRO"), "no masks"))
-    assert line == "I-AUROC 50.0  P-AUROC, AUPRO undefined (no masks)"
+    metrics = {"I-AUROC": 50.0, "P-AUROC": None, "AUPRO": None, "AP-det": 60.0}
+    metrics["imitated-I-AUROC"] = 70.0
+    lines = metrics_lines(metrics, dict.fromkeys(("P-AUROC", "AUPRO"), "no masks"))
+    assert lines.splitlines() == [
+        "I-AUROC 50.0  AP-det 60.0 (percent)",
+        "defects drawn into good images: I-AUROC 70.0 (percent)",
+        "undefined: P-AUROC, AUPRO (no masks)",
+    ]
 
 
 def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):

@@ -172,16 +172,28 @@ def _content_hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def metrics_line(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
-    """The metrics of a record in a line, and why others are undefined.
+_KINDS = {  # of metrics, by how their names begin
+    "": "",
+    "imitated-": "defects drawn into good images: ",
+    "flips-": "the mean map of four flips: ",
+    "sigmoid-": "the map's sigmoid, as published: ",
+}
+
+
+def metrics_lines(metrics: dict[str, float | None], undefined: dict[str, str]) -> str:
+    """The metrics of a record, a line for each kind, and why others are undefined.
 
     Args:
         metrics, undefined: as of `Record`.
     """
-    parts = [f"{name} {value:.1f}" for name, value in metrics.items() if value is not None]
+    kinds: dict[str, list[str]] = {}
     reasons: dict[str, list[str]] = {}
     for name, value in metrics.items():
         if value is None:
             reasons.setdefault(undefined[name], []).append(name)
-    parts += [f"{', '.join(names)} undefined ({why})" for why, names in reasons.items()]
-    return "  ".join(parts)
+            continue
+        start = next((kind for kind in _KINDS if kind and name.startswith(kind)), "")
+        kinds.setdefault(start, []).append(f"{name.removeprefix(start)} {value:.1f}")
+    lines = [f"{_KINDS[kind]}{'  '.join(parts)} (percent)" for kind, parts in kinds.items()]
+    lines += [f"undefined: {', '.join(names)} ({why})" for why, names in reasons.items()]
+    return "\n".join(lines)
