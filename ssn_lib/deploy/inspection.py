@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.decoding import Remarks, reading_threads
 from ssn_lib.data.listing import OVERLAY_MARK
+from ssn_lib.data.shape import is_stretched
 from ssn_lib.deploy.arrivals import LOOK_S, Arrivals, find, label_of
 from ssn_lib.deploy.detector import Trained, open_detector
 from ssn_lib.deploy.heatmap import heatmap, map_range, small_map, thumbnail
@@ -184,6 +186,7 @@ class _Inspector:
         self._inspected = 0
         self._drifting = False
         self._page_at, self._page_of = -math.inf, 0  # when it was written, with how many images
+        self._is_stretched = cache(lambda image: is_stretched(Path(image), trained.image_size))
 
     def inspect(self, files: Iterable[Path]) -> list[Refused]:
         """Inspect those that are not finished yet.
@@ -309,6 +312,12 @@ class _Inspector:
         notes = [worth(self._trained.reference, self._chosen)]
         if drift_message is not None:
             notes.append(drift_message)
+        if stretched := sum(self._is_stretched(item.image) for item in images):
+            height, width = self._trained.image_size
+            notes.append(
+                f"Of another shape, stretched to {height}×{width} pixels (height×width), so that "
+                f"their scores mean little: {stretched} of the images shown."
+            )
         if len(images) < number:
             notes.append(f"This page shows {len(images)} of {number} images; {SCORES} has all.")
         write_page(

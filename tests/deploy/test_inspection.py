@@ -285,6 +285,17 @@ def test_the_page_holds_the_images_with_their_labels_and_notes(dataset, tiny_run
     assert "000_2_overlay.png" in page
 
 
+def test_the_page_tells_of_stretched_images_also_the_next_time(tiny_run, tmp_path):
+    folder, images = tiny_run
+    belt = shutil.copytree(images, tmp_path / "belt")
+    Image.new("RGB", (90, 30)).save(belt / "long.png")
+    with pytest.warns(UserWarning, match="of another shape, stretched to"):
+        inspection.inspect(folder, [belt], tmp_path / "out", weights=None)
+    again = inspection.inspect(folder, [belt], tmp_path / "out", weights=None)
+    assert again.inspected == 0
+    assert "that their scores mean little: 1 of the images shown." in again.page.read_text()
+
+
 def test_a_page_of_very_many_shows_the_latest_and_says_so(many, tmp_path, monkeypatch):
     folder, images = many
     monkeypatch.setattr(inspection, "PAGE_IMAGES", 12)
