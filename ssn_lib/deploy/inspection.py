@@ -315,8 +315,9 @@ class _Inspector:
         if stretched := sum(self._is_stretched(item.image) for item in images):
             height, width = self._trained.image_size
             notes.append(
-                f"Of another shape, stretched to {height}×{width} pixels (height×width), so that "
-                f"their scores mean little: {stretched} of the images shown."
+                f"{stretched} of the images shown are of another shape, and stretched to "
+                f"{height}×{width} pixels (height×width). Unless the training images were so too, "
+                "their scores mean little."
             )
         if len(images) < number:
             notes.append(f"This page shows {len(images)} of {number} images; {SCORES} has all.")

@@ -81,8 +81,8 @@ def judged(
 
     height, width = trained.image_size
     stretched = (
-        f"images of another shape, stretched to {height}×{width} pixels (height×width), so that "
-        "their scores mean little; crop them as the training images are, or train on such"
+        f"images of another shape, stretched to {height}×{width} pixels (height×width); unless the "
+        "training images were so too, their scores mean little: crop them, or train on such"
     )
 
     def read(path: Path) -> Photograph | Refused:

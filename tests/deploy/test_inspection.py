@@ -293,7 +293,7 @@ def test_the_page_tells_of_stretched_images_also_the_next_time(tiny_run, tmp_pat
         inspection.inspect(folder, [belt], tmp_path / "out", weights=None)
     again = inspection.inspect(folder, [belt], tmp_path / "out", weights=None)
     assert again.inspected == 0
-    assert "that their scores mean little: 1 of the images shown." in again.page.read_text()
+    assert "1 of the images shown are of another shape, and stretched to " in again.page.read_text()
 
 
 def test_a_page_of_very_many_shows_the_latest_and_says_so(many, tmp_path, monkeypatch):
