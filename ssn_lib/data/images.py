@@ -23,6 +23,7 @@ from ssn_lib.data.decoding import (
     decode,
     in_threads,
     is_deep,
+    reading_threads,
 )
 from ssn_lib.data.masks import read_whole_mask, remark_on, shrunk
 from ssn_lib.data.samples import Sample, files_of
@@ -35,6 +36,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # White in files of more than 8 bits: 8, 10, 12, 14 or 16 of the 16 bits may be used.
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+
+
+NAMED = 10  # further files that a line names
 
 
 # What is said of images that are used all the same; see `Remarks`.
@@ -71,17 +75,28 @@ class ImageSet:
         """(N, 3, H, W) uint8, RGB.
 
         Raises:
-            InputError: naming the first file that cannot be read.
+            InputError: why the first of the files that cannot be read is none, and their names.
         """
         height, width = self.image_size
         images = torch.empty((len(self), 3, height, width), dtype=torch.uint8)
         remarks = Remarks()
 
-        def read(index: int) -> None:
-            path = self.samples[index].image
-            images[index] = read_image(path, self.image_size, self.resize, self.full_scale, remarks)
+        def read(sample: Sample) -> Tensor | InputError:
+            try:
+                size = self.image_size
+                return read_image(sample.image, size, self.resize, self.full_scale, remarks)
+            except InputError as error:
+                return error
 
-        in_threads(read, range(len(self)))
+        broken: list[tuple[Path, InputError]] = []
+        with reading_threads() as pool:
+            for index, found in enumerate(pool.map(read, self.samples)):
+                if isinstance(found, InputError):
+                    broken.append((self.samples[index].image, found))
+                else:
+                    images[index] = found
+        if broken:
+            raise _all_named(broken)
         remarks.warn()
         return images
 
@@ -199,6 +214,16 @@ class Dataset:
         """Images with their masks, and the files that say whose masks are used."""
         samples = (*self.train.samples, *self.test.samples)
         return files_of(samples), [*self.train.splits.values()]
+
+
+def _all_named(broken: Sequence[tuple[Path, InputError]]) -> InputError:
+    """One line about files that cannot be read, so that they are not met one after the other."""
+    (_, first), *others = broken
+    if not others:
+        return first
+    named = ", ".join(shown(path) for path, _ in others[:NAMED])
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return InputError(f"{first}; likewise {named}{more}")
 
 
 def normalise(images: Tensor) -> Tensor:

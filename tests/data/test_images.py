@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -210,3 +211,16 @@ def test_the_full_scale_of_8_bits_changes_no_run_id():
     assert DataConfig("d", "c").full_scale is None
     assert "full_scale" not in beside_defaults(DataConfig("d", "c"))
     assert beside_defaults(DataConfig("d", "c", full_scale=4095))["full_scale"] == 4095
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(mvtec_root, tmp_path, refusal):
+    parts = shutil.copytree(mvtec_root / "mvtec_ad" / "widget", tmp_path / "parts")
+    good = parts / "train" / "good"
+    (good / "001.png").write_bytes(b"")
+    (good / "004.png").write_bytes(b"half of it")
+    line = refusal(lambda: load_dataset("folder", parts).train.images)
+    assert line == f"{good / '001.png'} is empty; replace or remove it; likewise {good / '004.png'}"
+    for number in range(20):
+        (good / f"1{number:02}.png").write_bytes(b"")
+    line = refusal(lambda: load_dataset("folder", parts).train.images)
+    assert line.endswith("108.png and 11 more")
