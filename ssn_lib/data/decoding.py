@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -22,6 +23,9 @@ from ssn_lib.data import tiff
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, unreadable
 
+NAMED = 10  # further files that a line names
+
+
 # What is said of files that are read all the same; see `Remarks`.
 SEVERAL_PAGES = "files of several pages or frames, of which only the first is used"
 
@@ -39,6 +43,10 @@ _FROM_ORIENTATION = {  # EXIF's tag: how stored rows and columns become those th
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)  # height and width change places
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_TURNING = (b"XML:com.adobe.xmp", b"Raw profile type exif")  # texts that Pillow reads it from
+_LONGEST_KEYWORD = 79  # bytes, as of the PNG specification
 _OTHER_ORDER = {  # Pillow's names for 16-bit colour, and the same with the two bytes swapped
     f"{mode};16{order}": f"{mode};16{swapped}"
     for mode in ("RGB", "RGBX", "RGBA")
@@ -128,6 +136,8 @@ def displayed_size(path: Path) -> tuple[int, int]:
         size = image.size
         if image.format == "TIFF":  # of which some versions of Pillow have turned it already
             size = tuple(int(image.tag_v2[tag]) for tag in (Tag.ImageWidth, Tag.ImageLength))
+        if image.format == "PNG" and not _may_be_turned(path):
+            return size
         return size[::-1] if _orientation(image) in _SIDEWAYS else size
 
 
@@ -150,10 +160,42 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def in_threads(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    """`work` done on all items on a few threads; the first error, in order, is raised."""
+def in_threads(
+    work: Callable[[_T], _R], items: Sequence[_T], files: Sequence[Path] | None = None
+) -> list[_R]:
+    """`work` done on all items on a few threads; the first error, in order, is raised.
+
+    Args:
+        files: of the items; None where these are paths.
+
+    Raises:
+        InputError: why the first of the files is refused, and the names of the others that are, so
+            that they are not met one after the other.
+    """
+
+    def attempt(item: _T) -> _R | InputError:
+        try:
+            return work(item)
+        except InputError as error:
+            return error
+
     with reading_threads() as pool:
-        return list(pool.map(work, items))
+        done = list(pool.map(attempt, items))
+    files = items if files is None else files
+    refused = [(path, e) for path, e in zip(files, done, strict=True) if isinstance(e, InputError)]
+    if refused:
+        raise _all_named(refused)
+    return done
+
+
+def _all_named(refused: Sequence[tuple[Path, InputError]]) -> InputError:
+    """One line about files that cannot be read."""
+    (_, first), *others = refused
+    if not others:
+        return first
+    named = ", ".join(shown(path) for path, _ in others[:NAMED])
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return InputError(f"{first}; likewise {named}{more}")
 
 
 @contextmanager
@@ -251,6 +293,22 @@ def _orientation(image: Image.Image) -> int:
         return orientation if orientation in _FROM_ORIENTATION else 1
     except Exception:  # Pillow lets many kinds through; the image itself is none the worse
         return 1
+
+
+def _may_be_turned(path: Path) -> bool:
+    """Whether a PNG has a chunk that may hold an orientation, from the chunks' heads alone: to ask
+    Pillow is to decode the pixels, twenty times the work."""
+    with path.open("rb") as file:
+        file.seek(len(_PNG_HEAD))
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            keyword = file.read(min(length, _LONGEST_KEYWORD))
+            if kind == b"eXIf":
+                return True
+            if kind in _PNG_TEXTS and keyword.startswith(_TURNING):
+                return True
+            file.seek(length - len(keyword) + 4, os.SEEK_CUR)  # and its check sum
+    return False
 
 
 def _loaded(image: Image.Image) -> Image.Image:

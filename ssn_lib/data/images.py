@@ -23,7 +23,6 @@ from ssn_lib.data.decoding import (
     decode,
     in_threads,
     is_deep,
-    reading_threads,
 )
 from ssn_lib.data.masks import read_whole_mask, remark_on, shrunk
 from ssn_lib.data.samples import Sample, files_of
@@ -36,9 +35,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # White in files of more than 8 bits: 8, 10, 12, 14 or 16 of the 16 bits may be used.
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-
-
-NAMED = 10  # further files that a line names
 
 
 # What is said of images that are used all the same; see `Remarks`.
@@ -81,22 +77,14 @@ class ImageSet:
         images = torch.empty((len(self), 3, height, width), dtype=torch.uint8)
         remarks = Remarks()
 
-        def read(sample: Sample) -> Tensor | InputError:
-            try:
-                size = self.image_size
-                return read_image(sample.image, size, self.resize, self.full_scale, remarks)
-            except InputError as error:
-                return error
+        paths = [sample.image for sample in self.samples]
 
-        broken: list[tuple[Path, InputError]] = []
-        with reading_threads() as pool:
-            for index, found in enumerate(pool.map(read, self.samples)):
-                if isinstance(found, InputError):
-                    broken.append((self.samples[index].image, found))
-                else:
-                    images[index] = found
-        if broken:
-            raise _all_named(broken)
+        def read(index: int) -> None:
+            images[index] = read_image(
+                paths[index], self.image_size, self.resize, self.full_scale, remarks
+            )
+
+        in_threads(read, range(len(self)), paths)
         remarks.warn()
         return images
 
@@ -106,7 +94,7 @@ class ImageSet:
         nothing or everything are warned of.
 
         Raises:
-            InputError: naming a mask that cannot be read or is not of its image's size.
+            InputError: naming the masks that cannot be read or are not of their image's size.
         """
         height, width = self.image_size
         masks = torch.zeros((len(self), 1, height, width), dtype=torch.uint8)
@@ -119,7 +107,7 @@ class ImageSet:
                 remark_on(whole, sample.mask, remarks)
                 masks[index, 0] = shrunk(whole, self.image_size)
 
-        in_threads(read, range(len(self)))
+        in_threads(read, range(len(self)), [s.mask or s.image for s in self.samples])
         remarks.warn()
         return masks
 
@@ -214,16 +202,6 @@ class Dataset:
         """Images with their masks, and the files that say whose masks are used."""
         samples = (*self.train.samples, *self.test.samples)
         return files_of(samples), [*self.train.splits.values()]
-
-
-def _all_named(broken: Sequence[tuple[Path, InputError]]) -> InputError:
-    """One line about files that cannot be read, so that they are not met one after the other."""
-    (_, first), *others = broken
-    if not others:
-        return first
-    named = ", ".join(shown(path) for path, _ in others[:NAMED])
-    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-    return InputError(f"{first}; likewise {named}{more}")
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from ssn_lib.config import IMAGE_STRIDE
+from ssn_lib.checks import nearest_side
 from ssn_lib.data.decoding import displayed_size, in_threads
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
@@ -36,8 +36,8 @@ def in_shape(
         return pixels_of
     area = pixels_of[0] * pixels_of[1]
     long = max(usual, 1 / usual)
-    shorter = _side((area / long) ** 0.5)
-    longer = _side(min(shorter * long, LONGEST * area / shorter))
+    shorter = nearest_side((area / long) ** 0.5)
+    longer = nearest_side(min(shorter * long, LONGEST * area / shorter))
     height, width = (longer, shorter) if usual > 1 else (shorter, longer)
     others = [path for path, shape in shapes.items() if _differ(shape, height / width)]
     if others:
@@ -88,7 +88,3 @@ def _commonest(shapes: Sequence[float]) -> float | None:
 
 def _differ(shape: float, other: float) -> bool:
     return not 1 / SAME < shape / other < SAME
-
-
-def _side(length: float) -> int:
-    return max(2 * IMAGE_STRIDE, round(length / IMAGE_STRIDE) * IMAGE_STRIDE)

@@ -173,7 +173,6 @@ def _content_hash(content: dict[str, Any]) -> str:
 
 
 _KINDS = {  # of metrics, by how their names begin
-    "": "",
     "imitated-": "defects drawn into good images: ",
     "flips-": "the mean map of four flips: ",
     "sigmoid-": "the map's sigmoid, as published: ",
@@ -192,8 +191,8 @@ def metrics_lines(metrics: dict[str, float | None], undefined: dict[str, str]) -
         if value is None:
             reasons.setdefault(undefined[name], []).append(name)
             continue
-        start = next((kind for kind in _KINDS if kind and name.startswith(kind)), "")
+        start = next((kind for kind in _KINDS if name.startswith(kind)), "")
         kinds.setdefault(start, []).append(f"{name.removeprefix(start)} {value:.1f}")
-    lines = [f"{_KINDS[kind]}{'  '.join(parts)} (percent)" for kind, parts in kinds.items()]
+    lines = [f"{_KINDS.get(kind, '')}{'  '.join(parts)} (percent)" for kind, parts in kinds.items()]
     lines += [f"undefined: {', '.join(names)} ({why})" for why, names in reasons.items()]
     return "\n".join(lines)

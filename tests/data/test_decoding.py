@@ -306,3 +306,31 @@ def test_one_line_for_each_kind_of_remark(tmp_path):
         f"odd: 3, the first {tmp_path / 'a'} (a)",
         f"even: {tmp_path / 'd'}",
     ]
+
+
+@pytest.mark.parametrize("kept", ["eXIf", "XMP", "a text", "nothing"])
+def test_the_size_of_a_png_is_known_without_its_pixels_unless_it_may_be_turned(
+    kept, tmp_path, monkeypatch
+):
+    image, path, info = Image.fromarray(GREY), tmp_path / "a.png", PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[TAG] = 6
+    xmp = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    if kept == "XMP":
+        info.add_itxt("XML:com.adobe.xmp", xmp)
+    elif kept == "a text":
+        info.add_text("Software", "a camera")
+    image.save(path, pnginfo=info, **({"exif": exif} if kept == "eXIf" else {}))
+    turned = kept in ("eXIf", "XMP")
+    assert displayed_size(path) == (image.size[::-1] if turned else image.size)
+    assert displayed_size(path) == decode(path).image.size
+    if not turned:
+        monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+        assert displayed_size(path) == image.size
+
+
+def test_a_png_cut_off_within_a_chunk_has_its_size(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(GREY).save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert displayed_size(path) == Image.fromarray(GREY).size

@@ -23,6 +23,7 @@ CATEGORY = "kolektor_sdd1_in_ksdd2_layout"
 COPIES = tuple(f"test/{number}.png" for number in range(20072, 20080))
 PRESETS = group("methods")
 SHOWN = ("I-AUROC", "AP-det")  # of scores alone: whole maps are not kept
+TITLE = "Each image once: percent"
 Scored = tuple[Outcome, pd.DataFrame]
 
 
@@ -46,24 +47,22 @@ def without_copies(runs: Sequence[Scored], peers: Sequence[PeerRecord]) -> Table
     for name in PRESETS:
         tested[f"here, {title(name)}"] = [scores for run, scores in runs if run.preset == name]
     for peer in sorted(peers, key=lambda peer: list(TITLES).index(peer.config.name)):
-        if peer.config.category == CATEGORY and labels.keys() >= peer.scores.keys():
+        of_all = peer.config.category == CATEGORY and peer.config.good_images is None
+        if of_all and labels.keys() >= peer.scores.keys():
             frame = pd.DataFrame(peer.scores.items(), columns=["image", "score"])
             frame["label"] = frame["image"].map(labels)
             tested.setdefault(TITLES[peer.config.name], []).append(frame)
     rows = [_row(system, found) for system, found in tested.items() if found]
-    measured = [run.record for run, _ in runs]
-    notes = [
+    if not rows:
+        nothing = frame_of([{"system": "no record of these images yet", "I-AUROC": EMPTY}])
+        return Table(TITLE, nothing, ())
+    notes = (
+        f"Measured here: {describe([run.record for run, _ in runs])}.",
         f"{images_title(CATEGORY)}: {len(COPIES)} of the {len(labels)} test images are the same "
         "files as others of them (the part kos26 is kos01). Once: without these copies.",
         "All other tables are of all images, as the data set is published.",
-    ]
-    if measured:
-        notes.insert(0, f"Measured here: {describe(measured)}.")
-    return Table(
-        "Each image once: percent",
-        frame_of(rows or [{"system": "no record of these images yet", "I-AUROC": EMPTY}]),
-        tuple(notes) if measured else notes[1:],
     )
+    return Table(TITLE, frame_of(rows), notes)
 
 
 def _row(system: str, found: Sequence[pd.DataFrame]) -> dict[str, str]:
