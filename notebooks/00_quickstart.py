@@ -315,7 +315,9 @@ study.save("quickstart_evolved", overlays("evolved", second, limits))
 # ## Your own images
 #
 # Put good images into a folder `good`, and defective ones, if you have any, into `bad` beside it.
-# Then set `my_images` to the folder that holds both.
+# Then set `my_images` to the folder that holds both. This is the least code. For use, take
+# `python -m ssn_lib run --dataset folder --data-root my_parts`: larger images, and a threshold from
+# good images that were held out. The one below is of images trained on, and so too low.
 
 # %%
 my_images = None  # such as "my_parts"

@@ -51,6 +51,7 @@ class Item:
     why_not: str = ""
 
 
+MEASURED = "Measured here"  # how the note of a table begins that says by which trainings
 A = (f"slides, {short('scenario_a')}", f"here, {short('scenario_a')}")
 V1, V2 = (short(f"learned_noise_{version}_published") for version in ("v1", "v2"))
 SWAP = Columns(
@@ -158,6 +159,7 @@ def slide_by_slide(report: Any, notebooks: Path, figures: Path) -> str:
             table = getattr(report, item.shown[0])()
             if isinstance(table, Table):
                 published, here = beside(table, item.columns)
+                here += [note for note in table.notes if note.startswith(MEASURED)]
         for claim in item.claims:
             row = ledger.loc[claim]
             found = row["measured here"]

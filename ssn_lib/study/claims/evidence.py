@@ -254,6 +254,23 @@ class Runs:
             return "collapsed", course
         return ("stuck" if all(is_whole(record) for record, _ in losses) else "undecided"), course
 
+    def late_collapses(self) -> str:
+        """In how many of the last epochs a whole training stood where it would count as collapsed
+        had it ended there, in words; empty where in none."""
+        found = []
+        for record, history in self.with_files(self.evidence.histories):
+            if is_whole(record) and record.status != "diverged":
+                late = history["loss"].tail(LAST_EPOCHS)
+                above = late[late > COLLAPSE * max(history["loss"].iloc[0], ignorance_loss(True))]
+                found.append((len(above), above.max()))
+        count, highest = max(found, default=(0, 0.0))
+        if not count:
+            return ""
+        return (
+            f"in {count} of its last {LAST_EPOCHS} epochs it stands where it would count as "
+            f"collapsed, with a loss of up to {highest:.3g}"
+        )
+
     def noise_share(self) -> float:
         """The noise in percent of the features' spread at the end, mean of the seeds.
 

@@ -121,6 +121,13 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
     return finding
 
 
+def _by_tables(frame: pd.DataFrame) -> str:
+    """How many verdicts compare published figures alone, in words."""
+    decided = frame[frame["verdict"] != "not measurable here"]
+    count = (decided["evidence"] == EMPTY).sum()
+    return f" {count} of the verdicts compare published figures and need no run." if count else ""
+
+
 def ledger(*judged: pd.DataFrame) -> Table:
     """The ledger: verdicts on claims, by `judge`, and how they are come to."""
     frame = pd.concat(judged, ignore_index=True)
@@ -130,7 +137,7 @@ def ledger(*judged: pd.DataFrame) -> Table:
         "Published claims",
         frame,
         (
-            f"{len(frame)} claims: {sums}.",
+            f"{len(frame)} claims: {sums}." + _by_tables(frame),
             "A notebook that decides a claim: `python -m ssn_lib study --profile full --only 03 "
             "--data-root …` runs 03 by the profile `full`.",
             "Elsewhere: where the images that a claim is of were not at hand, what the same rule "
@@ -151,6 +158,8 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "How a training ended is told by its last loss, set against the loss of a network that "
             "answers 0 everywhere. Saturated: it is below 1 % of that loss. Learned: it is at "
             "least 10 % below that loss. Collapsed: it is not finite, or 10 % above both that loss "
-            "and the first epoch's. Stuck: none of these after a whole training.",
+            "and the first epoch's. Stuck: none of these after a whole training. Not stable: in "
+            "one of the last 100 epochs of a whole training the loss is where it would count as "
+            "collapsed.",
         ),
     )

@@ -275,6 +275,8 @@ def _real_time(evidence: Evidence) -> Finding:
     folded = [c for c in evidence.costs if (c.preset, c.form) == ("scenario_a", form)]
     measured += "".join(f", folded {other.latency_ms.median:.1f} ms" for other in folded)
     why = "one image, host to host"
+    baseline = [c for c in evidence.costs if (c.preset, c.form) == ("baseline", cost.form)]
+    why += "".join(f"; the baseline takes {c.latency_ms.median:.1f} ms there" for c in baseline)
     if latency.high < REAL_TIME_MS:
         return Finding(measured, "reproduced", why, rests_on=costs)
     _on_a_gpu(costs, measured)

@@ -303,7 +303,7 @@ def from_json(content: dict[str, Any]) -> Efficiency:
 
 PEERS = {
     "anomalib_supersimplenet": "SuperSimpleNet (ResNet18), anomalib",
-    "anomalib_patchcore": "PatchCore (ResNet18), anomalib",
+    "anomalib_patchcore": "PatchCore (ResNet18, coreset of 10 %), anomalib",
     "anomalib_padim": "PaDiM (ResNet18), anomalib",
     "anomalib_efficient_ad": "EfficientAD-S, anomalib",
 }

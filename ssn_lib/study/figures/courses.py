@@ -359,9 +359,9 @@ def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> st
         return "The published protocol, run here"
     (least, near), (most, far) = min(apart), max(apart)
     if len(apart) == 1:
-        return f"The last I-AUROC here differs from the author's by {most:.1f} points ({far})"
+        return f"The last I-AUROC drawn differs from the author's by {most:.1f} points ({far})"
     return (
-        f"The last I-AUROC here differs from the author's by {least:.1f} ({near}) to {most:.1f} "
+        f"The last I-AUROC drawn differs from the author's by {least:.1f} ({near}) to {most:.1f} "
         f"points ({far})"
     )
 

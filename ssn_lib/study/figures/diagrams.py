@@ -305,7 +305,9 @@ def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) 
         caption: whose the published and the measured figures are.
     """
     numbers = against_masks(outcomes, category)
-    canvas = Canvas.of(122, 46, "Without masks nothing teaches the map of GAP + CAM", caption)
+    canvas = Canvas.of(
+        122, 46, "From labels alone GAP + CAM learns that a defect is there, not where", caption
+    )
     for y, kind, given, middle, learns in (
         (
             30,
@@ -320,7 +322,7 @@ def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) 
             "weak supervision\nimage $x$, label $y$",
             "5×5 conv → $H_k$\n$s = \\Sigma_k\\, w_k \\overline{H_k} + b$\n"
             "$M = \\Sigma_k\\, w_k H_k$",
-            "$y$ teaches $s$\nnothing teaches $M$",
+            "$y$ teaches $s$, and so\nthe mean of $M$ alone",
         ),
     ):
         canvas.box((1, y), (16, 10), given, BLACK)

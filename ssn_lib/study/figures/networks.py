@@ -313,7 +313,7 @@ def _useful(rows: dict[str, list[_Bubble]]) -> str:
             fastest[name] = min(bubble.latency for bubble in own)
     whole = [name for name, known in lowest.items() if len(known) == len(rows)]
     good = [name for name in whole if min(lowest[name]) >= USEFUL_AUROC]
-    told = f"{len(good)} of {len(whole)} systems measured here reach{'es' * (len(good) == 1)}"
+    told = f"{len(good)} of {len(whole)} systems drawn reach{'es' * (len(good) == 1)}"
     names = [f"{short(name)} in {fastest[name]:.0f} ms" for name in good]
     which = f": {listed(names)}" if good else ""
     return f"{told} {USEFUL_AUROC} % I-AUROC on {listed(list(rows))}{which}"

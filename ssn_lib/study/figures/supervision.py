@@ -89,7 +89,7 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure 
     (first, one, by), (second, other, otherwise) = best
     return headed(
         figure,
-        f"By the {by} {one} tells defective images best (AUROC {first:.1f} %), by the {otherwise} "
+        f"Of those drawn, by the {by} {one} is best (AUROC {first:.1f} %), by the {otherwise} "
         f"{other} ({second:.1f} %)",
         caption,
     )
@@ -250,7 +250,7 @@ def _bought(learned: Sequence[tuple[float, float]], without: Mapping[str, float]
     ends = dict([*learned[:2], learned[-1]])  # the fewest masks, the next more, the most
     told = (
         f"SSN has {listed([f'{value:.1f}' for value in ends.values()])} % with "
-        f"{listed([f'{share:.0f}' for share in ends])} % of the masks"
+        f"{listed([f'{share:.0f}' for share in ends])} % of the defects masked"
     )
     if not without:
         return f"AP-loc here: {told}"

@@ -144,6 +144,8 @@ def exports(made: Sequence[Export], bench: Bench | None) -> Table:
         model = preset(export.preset).model
         network = next((name for name in EXPORTED if preset(name).model == model), "")
         cost = costs.get((network, f"openvino-{export.precision}"))
+        if cost and tuple(export.image_size) != cost.image_size:
+            cost = None
         told = export.cost
         before, changes = told["before"], told["changes"]
         row = {
@@ -169,9 +171,10 @@ def exports(made: Sequence[Export], bench: Bench | None) -> Table:
     processors = ", ".join(dict.fromkeys(export.processor for export in made))
     notes = [
         f"Accuracy: the run's test images, in OpenVINO, against float32, on {processors}; one "
-        f"seed. Refused: what loses more than {TOLERANCE} points, unless `--tolerance` allows it.",
-        "× faster, latency, images/s: of the same network untrained, by `make bench`, at "
-        "256×256 (`evolved` 448×448); plain is PyTorch in float32"
+        f"seed, and not always the training that the other tables show. Refused: what loses more "
+        f"than {TOLERANCE} points, unless `--tolerance` allows it.",
+        "× faster, latency, images/s: of the same network untrained, by `make bench`, where it "
+        "measured that image size; plain is PyTorch in float32"
         + (f". {_where(bench.environment)}." if bench else "."),
     ]
     return Table("Exports: what fewer bits cost and gain", frame_of(rows), tuple(notes))

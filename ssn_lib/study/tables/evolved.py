@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssn_lib.metrics import image_metrics
+from ssn_lib.overrides import assignment, override
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study import search
@@ -136,12 +137,16 @@ def ingredients(records: Sequence[Record]) -> Table:
     rows = []
     recipes = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
     for recipe, made in recipes:
-        row = {"recipe": recipe}
+        row, precisions = {"recipe": recipe}, set()
         for category in _OF_RECIPES:
             found = made.records(records, category)
+            precisions |= {record.config.training.precision for record in found}
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
                 row[f"{category}: {metric}"] = _of(found, metric)
-        rows.append(row | {"command": f"`{command_of(made.config('CATEGORY'))}`"})
+        config = made.config("CATEGORY")
+        if len(precisions) == 1:
+            config = override(config, (assignment("training.precision", *precisions),))
+        rows.append(row | {"command": f"`{command_of(config)}`"})
     return Table(
         "The recipe without one ingredient at a time: percent",
         frame_of(rows),

@@ -102,6 +102,28 @@ def test_v2_stabilises(v1, v2, epochs, verdict, evidence):
     assert judged("v2-stabilises", made)["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("course", "epochs", "verdict"),
+    [
+        ([1.5, *[0.5] * 100, 3.4, 1.6, 0.5], WHOLE, "not reproduced"),
+        ([1.5, 3.4, *[0.5] * 100], WHOLE, "explained otherwise"),  # it is over by then
+        ([1.5, *[0.5] * 100, 3.4, 1.6, 0.5], 10, "explained otherwise"),
+        (
+            [4.0, *[0.5] * 100, 3.4, 1.6, 0.5],
+            WHOLE,
+            "explained otherwise",
+        ),  # no worse than it began
+    ],
+)
+def test_a_training_that_collapses_again_and_again_is_not_stable(course, epochs, verdict, evidence):
+    made = evidence(epochs=epochs, learned_noise_v1=VANISHES, learned_noise_v2=course)
+    row = judged("v2-stabilises", made)
+    assert row["verdict"] == verdict
+    if verdict == "not reproduced":
+        told = "in 1 of its last 100 epochs it stands where it would count as collapsed"
+        assert f"it learns, but {told}, with a loss of up to 3.4" in row["why"]
+
+
 def test_a_detector_that_wins_at_once_is_said(evidence):
     made = evidence(learned_noise_v1=VANISHES, learned_noise_v1_published=RISES)
     assert "without a gradient" in judged("v1-collapses", made)["why"]
@@ -520,6 +542,27 @@ def test_a_lead_of_the_last_epoch_alone_is_a_draw(before, verdict, why, evidence
     assert why in row["why"]
 
 
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [(60.0, "on one of two"), (40.0, "does as well or better, without a network")],
+)
+def test_learned_noise_is_better_twice_or_not_at_all(before, why, record):
+    ends = {"scenario_a_relative": 50.0} | dict.fromkeys(V2, 70.0)
+    outcomes = [
+        Outcome.of(record(name, category, epochs=WHOLE, **{"I-AUROC": end}))
+        for category, same in (("screw", False), ("bottle", True))
+        for name, end in (dict.fromkeys(ends, 99.0) if same else ends).items()
+    ]
+    courses = [
+        (o, course([50.0 if "relative" in o.record.config.preset else before] * 5 + [70.0]))
+        for o in outcomes
+        if o.category == "screw"
+    ]
+    row = judged("key-to-accuracy", Evidence(outcomes, courses=courses))
+    assert row["verdict"] == "not reproduced"
+    assert why in row["why"]
+
+
 def test_the_best_beta_leads_over_the_last_epochs_too(record):
     flat = dict.fromkeys(BETAS, 70.0)
     outcomes = sweep(record, flat | {0.05: 80.0})
@@ -597,5 +640,6 @@ def test_the_ledger_counts_its_verdicts():
     table = rules.ledger(one)
     known, count = len(BY_PUBLISHED_FIGURES), len(swap_claims.BACKBONE_SWAP)
     assert table.notes[0] == (
-        f"{count} claims: {known} reproduced, {count - known} not measurable here."
+        f"{count} claims: {known} reproduced, {count - known} not measurable here. "
+        f"{known} of the verdicts compare published figures and need no run."
     )

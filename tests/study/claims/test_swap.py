@@ -94,6 +94,11 @@ def test_a_gpus_costs_are_those_in_float16_where_all_were_measured_so():
     fast = [cost("scenario_a", latency=ms, form=f) for ms, f in ((9, "plain16"), (5, "folded16"))]
     row = judged("real-time", Evidence([], costs=[*both, *fast, cost("scenario_a", form="folded")]))
     assert row["measured here"].endswith("in float16 on T4, folded 5.0 ms")
+    assert row["why"] == "one image, host to host"
+    row = judged(
+        "real-time", Evidence([], costs=[*fast, cost("baseline", latency=8, form="plain16")])
+    )
+    assert row["why"].endswith("; the baseline takes 8.0 ms there")
 
 
 def test_costs_of_two_devices_are_not_compared():

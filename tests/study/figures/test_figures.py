@@ -211,12 +211,10 @@ def test_the_trade_off_has_a_panel_for_each_category_and_the_slides_points(trade
 
 def test_the_trade_off_says_which_systems_are_useful(tradeoff, record):
     said = tradeoff.get_suptitle().replace("\n", " ")
-    assert said.startswith("1 of 1 systems measured here reaches 90 % I-AUROC on bottle and screw")
+    assert said.startswith("1 of 1 systems drawn reaches 90 % I-AUROC on bottle and screw")
     assert said.endswith("Scenario A in 20 ms")
     weak = Outcome.of(record(**{"I-AUROC": 50.0}))
-    assert (
-        "0 of 1 systems measured here reach 90 %" in bubble_chart([COST], [weak], "").get_suptitle()
-    )
+    assert "0 of 1 systems drawn reach 90 %" in bubble_chart([COST], [weak], "").get_suptitle()
     assert "accuracy" in bubble_chart([COST], [], "")
 
 

@@ -105,7 +105,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     )
     said = figure.get_suptitle().replace("\n", " ")
     assert " has 50.0 % without a mask; " in said
-    assert said.endswith("SSN has 50.0, 50.0 and 50.0 % with 0, 7 and 100 % of the masks")
+    assert said.endswith("SSN has 50.0, 50.0 and 50.0 % with 0, 7 and 100 % of the defects masked")
 
 
 def test_the_slides_figures_stand_beside_the_papers(run):
