@@ -75,13 +75,14 @@ report.save("settings_evolved")
 # %% [markdown]
 # ## Why Scenario A is blind
 #
-# Its heads learn to tell features from the same features with noise. As published that noise is too
-# small to be seen (notebook 01: the loss stays at that of answering 0 everywhere). Larger, it is
-# seen at once on a bottle, and hardly helps the image score on a screw, though it does help the map
-# (notebook 02, by the published protocol). Our reading: a thread's sound features differ so much
-# from one place to the next that being far from the average says little, and noise teaches no more
-# than that. A detector must know what is to be expected *at this place*, and only sound images can
-# teach it.
+# Its heads learn to tell features from the same features with noise. As published that noise is so
+# small that for the first 120 of 300 epochs on screw the loss stays at that of answering 0
+# everywhere (notebook 01). Larger, it is seen at once on a bottle, and hardly helps the image score
+# on a screw, though it does help the map (notebook 02, by the published protocol). SimpleNet, whose
+# score is its map's maximum, has an I-AUROC of 82.5 on screw after its 300 epochs (67.7 after ten).
+# Our reading: a thread's sound features differ so much from one place to the next that being far
+# from the average says little, and noise teaches little more than that. A detector must know what
+# is to be expected *at this place*, and only sound images can teach it.
 #
 # ## The recipe
 #

@@ -213,9 +213,9 @@ def record():
             timings={},
             environment={"device": "cpu", "threads": 2, "processor": "a processor", "torch": "2"},
             weights_source="weights.pth",
-            counts={"train": 2331, "train_defective": 246, "per_epoch": 1968}
+            counts={"train": 2331, "train_defective": 246, "per_epoch": 1968, "test": 1004}
             if strips
-            else {"train": MVTEC_COUNTS[category][0]},
+            else dict(zip(("train", "test"), MVTEC_COUNTS[category], strict=True)),
             finished="",
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -123,8 +124,26 @@ def test_targets_of_make_exist(path):
 def test_python_imports_what_is_public(path):
     for block in blocks(path, "python"):
         for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom) and node.module == "ssn_lib":
-                assert {alias.name for alias in node.names} <= {*ssn_lib.__all__}
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("ssn_lib"):
+                module = import_module(node.module)
+                names = [alias.name for alias in node.names]
+                assert all(hasattr(module, name) for name in names)
+                assert module is not ssn_lib or {*names} <= {*ssn_lib.__all__}
+
+
+def test_the_readme_counts_the_verdicts():
+    ledger = (REPOSITORY / "figures" / "ledger.md").read_text(encoding="utf-8")
+    (counted,) = re.findall(r"^- (\d+) claims: (.*)\. \d+ of the verdicts", ledger, re.MULTILINE)
+    said = re.sub(r"\s+", " ", text_of(REPOSITORY / "README.md"))
+    assert f"Of {counted[0]} claims of the slides, " in said
+    words = (
+        "are reproduced",
+        "are not reproduced",
+        "have another explanation",
+        "cannot be measured",
+    )
+    for part, word in zip(counted[1].split(", "), words, strict=True):
+        assert f"{part.split()[0]} {word}" in said
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -282,7 +283,8 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path, opening: str 
         )
     except papermill.PapermillExecutionError as error:
         raise InputError(
-            f"{path.name} failed: {error.ename}: {error.evalue} (see {unfinished})"
+            f"{path.name} failed: {error.ename}: {error.evalue}{_raised_at(error.traceback)} (see "
+            f"{unfinished})"
         ) from None
     except (OSError, RuntimeError) as error:  # a full disk; a kernel that died
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -298,6 +300,14 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path, opening: str 
         _check_shown("report.html", report, saved)
         write_text(out_dir / "report.html", report)
     return saved
+
+
+def _raised_at(traceback: Sequence[str]) -> str:
+    """Where in the package a cell's error was raised, as IPython tells it; empty where it was not
+    there."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(traceback))
+    places = re.findall(r"File \S*?(ssn_lib/\S+?\.py):(\d+)", plain)
+    return f", {places[-1][0]}, line {places[-1][1]}" if places else ""
 
 
 def _without_progress(executed: Path) -> None:

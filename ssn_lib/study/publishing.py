@@ -149,6 +149,8 @@ def _add(runs: Path, results: Path) -> None:
         origin = source_of(data.dataset).origin
         rendered = origin == "rendered" and data.image_size in (*sizes, own_size)
         trained = record.config.weights == "imagenet"
+        if origin == "public" and not trained:
+            print(f"warning: {path}: untrained backbone, not added", file=sys.stderr)
         if rendered or (trained and origin == "public"):
             target = results / record.run_id
             target.mkdir(parents=True, exist_ok=True)

@@ -3,28 +3,70 @@ one of each seed."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, read_record
-from ssn_lib.study.tables.cells import METRICS
+from ssn_lib.study.published import published_figures
 
+# What the slides publish of a system, every record must have; more may be there.
+REQUIRED = tuple(published_figures()["slides"]["table_noise_losses_screw"])
 Configuration = tuple[str, str, tuple[str, ...]]  # preset, category, changes to the preset
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """All records in a folder of runs or results, and why others that are there are not read."""
-    records, refused = [], []
+    """All records in a folder of runs or results, and why others that are there are not read.
+
+    Of one category all have seen the same number of images, the official one if any record has, or
+    else that of most: figures of a part of a data set do not stand beside those of the whole.
+    """
+    records, refused = {}, []
     for path in sorted(folder.glob("*/record.json")):
         found = _read(path, path.stat().st_mtime_ns)
         if isinstance(found, Record):
-            records.append(found)
+            records[path] = found
         else:
             refused.append(found)
-    return records, refused
+    usual = _usual_counts(records.values())
+    kept = []
+    for path, record in records.items():
+        here, others = _counts(record), usual[_images(record)]
+        if here == others:
+            kept.append(record)
+            continue
+        refused.append(
+            f"{path}: made on {here[0]} training and {here[1]} test images, other records of "
+            f"{record.config.data.category} here on {others[0]} and {others[1]}; keep them in "
+            "different folders"
+        )
+    return kept, refused
+
+
+def _images(record: Record) -> tuple[str, str]:
+    return record.config.data.dataset, record.config.data.category
+
+
+def _counts(record: Record) -> tuple[int, int]:
+    return record.counts["train"], record.counts["test"]
+
+
+def _usual_counts(records: Iterable[Record]) -> dict[tuple[str, str], tuple[int, int]]:
+    """How many training and test images records of a data set's category have; see `read_records`.
+    Of two numbers that are equally frequent, the larger."""
+    found: dict[tuple[str, str], Counter[tuple[int, int]]] = {}
+    for record in records:
+        found.setdefault(_images(record), Counter())[_counts(record)] += 1
+    usual = {}
+    for (name, category), counts in found.items():
+        official = source_of(name).counts.get(category)
+        most = max(counts, key=lambda one: (counts[one], one))
+        usual[name, category] = official if official in counts else most
+    return usual
 
 
 @cache
@@ -40,7 +82,7 @@ def _read(path: Path, changed_at: int) -> Record | str:
         preset(record.config.preset)
     except InputError as error:
         return str(error)
-    missing = [name for name in METRICS if name not in record.metrics]
+    missing = [name for name in REQUIRED if name not in record.metrics]
     if record.status == "completed" and missing:
         return f"{path}: no {missing[0]}; run it again"
     return record

@@ -76,3 +76,25 @@ def test_a_record_is_read_once_and_anew_when_its_file_has_changed(record, tmp_pa
     records, (why,) = read_records(tmp_path)
     assert not records
     assert why.startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("counts", "kept"),
+    [
+        ([(209, 83), (16, 32), (16, 32)], {0}),  # the official number, if any record has it
+        ([(20, 10), (16, 32), (16, 32)], {1, 2}),
+        ([(20, 10), (16, 32)], {0}),
+    ],
+)
+def test_a_part_of_a_data_set_does_not_stand_beside_the_whole(counts, kept, run, tmp_path):
+    for seed, (train, test) in enumerate(counts):
+        made = run(seed=seed).record
+        made = replace(made, counts=made.counts | {"train": train, "test": test})
+        path = tmp_path / made.run_id / "record.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(made.to_json()))
+    records, refused = read_records(tmp_path)
+    assert {record.config.seed for record in records} == kept
+    assert len(refused) == len(counts) - len(kept)
+    train, test = counts[min(kept)]
+    assert all(f"other records of bottle here on {train} and {test}" in why for why in refused)

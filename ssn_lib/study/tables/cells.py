@@ -16,6 +16,7 @@ from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.systems import LAST_EPOCHS, short
 from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
 
+# What the tables of all metrics show. Of a record that lacks one, the cell is empty.
 METRICS = ("I-AUROC", "AP-det", "P-AUROC", "AUPRO", "AP-loc", "seg-I-AUROC", "seg-AP-det")
 OTHERS = 3  # systems of one protocol; more of them are called the others
 

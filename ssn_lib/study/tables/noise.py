@@ -57,7 +57,8 @@ def learned_noise(
         for metric in METRICS:
             row = {"category": category, "metric": metric}
             for key, title in theirs.items():
-                row[title] = number(slides[metric][key]) if category == SWEEP_CATEGORY else EMPTY
+                known = category == SWEEP_CATEGORY and metric in slides
+                row[title] = number(slides[metric][key]) if known else EMPTY
             for name in LEARNED_PRESETS:
                 row[f"here, {short(name)}"] = measured(outcomes, name, category, metric)
             rows.append(row)

@@ -34,6 +34,7 @@ class Origin:
 
 
 SLIDES, JIMS = "slides", "JIMS 2025"
+ADDED = Origin("own", "added to this study")  # of a preset that is not named below
 ORIGINS = {
     "simplenet": Origin("own", "after SimpleNet, CVPR 2023"),
     "simplenet_upscaled": Origin("own", "a step from SimpleNet to SSN"),
@@ -86,7 +87,7 @@ def settings(presets: Sequence[str], profile: Profile, strips: bool = False) -> 
     frame = frame_of(rows)
     said = [column for column in frame if any(cell != EMPTY for cell in frame[column])]
     notes = (
-        "σ: standard deviation of the Gaussian noise; in spreads: of the adapted features. β: "
+        "σ: standard deviation of the noise; in spreads: of the adapted features. β: "
         "bound of the learned noise. γ: exponent of the focal losses on map and score. Learning "
         "rates: adaptor, heads, and the generator where there is one.",
         f"Epochs and batch, here: of the profile `{profile.name}`; protocol: of a whole training. "
@@ -104,7 +105,7 @@ def _row(name: str, profile: Profile, strips: bool) -> dict[str, str]:
     return {
         "system": title(name),
         "preset": f"`{name}`",
-        "whose": str(ORIGINS[name]),
+        "whose": str(ORIGINS.get(name, ADDED)),
         "backbone": f"{model.backbone}, layers {', '.join(map(str, model.layers))}",
         "adaptor": EMPTY if model.score == "reconstruction" else ADAPTORS[model.adaptor],
         "image score": POOLINGS[model.cam_pooling] if model.score == "cam" else SCORES[model.score],
@@ -138,14 +139,14 @@ def noise_of(noise: NoiseConfig) -> str:
         "ascent": f"Gaussian, {noise.ascent.steps} steps of gradient ascent",
         "generator": f"generator, {generator.update.replace('_', ' ')}, "
         + (f"{generator.z_channels} channels z" if generator.z_channels else "no z"),
-    }[noise.source]
+    }.get(noise.source, noise.source)
     where = f"Perlin > {noise.perlin_threshold:g}" if noise.mask == "perlin" else "everywhere"
     return f"{source}; {where}"
 
 
 def sigma_of(noise: NoiseConfig) -> str:
-    """The deviation of the Gaussian noise, absolute or in spreads of the adapted features."""
-    if noise.source not in ("gaussian", "ascent"):
+    """The deviation of the noise, absolute or in spreads of the adapted features."""
+    if noise.source in ("generator", "none"):
         return EMPTY
     return f"{noise.std:g}" + (" spreads" if noise.std_unit == "feature" else "")
 

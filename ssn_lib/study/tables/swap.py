@@ -27,7 +27,7 @@ from ssn_lib.study.systems import (
     title,
 )
 from ssn_lib.study.tables.cells import METRICS, categories_of, describe, measured, notes, percent
-from ssn_lib.study.tables.table import Table, frame_of, number
+from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 
 def backbone_swap(outcomes: Sequence[Outcome], which: str = "") -> Table:
@@ -86,7 +86,7 @@ def published_start(records: Sequence[Record]) -> Table:
                     continue  # it stands above, beside another run of the same length
                 logged.add(tuple(row.values()))
             row["precision"] = config.training.precision if who == "here" else "float32"
-            row |= {name: percent(metrics[name]) for name in METRICS}
+            row |= {n: percent(metrics[n]) if n in metrics else EMPTY for n in METRICS}
             rows.append(row)
     if len({row["precision"] for row in rows}) <= 1:
         rows = [{name: cell for name, cell in row.items() if name != "precision"} for row in rows]
