@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import betabinom, binom, binomtest
 
 from ssn_lib.data.appearance import APPEARANCE
+from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.deploy import limits
 from ssn_lib.deploy.limits import (
     ChosenThreshold,
@@ -21,6 +22,7 @@ from ssn_lib.deploy.limits import (
     worth,
 )
 from ssn_lib.metrics import IMAGE_QUANTILE
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import REFERENCE, read_record
 from ssn_lib.storage import REPOSITORY
 
@@ -138,6 +140,28 @@ def test_the_readmes_shares_above_seen_thresholds_are_those_of_the_records():
     assert [int(percent) for percent in said.groups()] == [
         round(100 * highest[epochs]) for epochs in (10, 300)
     ]
+
+
+def test_the_readmes_shares_above_held_out_thresholds_are_those_of_the_records():
+    own, above = preset("evolved"), {}
+    for path in (REPOSITORY / "results").glob("evolved-*/record.json"):
+        record = read_record(path.parent)
+        config, size = record.config, record.config.data.image_size
+        same = (config.model, config.training.epochs) == (own.model, own.training.epochs)
+        rendered = config.data.dataset == "demo"
+        if same and not rendered and size in (own.image_size, KSDD2_SIZE):
+            scores = pd.read_csv(path.parent / "scores.csv").query("label == 0")["score"]
+            share = 100 * (scores > record.thresholds.score).mean()
+            above.setdefault(config.data.category, []).append(round(share))
+    screws, bottles = sorted(above.pop("screw")), sorted(above.pop("bottle"))
+    (strips,) = map(sorted, above.values())
+    said = re.search(
+        r"(\d+) to (\d+) % of the good screws .* of the strips (\d+), (\d+) and "
+        r"(\d+) %, of the bottles (\d+), (\d+) and (\d+) %",
+        PROSE,
+    )
+    ends = [screws[0], screws[-1]]
+    assert [int(percent) for percent in said.groups()] == [*ends, *strips, *bottles]
 
 
 # Whether new images are like the old
