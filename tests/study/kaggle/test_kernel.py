@@ -99,6 +99,9 @@ def built(repository):
     return json.loads((repository / NOTEBOOK).read_text())
 
 
+RECORDS = sorted((REPOSITORY / "results").glob("*/record.json"))
+
+
 def metadata(repository):
     """What is pushed."""
     return json.loads((repository / kernel.BUILT / kernel.METADATA).read_text())
@@ -134,12 +137,25 @@ class TestBuild:
         assert len(digests) == 1
 
     def test_this_repositorys_own_is_valid_and_small(self, repository):
-        shutil.rmtree(repository / "notebooks")
-        shutil.copytree(REPOSITORY / "notebooks", repository / "notebooks")
+        for name in ("notebooks", "results"):
+            shutil.rmtree(repository / name, ignore_errors=True)
+            shutil.copytree(REPOSITORY / name, repository / name)
         git(repository, "add", "--all")
         kernel.build({}, repository=repository)
         nbformat.validate(nbformat.read(repository / NOTEBOOK, as_version=4))
         assert "bytes as sent" in kernel.check(repository)
+        carried = packed(repository)
+        assert {f"results/{p.parent.name}/{p.name}" for p in RECORDS} <= {*carried}
+
+    def test_curves_are_carried_to_six_digits(self, repository):
+        path = repository / "results" / "some-run" / "history.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("epoch,loss,validation_loss,learning_rate\n12,1.23456789,,2.3456789e-05\n")
+        git(repository, "add", "--all")
+        kernel.build({}, repository=repository)
+        with archive(repository) as opened:
+            carried = opened.extractfile("results/some-run/history.csv").read().decode()
+        assert carried == "epoch,loss,validation_loss,learning_rate\n12,1.23457,,2.34568e-05\n"
 
     def test_the_commit_goes_in_and_a_change_is_said(self, repository):
         head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True)
