@@ -143,9 +143,11 @@ class ImageSet:
         return self.subset((self.labels == 0).nonzero()[:, 0].tolist())
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
-        """The samples at those positions, as a set of their own."""
+        """The samples at those positions, as a set of their own. An official split names all images
+        of a set, so a part has none."""
         samples = tuple(self.samples[index] for index in indices)
-        part = replace(self, samples=samples)
+        whole = len(samples) == len(self)
+        part = replace(self, samples=samples, splits=self.splits if whole else {})
         for name in ("images", "masks"):  # what is decoded is not decoded again
             if name in vars(self):
                 vars(part)[name] = vars(self)[name][list(indices)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
@@ -46,10 +47,16 @@ def load_dataset(
         InputError: in one line, what is wrong and what to do.
     """
     source = source_of(name)
+    if resize not in get_args(Resize):
+        raise InputError(f"resize={resize!r}: choose one of {', '.join(get_args(Resize))}")
     if category is None and source.category == "needed":
         raise InputError(f"data set {name!r}: give a category, such as bottle")
     folder = _find(source, Path(root) if root is not None else None, category)
     files = source.read(folder, category)
+    if source.category == "single" and category not in (None, source.name, files.category):
+        raise InputError(
+            f"category={shown(category)!r}: {source.title} has no categories; leave it out"
+        )
     trained_on = [sample.image for sample in files.train]
     size = image_size or source.like(category).image_size
     if made_for is not None and image_size is None and source.like(category).kind == "plates":

@@ -56,6 +56,7 @@ def fuse(model: Detector, *, dense: bool = False) -> FusedNet:
             is several times the arithmetic and fewer passes over memory: faster where an engine has
             matrix units for 16 or 8 bits (`deploy.openvino`), slower elsewhere.
     """
+    model = copy.deepcopy(model).eval()
     with machine.without_autocast(next(model.parameters()).device):
         fused = FUSED[type(model)](model)
         if dense and isinstance(fused, _FusedAdapted):
@@ -65,12 +66,16 @@ def fuse(model: Detector, *, dense: bool = False) -> FusedNet:
 
 
 class FusedNet(nn.Module):
-    """See `fuse`. Normalised images (B, 3, H, W) to `Prediction`, as the detector."""
+    """See `fuse`. Normalised images (B, 3, H, W) to `Prediction`, as the detector.
+
+    Args:
+        model: in eval mode; its parts are taken over.
+    """
 
     def __init__(self, model: Detector):
         super().__init__()
         self.config = model.config
-        self.backbone = _without_batchnorm(copy.deepcopy(model.backbone))
+        self.backbone = _without_batchnorm(model.backbone)
         self._geometries: dict[tuple, _Geometry] = {}
 
     def forward(self, images: Tensor) -> Prediction:
@@ -110,10 +115,10 @@ class _FusedReconstruction(FusedNet):
 
     def __init__(self, model: ReconstructionDetector):
         super().__init__(model)
-        self.decoder = _without_batchnorm(copy.deepcopy(model.decoder))
+        self.decoder = _without_batchnorm(model.decoder)
         self.local = None
         if model.local is not None:
-            self.local = _without_batchnorm(copy.deepcopy(model.local))
+            self.local = _without_batchnorm(model.local)
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         outputs = self.backbone(images)
@@ -193,7 +198,7 @@ class _FusedHeads(_FusedAdapted):
         super().__init__(model)
         self.seg = _Segmentation(model)
         self.cls = _Classification(model, on_plain=model.config.score == "plain")
-        self.score = copy.deepcopy(model.cls_head.fc)
+        self.score = model.cls_head.fc
 
     def _heads(
         self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
@@ -218,7 +223,7 @@ class _FusedCam(_FusedAdapted):
         super().__init__(model)
         self.pooling = model.cls_head.pooling
         self.cls = _Classification(model, on_plain=False)
-        self.score = copy.deepcopy(model.cls_head.fc)
+        self.score = model.cls_head.fc
 
     def _heads(
         self, layers: list[Tensor], adapted: Tensor | None, geometry: _Geometry
@@ -296,7 +301,7 @@ class _DenseSegmentation(nn.Module):
     def __init__(self, model: HeadsDetector | MapDetector):
         super().__init__()
         self.first = _first_of_segmentation(model)
-        self.last = copy.deepcopy(model.seg_head[-1])
+        self.last = model.seg_head[-1]
         self.config = model.config
 
     def forward(self, layers: list[Tensor], adapted: Tensor | None, grid: Grid) -> Tensor:

@@ -33,6 +33,7 @@ from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.data.loading import load_dataset
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.metrics import Thresholds
@@ -271,7 +272,7 @@ def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
     dataset = load_dataset(
         data.dataset,
         root,
-        category=data.category,
+        category=None if source_of(data.dataset).category == "single" else data.category,
         image_size=data.image_size,
         resize=data.resize,
     ).with_full_scale(data.full_scale)

@@ -261,9 +261,14 @@ def execute(path: Path, parameters: dict[str, Any], out_dir: Path, opening: str 
     _check_text({"notebook": str(path), **parameters})
     name = path.stem
     done = out_dir / f"{name}.done.json"
-    done.unlink(missing_ok=True)
     executed = out_dir / "notebooks" / path.name
-    executed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        executed.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {shown(executed.parent)}: {error.strerror}; choose another --runs-dir"
+        ) from None
+    done.unlink(missing_ok=True)
     unfinished = executed.with_name(f"{name}.unfinished.ipynb")
     terminal = _Terminal(name, out_dir / "figures", sys.stdout)
     try:

@@ -120,6 +120,18 @@ def test_the_split_file_decides_where_there_is_one(strips):
         assert masked(with_masks(strips.train, 2, seed)) == {"10009", "10011"}
 
 
+def test_a_part_of_the_images_has_no_official_split(strips):
+    part = strips.train.subset([0, 1, 2, 8, 9, 10])
+    assert len(masked(with_masks(part, 2, 1))) == 2
+    assert strips.train.subset(range(12)).splits == strips.train.splits
+
+
+@pytest.mark.filterwarnings("ignore:.*not KolektorSDD2 as published")
+def test_a_category_is_refused(ksdd2_root):
+    with pytest.raises(InputError, match="category='foo': KolektorSDD2 has no categories"):
+        load_dataset("ksdd2", ksdd2_root, category="foo")
+
+
 def test_an_own_draw_depends_on_the_seed_and_is_nested(strips):
     train = strips.train.subset(range(12))
     drawn = {seed: masked(with_masks(train, 1, seed)) for seed in range(20)}

@@ -74,6 +74,11 @@ def test_a_misspelt_data_set_suggests_the_nearest(mvtec_root):
     assert "did you mean 'mvtec_ad'?" in message
 
 
+def test_an_unknown_way_to_resize_lists_the_known(mvtec_root):
+    message = refusal(lambda: load_dataset("mvtec_ad", mvtec_root, resize="antialias"))
+    assert message == "resize='antialias': choose one of antialiased, plain"
+
+
 def test_a_category_is_needed(mvtec_root):
     assert "category" in refusal(lambda: load_dataset("mvtec_ad", mvtec_root))
 

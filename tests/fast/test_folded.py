@@ -80,6 +80,19 @@ def test_one_network_serves_images_of_any_size(make_model):
             )
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS.values())
+def test_a_model_in_training_is_folded_too_and_goes_on(config, make_model, randomise_batchnorm):
+    model = randomise_batchnorm(make_model(config)).train()
+    modes = [module.training for module in model.modules()]
+    fast = fuse(model)
+    assert [module.training for module in model.modules()] == modes
+    assert not fast.training
+    images = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        plain = model.eval()(images).anomaly_map
+        assert (fast(images).anomaly_map - plain).abs().max() <= 1e-4 * plain.abs().max()
+
+
 def test_the_model_is_left_as_it_is(make_model, same_bits):
     model = make_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}

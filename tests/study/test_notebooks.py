@@ -256,6 +256,12 @@ class TestExecution:
                 progress_bar=False,
             )
 
+    def test_a_file_in_the_place_of_the_runs_is_one_line(self, repository, tmp_path):
+        repository("", start=PARAMETERS)
+        (tmp_path / "runs").write_text("")
+        with pytest.raises(InputError, match="cannot write .*: Not a directory; choose another"):
+            notebook_runs.study("demo", runs_dir=tmp_path / "runs")
+
     def test_an_unknown_number_lists_the_known(self, repository, tmp_path):
         repository("")
         with pytest.raises(InputError, match="--only 07: no such notebook; there are 01"):
