@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from ssn_lib.config import FORMS, PRECISIONS, Resize
 from ssn_lib.data.registry import DATASETS
@@ -15,11 +15,16 @@ AUTO = "auto"  # in the place of a preset
 Command = Callable[[str, str], argparse.ArgumentParser]  # of a name and its help
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are one line, as all others of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Of the whole command line; what it parses has the command's name as `command`."""
-    whole = argparse.ArgumentParser(
-        prog="python -m ssn_lib", description="SuperSimpleNet, evolved: see README.md."
-    )
+    whole = _Parser(prog="python -m ssn_lib", description="SuperSimpleNet, evolved: see README.md.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:

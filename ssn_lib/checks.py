@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from ssn_lib.config import IMAGE_STRIDE, Bound, RunConfig, SupervisionConfig, TrainingConfig
+from ssn_lib.config import (
+    IMAGE_STRIDE,
+    Bound,
+    ModelConfig,
+    RunConfig,
+    SupervisionConfig,
+    TrainingConfig,
+)
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 
@@ -19,10 +28,20 @@ class Rule:
     Attributes:
         message: said where the rule is broken; `{model.score}` stands for the score of the model.
         holds: whether a configuration keeps it.
+        of_model: whether it asks of the model alone.
     """
 
     message: str
-    holds: Callable[[RunConfig], bool]
+    holds: Callable[[RunConfig | Network], bool]
+    of_model: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """The part of a run's configuration that rules look at."""
+
+    model: ModelConfig
+    training: TrainingConfig
 
 
 RULES = (
@@ -109,11 +128,13 @@ RULES = (
         "model.upscale={model.upscale} with model.score=reconstruction is out of range: "
         "the decoder gives the layers back as they are; set it to 1",
         lambda c: c.model.upscale == 1 or c.model.score != "reconstruction",
+        of_model=True,
     ),
     Rule(
         "model.local_width={model.local_width} with model.score={model.score} is out of range: "
         "a local view stands beside a decoder, so it needs model.score=reconstruction",
         lambda c: c.model.local_width is None or c.model.score == "reconstruction",
+        of_model=True,
     ),
     Rule(
         "training.supervision.teacher={training.supervision.teacher}: "
@@ -137,15 +158,91 @@ def check(config: RunConfig) -> RunConfig:
     Raises:
         InputError: naming the first value that does not.
     """
+    _check_types(config)
     check_image_size(config.data.image_size)
-    # Where a rule refuses a value and the field's bound does as well, the rule says more.
-    for rule in RULES:
+    _check_rules(config, RULES)
+    _check_bounds(config)
+    return config
+
+
+def check_training(model: ModelConfig, training: TrainingConfig) -> None:
+    """Raise for values of a network's training that make no sense, by themselves or beside those of
+    the network.
+
+    Raises:
+        InputError: naming the first such value.
+    """
+    network = Network(model, training)
+    _check_types(network)
+    _check_rules(network, RULES)
+    _check_bounds(network)
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raise for values of a network that make no sense, however it is trained.
+
+    Raises:
+        InputError: naming the first such value.
+    """
+    network = Network(model, TrainingConfig())
+    _check_types(network)
+    _check_rules(network, [rule for rule in RULES if rule.of_model])
+    _check_bounds(network)
+
+
+def _check_types(config: Any, path: str = "") -> None:
+    hints = typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        name, value, hint = path + item.name, getattr(config, item.name), hints[item.name]
+        if dataclasses.is_dataclass(hint) and isinstance(value, hint):
+            _check_types(value, f"{name}.")
+        elif not _fits(hint, value):
+            raise InputError(f"{name}={value!r}: expected {_words(hint)}")
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value is of a field's type. A whole number counts as a float, a list as a tuple, as
+    in JSON."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in args
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(one, value) for one in args)
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        return len(value) == len(kinds) and all(map(_fits, kinds, value))
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is hint
+
+
+def _words(hint: Any) -> str:
+    """A field's type in words."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(args)}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_words, args))
+    if origin is tuple:
+        several = args[-1] is Ellipsis
+        return f"a tuple of {_words(args[0])}" if several else f"a tuple of {len(args)} numbers"
+    return "None" if hint is types.NoneType else hint.__name__
+
+
+def _check_rules(config: RunConfig | Network, rules: typing.Sequence[Rule]) -> None:
+    """Before `_check_bounds`: where a rule refuses a value and the field's bound does as well, the
+    rule says more."""
+    for rule in rules:
         if not rule.holds(config):
             raise InputError(rule.message.format(**vars(config)))
+
+
+def _check_bounds(config: RunConfig | Network) -> None:
     for name, value, bound in bounds(config):
         if not bound.takes(value):
             raise InputError(f"{name}={value} is out of range: {bound}")
-    return config
 
 
 def check_image_size(size: tuple[int, int]) -> None:

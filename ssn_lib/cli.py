@@ -35,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.showwarning = _one_line_warning
     try:
         COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        _end_output()
+        return 141  # 128 + SIGPIPE, as the shell counts such an end
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,6 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"interrupted{more}", file=sys.stderr)
         return 130
     return 0
+
+
+def _end_output() -> None:
+    """Let Python's own last flush, of what nobody reads, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare_console() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssn_lib.checks import check_image_size
 from ssn_lib.data.images import ImageSet, normalise
+from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.metrics import (
     IMAGE_QUANTILE,
@@ -31,8 +33,12 @@ def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
 
     Returns:
         anomaly_map (N, 1, H, W) and score (N,), raw logits, on the CPU.
+
+    Raises:
+        InputError: the pixels are not of that kind.
     """
     pixels = images.images if isinstance(images, ImageSet) else images
+    _check_pixels(pixels)
     if not len(pixels):
         return Prediction(torch.zeros(0, 1, *pixels.shape[-2:]), torch.zeros(0))
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
@@ -42,6 +48,19 @@ def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
         for batch in pixels.split(EVALUATION_BATCH):
             parts.append([part.cpu() for part in network(normalise(batch.to(device)))])
     return Prediction(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _check_pixels(pixels: object) -> None:
+    """Raise for what is no batch of images: numbers of another kind would give another map."""
+    found = type(pixels).__name__
+    if isinstance(pixels, Tensor):
+        found = f"{str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}"
+        if pixels.dtype == torch.uint8 and pixels.dim() == 4 and pixels.shape[1] == 3:
+            check_image_size(tuple(pixels.shape[-2:]))
+            return
+    raise InputError(
+        f"images: {found}; must be an ImageSet, or a tensor (N, 3, H, W) of uint8 RGB, 0 to 255"
+    )
 
 
 def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:

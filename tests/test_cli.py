@@ -193,6 +193,33 @@ class TestConsole:
         assert "_\\u65e5\\u672c" in error
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["run"], "the following arguments are required: --dataset; see python -m ssn_lib run -"),
+        (["run", "--dataset", "demo", "--epochs", "x"], "argument --epochs: invalid int value"),
+        (["frobnicate"], "argument COMMAND: invalid choice: 'frobnicate'"),
+        (["kaggle", "check", "--twice"], "unrecognized arguments: --twice"),
+    ],
+)
+def test_what_the_command_line_does_not_take_is_one_line(given, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(tiny_run, tmp_path):
+    run, images = tiny_run
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ssn_lib", "predict", run, images, "--out", tmp_path / "out"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
     assert main(arguments("scenario_a", "--untrained", "--json")) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -267,7 +294,22 @@ class TestPredict:
         assert "2 images, 2 of them inspected now: " in said.out
         assert "000_overlay.png" in said.out
         assert "broken.png is not an image file" in said.err
-        assert "error: 1 of 3 images could not be read; the others are in" in said.err
+        assert "error: 1 of 3 files and folders could not be read; the others are in" in said.err
+
+    def test_a_folder_without_images_beside_others_is_named(self, tiny_run, tmp_path, capsys):
+        run, images = tiny_run
+        (tmp_path / "empty").mkdir()
+        given = ["predict", str(run), str(images), str(tmp_path / "empty")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            assert main([*given, "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr()
+        assert "2 images, 2 of them inspected now: " in said.out
+        assert f"{tmp_path / 'empty'}: no images there" in said.err
+        assert not (tmp_path / "alone").exists()
+        alone = ["predict", str(run), str(tmp_path / "empty"), "--out", str(tmp_path / "alone")]
+        assert "no images there" in refused(alone, capsys)
+        assert not (tmp_path / "alone").exists()
 
     def test_of_many_the_highest_are_shown(self, tiny_run, tmp_path, capsys):
         run, images = tiny_run

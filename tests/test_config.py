@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import pytest
 
-from ssn_lib.checks import RULES, bounds, check
+from ssn_lib.checks import RULES, bounds, check, check_model, check_training
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import changes, from_dict, override
@@ -341,18 +342,30 @@ def test_every_number_has_a_bound():
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_is_taken_up_to_its_bound_and_not_beyond(name):
     bound = NUMBERS[name]
+    *parts, last = name.split(".")
+    kind = type(reduce(getattr, parts, free(name)))
+    whole = "float" not in next(f.type for f in dataclasses.fields(kind) if f.name == last)
+
+    def beside(value, direction):
+        if whole and math.isfinite(value):
+            return value + (1 if direction > 0 else -1)
+        return math.nextafter(value, direction)
+
     ends = [  # what is refused, and the nearest number that is taken
-        (math.nextafter(bound.at_least, -math.inf), bound.at_least),
-        (bound.above, math.nextafter(bound.above, math.inf)),
-        (bound.below, math.nextafter(bound.below, -math.inf)),
+        (beside(bound.at_least, -math.inf), bound.at_least),
+        (bound.above, beside(bound.above, math.inf)),
+        (bound.below, beside(bound.below, -math.inf)),
     ]
     ends = [(refused, taken) for refused, taken in ends if math.isfinite(refused)]
     assert ends or name == "training.noise.perlin_threshold"
     for _, taken in ends:
         check(changed(free(name), name, taken))
-    for value in [refused for refused, _ in ends] + [math.nan, math.inf, -math.inf]:
+    for value in [refused for refused, _ in ends]:
         message = refusal(lambda value=value: check(changed(free(name), name, value)))
         assert message == f"{name}={value} is out of range: {bound}"
+    for value in (math.nan, math.inf, -math.inf):
+        message = refusal(lambda value=value: check(changed(free(name), name, value)))
+        assert message.startswith(f"{name}={value}")
 
 
 @pytest.mark.parametrize(("name", "bound"), BOUNDS.items())
@@ -366,6 +379,53 @@ def test_none_passes_where_the_bound_says_what_it_does(name, bound):
         assert f"; none {bound.none}" in str(bound)
     else:
         assert "='none': expected" in refusal(without)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("model.score", "map", "one of plain, adapted, map_max, cam, reconstruction"),
+        ("model.layers", 2, "a tuple of int"),
+        ("model.layers", (2, "3"), "a tuple of int"),
+        ("model.align_corners", 1, "bool"),
+        ("model.upscale", True, "int"),
+        ("model.local_width", 8.0, "int or None"),
+        ("training.epochs", 1.5, "int"),
+        ("training.head_lr", "1e-4", "float"),
+        ("training.noise", None, "NoiseConfig"),
+        ("training.noise.ascent.shell", (1.0,), "a tuple of 2 numbers"),
+        ("training.supervision.masks", "all", "int or float or None"),
+        ("training.precision", ["mixed"], "one of float32, mixed"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value, expected):
+    message = refusal(lambda: check(changed(FREE, name, value)))
+    assert message == f"{name}={value!r}: expected {expected}"
+
+
+def test_a_whole_number_counts_as_a_float_and_a_list_as_a_tuple():
+    check(changed(changed(FREE, "training.noise.std", 1), "model.layers", [2, 3]))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_settings_of_presets_make_sense_without_a_run(name):
+    config = make(name)
+    check_model(config.model)
+    check_training(config.model, config.training)
+
+
+def test_a_network_is_checked_however_it_is_trained():
+    assert refusal(lambda: check_model(ModelConfig(upscale=0))).startswith("model.upscale=0 is out")
+    message = refusal(lambda: check_model(ModelConfig(local_width=8)))
+    assert "local_width=8 with model.score=plain is out of range" in message
+
+
+def test_a_training_is_checked_beside_its_network():
+    for training, message in (
+        (TrainingConfig(head_lr=-1.0), "training.head_lr=-1.0 is out of range: must be above 0"),
+        (TrainingConfig(focal=False), "the score is learned by the focal loss alone"),
+    ):
+        assert message in refusal(lambda training=training: check_training(ModelConfig(), training))
 
 
 def test_the_messages_of_rules_name_fields_that_exist():

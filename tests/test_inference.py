@@ -38,6 +38,20 @@ def test_predict_is_the_model_on_normalised_images(model, dataset, prediction):
         torch.testing.assert_close(got, stated, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (torch.rand(1, 3, 32, 32), "float32 (1, 3, 32, 32); must be an ImageSet, or a tensor"),
+        (torch.zeros(3, 32, 32, dtype=torch.uint8), "uint8 (3, 32, 32); must be"),
+        (torch.zeros(1, 32, 32, 3, dtype=torch.uint8), "uint8 (1, 32, 32, 3); must be"),
+        (np.zeros((1, 3, 32, 32), np.uint8), "ndarray; must be"),
+        (torch.zeros(1, 3, 30, 32, dtype=torch.uint8), "image size 30×32: height and width must"),
+    ],
+)
+def test_predict_refuses_what_are_no_images(pixels, found, model, refusal):
+    assert found in refusal(lambda: predict(model, pixels))
+
+
 @pytest.mark.parametrize("count", [1, 16, 17])
 def test_predict_keeps_the_order_over_batches(count, model, dataset):
     images = dataset.test.images[torch.arange(count) % 6]

@@ -26,7 +26,7 @@ LOOK_S, PATIENCE_S = 1.0, 10.0
 
 
 def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
-    """The files to inspect, and why folders cannot be looked into.
+    """The files to inspect, and why folders give none: they cannot be looked into, or are empty.
 
     Of a folder, what is not inspected or may be no photograph is said in a warning.
 
@@ -43,6 +43,8 @@ def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
         except InputError as error:
             unread.append(error)
             continue
+        if not found:
+            unread.append(InputError(f"{shown(path)}: no images there"))
         warn_of_unused(path, found, "give folders inside it beside it, to inspect them too")
         masks = [file.name for file in found if named_like_a_mask(file)]
         if masks:

@@ -101,14 +101,15 @@ def inspect(
     Raises:
         InputError: the run is not finished, `out` cannot be written or has another run's scores, or
             no image can be read.
-        PartlyInspected: some images cannot be read; the others are predicted all the same.
+        PartlyInspected: some images cannot be read, or a folder has none; the others are predicted
+            all the same.
     """
     trained = open_detector(run, weights)
     chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
-    if not files and not unread and not watch:
-        raise InputError(f"{shown(images[0])}: no images there")
+    if not files and not watch:
+        raise unread[0]
     files = list(dict.fromkeys(files))
     asked = len(files) + len(unread)
     with _to_itself(out):
@@ -126,7 +127,7 @@ def inspect(
     for error in unread:
         warnings.warn(str(error), stacklevel=2)
     raise PartlyInspected(
-        f"{len(unread)} of {asked} images could not be read; the others are in "
+        f"{len(unread)} of {asked} files and folders could not be read; the others are in "
         f"{shown(out / SCORES)}",
         result,
     )

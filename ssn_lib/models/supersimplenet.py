@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssn_lib.checks import check_model
 from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
 from ssn_lib.losses import detection_loss, focal
@@ -263,8 +264,9 @@ def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detec
         weights: of the backbone: "imagenet" (looked up), a file or folder, None for untrained.
 
     Raises:
-        InputError: no such backbone, or no weights to be had.
+        InputError: a value of the configuration makes no sense, or no weights to be had.
     """
+    check_model(config)
     model = DETECTORS[config.score](config, weights)
     if config.initialisation == "xavier":
         for part in model.trained_parts():

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ssn_lib import machine
+from ssn_lib.checks import check_training
 from ssn_lib.config import TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
@@ -47,8 +48,8 @@ def fit(
     config: TrainingConfig,
     seed: int,
     *,
-    checkpoint: Path | None = None,
-    device: torch.device | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
     progress: str | None = "training",
     before_epoch: Callable[[History], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
@@ -77,19 +78,19 @@ def fit(
             leave the model in eval mode and must draw no random numbers.
 
     Raises:
-        InputError: nothing to train on, or one class only where two are needed; fewer masks than
-            asked for, or an empty one; the checkpoint is of another training, or not writable.
+        InputError: the protocol makes no sense; nothing to train on, or one class where two are
+            needed; too few masks, or an empty one; the checkpoint is another's, or not writable.
     """
-    device = device or machine.device()
+    check_training(model.config, config)
+    device = torch.device(device or machine.device())
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     machine.prepare(device)
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
     per_epoch = images_per_epoch(training_set, config)
     trainer = kind(model, config, seed, device, train, math.ceil(per_epoch / config.batch_size))
-    history = History(source=trainer.source)
-    if checkpoint is not None and checkpoint.exists():
-        history = _resumed(trainer, checkpoint, progress)
+    history = _begun(trainer, checkpoint, progress)
     history.per_epoch = per_epoch
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
@@ -103,8 +104,10 @@ def fit(
     return history
 
 
-def _resumed(trainer: _Trainer, checkpoint: Path, title: str | None) -> History:
-    """What a checkpoint holds, and a line about it."""
+def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
+    """What the checkpoint holds, and a line about it; nothing where there is none yet."""
+    if checkpoint is None or not checkpoint.exists():
+        return History(source=trainer.source)
     history = trainer.restore(checkpoint)
     if title is not None:
         done, of = len(history.epochs), trainer.config.epochs

@@ -46,7 +46,7 @@ def test_an_unreadable_image_costs_no_other_its_score(tiny_run, tmp_path):
     (mixed / "000_broken.png").write_bytes(b"half of it")
     with (
         pytest.warns(UserWarning, match=r"000_broken\.png"),
-        pytest.raises(InputError, match=r"1 of \d+ images could not be read; .*scores\.csv"),
+        pytest.raises(InputError, match=r"1 of \d+ files and folders could not .*scores\.csv"),
     ):
         inspection.inspect(folder, [mixed], tmp_path / "out", weights=None)
     written = pd.read_csv(tmp_path / "out/scores.csv")
@@ -107,7 +107,7 @@ def test_a_folder_or_link_that_cannot_be_read_costs_no_other_its_score(
     monkeypatch.setattr("os.scandir", scandir)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with pytest.raises(InputError, match=r"2 of \d+ images could not be read"):
+        with pytest.raises(InputError, match=r"2 of \d+ files and folders could not be read"):
             inspection.inspect(folder, [own / "private", own], tmp_path / "out", weights=None)
     lines = {str(warning.message) for warning in warned}
     assert lines == {

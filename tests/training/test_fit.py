@@ -56,9 +56,10 @@ def test_the_seed_decides_every_bit(train, make_model, same_bits):
 @pytest.mark.parametrize("name", ["scenario_a", "evolved"])
 def test_autocast_around_it_changes_nothing(name, train, make_model, same_bits):
     models = [make_model(preset(name).model) for _ in range(2)]
+    config = replace(TINY, noise=preset(name).training.noise)
     for model, cast in zip(models, (False, True), strict=True):
         with torch.autocast("cpu", torch.bfloat16, enabled=cast):
-            fitted(model, train)
+            fitted(model, train, config)
     assert same_bits(*(model.state_dict() for model in models))
 
 
