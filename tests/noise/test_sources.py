@@ -17,17 +17,16 @@ def test_the_configurations_names_are_those_of_the_sources():
     assert set(get_args(get_type_hints(NoiseConfig)["source"])) == SOURCES.keys()
 
 
-def test_a_new_source_is_trained_with_by_its_name(dataset, make_small_model, monkeypatch):
-    monkeypatch.setitem(SOURCES, "constant", Source)  # so that the name is gone after the test
+def test_a_source_is_trained_with_by_its_name(dataset, make_small_model, monkeypatch):
+    monkeypatch.setitem(SOURCES, "gaussian", Source)  # so that it is the usual one after the test
 
-    @register("constant")
+    @register("gaussian")
     class Constant(Source):
         def forward(self, features, pixels, generator):
             values = torch.full((len(pixels), self.channels), 0.5)
             return Noise(values, mean_square(values))
 
     config = replace(preset("scenario_a").training, epochs=1, batch_size=6)
-    config = replace(config, noise=replace(config.noise, source="constant"))
     history = fit(make_small_model(), dataset.train, config, 1, progress=None)
     assert isinstance(history.source, Constant)
     assert history.epochs[0].noise_rms == pytest.approx(0.5)
