@@ -10,7 +10,7 @@ A rule asks its `Evidence` for `Runs` or costs, takes its figures from them, and
   between seeds gives them: the published deviation or 1 point, whichever is larger (`margin`).
   That is 5.5 points of I-AUROC for single runs on screw.
 - One epoch's figure may be a draw: where trainings kept their course, what they differ in at the
-  end they must also differ in over their last 100 epochs (`Runs.late_mean`).
+  end they must also differ in over their last 100 epochs (`Runs.lead`).
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
@@ -213,6 +213,19 @@ class Runs:
         that no single epoch makes. None unless all runs kept a course as long as that."""
         means = [last.mean() for last in _last_values([self], metric) if len(last) > 1]
         return mean(means) if means and len(means) == len(self.records) else None
+
+    def lead(self, other: Runs, metric: str) -> float:
+        """How far these runs' mean lies above another's, in points: at the end or over the last
+        epochs, whichever is less. At the end alone where not all kept a course that long.
+
+        Raises:
+            MissingError: as `mean`.
+        """
+        leads = [self.mean(metric) - other.mean(metric)]
+        late, late_of_other = self.late_mean(metric), other.late_mean(metric)
+        if late is not None and late_of_other is not None:
+            leads.append(late - late_of_other)
+        return min(leads)
 
     def margin(self, metric: str, other: Runs, regime: str | None = None) -> float:
         """`margin` for as many seeds as these and other runs have that metric of."""

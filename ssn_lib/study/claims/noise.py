@@ -106,9 +106,11 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
             for runs, value in zip(forms, means, strict=True)
         )  # gains in margins
         if stated >= 1:
-            draw = _draw(a, forms[1], metric, sign)
-            if draw:
-                return Finding(measured, "explained otherwise", f"{draw}; {log}", rests_on=basis)
+            v2 = forms[1]
+            lead = v2.lead(a, metric) if better else a.lead(v2, metric)
+            if lead < v2.margin(metric, a):
+                why = f"{_draw(a, v2, metric)}; {log}"
+                return Finding(measured, "explained otherwise", why, rests_on=basis)
             why = f"holds for the rule as stated; but {log}"
             return Finding(measured, "reproduced", why, rests_on=basis)
         if published >= 1:
@@ -121,15 +123,12 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     return rule
 
 
-def _draw(a: Runs, v2: Runs, metric: str, sign: int) -> str:
-    """Why v2's lead over Scenario A (times `sign`) is its last epoch's alone; empty where it is
-    not, or where no course tells."""
-    late, late_a = v2.late_mean(metric), a.late_mean(metric)
-    if late is None or late_a is None or sign * (late - late_a) >= v2.margin(metric, a):
-        return ""
+def _draw(a: Runs, v2: Runs, metric: str) -> str:
+    """That v2 differs from Scenario A in its last epoch alone, in words."""
     return (
         f"the last epoch's draw: over the last {LAST_EPOCHS} epochs v2 as stated has "
-        f"{late:.1f} on average and A {late_a:.1f}, no further apart than two seeds of one system"
+        f"{v2.late_mean(metric):.1f} on average and A {a.late_mean(metric):.1f}, no further apart "
+        "than two seeds of one system"
     )
 
 
@@ -185,17 +184,12 @@ def _sweep(evidence: Evidence, name: str, metric: str) -> dict[float, Runs]:
 
 
 def _leads(metric: str, best: float, sweep: dict[float, Runs]) -> bool | None:
-    """Whether a β beats all others by the margin, at the end and, where all courses tell, over the
-    last epochs too. None where that would take more runs."""
+    """Whether a β beats all others by the margin. None where that would take more runs."""
     if best not in sweep:
         return None
-    values = [{beta: runs.mean(metric) for beta, runs in sweep.items()}]
-    late = {beta: runs.late_mean(metric) for beta, runs in sweep.items()}
-    if None not in late.values():
-        values.append(late)
+    leader = sweep[best]
     for beta, runs in sweep.items():
-        lead = min(value[best] - value[beta] for value in values)
-        if beta != best and lead < sweep[best].margin(metric, runs):
+        if beta != best and leader.lead(runs, metric) < leader.margin(metric, runs):
             return False
     return True if len(sweep) == len(BETAS) else None
 
@@ -257,8 +251,7 @@ def _key_to_accuracy(evidence: Evidence) -> Finding:
         late = (larger.late_mean("I-AUROC"), best.late_mean("I-AUROC"))
         if None not in late:
             pairs.append(late)
-        gain = min(learns - simple for simple, learns in pairs)  # the last epoch may be chance
-        gains.append(gain / best.margin("I-AUROC", larger))
+        gains.append(best.lead(larger, "I-AUROC") / best.margin("I-AUROC", larger))
         simple, value = (
             " and ".join(f"{figure:.1f}" for figure in figures)
             for figures in zip(*pairs, strict=True)
