@@ -100,6 +100,12 @@ class Selection:
         full = PROFILES["full"]
         return longest(o for o in self.covered(self.all_plates) if full.made(o.record))
 
+    @cached_property
+    def full_strips(self) -> list[Outcome]:
+        """The same on strips."""
+        full = PROFILES["full"]
+        return longest(o for o in self.covered(self.all_strips) if full.made(o.record))
+
     def whole_of(self, *presets: str) -> list[Outcome]:
         """As `of`; where there are runs of a system's own whole protocol, they stand for it."""
         whole = [o for o in self.full if o.preset in presets and not o.changes]

@@ -338,8 +338,10 @@ class Report(Lessons):
         return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
 
     def published_decay(self) -> Figure:
-        """How the published AP-loc fell."""
-        return supervision_figures.published_decay()
+        """How the published AP-loc fell, and that of the published protocol here."""
+        runs = [o for o in self.full_strips if o.preset == "gap_cam" and not o.changes]
+        courses = self.files(runs, COURSE)
+        return supervision_figures.published_decay(courses, self.study.caption(runs))
 
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""

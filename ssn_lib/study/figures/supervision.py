@@ -178,26 +178,51 @@ def _alike(parts: dict[str, pd.DataFrame]) -> bool:
     return len(drawn) > 1 and bool(np.ptp(drawn, axis=0).max() < SAME)
 
 
-def published_decay() -> Figure:
-    """How the published GAP + CAM's localisation fell while its detection stayed."""
+def published_decay(
+    courses: Sequence[tuple[Outcome, pd.DataFrame]] = (), caption: str = ""
+) -> Figure:
+    """How the published GAP + CAM's localisation fell while its detection stayed, and beside it the
+    first training here that kept its course.
+
+    Args:
+        courses: `course.csv` of trainings by the published protocol.
+        caption: where they come from.
+    """
     log = published_log("gap_cam", KSDD2)
-    figure, axes = subplots(height=3.6)
-    looks = zip(DECAY, ("black", PALETTE[0], PALETTE[2], PALETTE[3]), LINES, MARKERS, strict=False)
-    for metric, shade, line, marker in looks:
-        axes.plot(
-            log["epochs_done"], log[metric], color=shade, ls=line, marker=marker, mfc="none", ms=4,
-            lw=1.2, label=metric,
-        )  # fmt: skip
-    axes.set(xlabel="epochs", ylabel="%", ylim=(0, 102))
-    legend(figure, [axes])
+    panels = {f"published: {data_name([], KSDD2)}, WideResNet50-2": log}
+    message = f"GAP + CAM as published: {_decay(log)}"
+    where = (
+        f"Published: the author's public notebook, one seed, {log['epochs_done'].iloc[-1]:.0f} "
+        "epochs; pixel metrics of the map's sigmoid"
+    )
+    for outcome, course in courses[:1]:
+        own = course.rename(columns={"epoch": "epochs_done"})
+        backbone = outcome.record.config.model.backbone.replace("resnet", "ResNet")
+        panels[f"here: {data_name([outcome], outcome.category)}, {backbone}"] = own
+        message += f"; here: {_decay(own)}"
+        where += f". Here: {caption}; of the raw map"
+    figure, drawn = subplots(1, len(panels), height=3.6, sharex=True, sharey=True, squeeze=False)
+    shades = ("black", PALETTE[0], PALETTE[2], PALETTE[3])
+    for axes, (name, table) in zip(drawn[0], panels.items(), strict=True):
+        for metric, shade, line, marker in zip(DECAY, shades, LINES, MARKERS, strict=False):
+            axes.plot(
+                table["epochs_done"], table[metric], color=shade, ls=line, marker=marker,
+                mfc="none", ms=4, lw=1.2, label=metric,
+            )  # fmt: skip
+        axes.set_title(name, fontsize=SMALL + 1)
+        axes.set(xlabel="epochs", ylim=(0, 102))
+    drawn[0][0].set_ylabel("%")
+    legend(figure, drawn[0])
+    return headed(figure, message, where)
+
+
+def _decay(log: pd.DataFrame) -> str:
+    """From its highest AP-loc to its end, in words."""
     best, epochs = peak(log, "AP-loc")
     then, last = log[log["epochs_done"] == epochs].iloc[0], log.iloc[-1]
-    return headed(
-        figure,
-        f"As published, GAP + CAM's AP-loc goes from {best:.1f} after {epochs} epochs to "
-        f"{last['AP-loc']:.1f}, its I-AUROC from {then['I-AUROC']:.1f} to {last['I-AUROC']:.1f}",
-        "The author's public notebook: KSDD2, WideResNet50-2, one seed, "
-        f"{last['epochs_done']:.0f} epochs; pixel metrics of the map's sigmoid",
+    return (
+        f"AP-loc goes from {best:.1f} after {epochs} epochs to {last['AP-loc']:.1f}, "
+        f"I-AUROC from {then['I-AUROC']:.1f} to {last['I-AUROC']:.1f}"
     )
 
 

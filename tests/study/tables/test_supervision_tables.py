@@ -287,6 +287,32 @@ def test_the_blob_is_held_against_maps_of_equally_long_trainings(run):
     assert "no run as long of cam_max" in row["why"]
 
 
+def test_the_blob_is_told_how_a_whole_training_here_went(run):
+    cam = run("gap_cam", epochs=300, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0})
+    outcomes = [cam, run("weak_ssn", epochs=300, **{"AP-loc": 20.0})]
+    course = pd.DataFrame({"epoch": [20, 40, 300], "AP-loc": [12.0, 14.0, 6.0]})
+    why = judged("blob", outcomes, courses=[(cam, course)])["why"]
+    assert "7.4 at the end, one here (its raw map) 14.0 after 40 and 6.0 at the end" in why
+    assert "one here" not in judged("blob", outcomes)["why"]
+    short = [run("gap_cam", **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0})]
+    short += [run("weak_ssn", **{"AP-loc": 20.0})]
+    assert "one here" not in judged("blob", short, courses=[(short[0], course)])["why"]
+
+
+def test_the_published_decay_is_drawn_beside_a_training_here(run):
+    cam = run("gap_cam", KOLEKTOR, epochs=300)
+    metrics = ("I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
+    course = pd.DataFrame({"epoch": [20, 300], **{name: [90.0, 30.0] for name in metrics}})
+    figure = supervision_figures.published_decay([(cam, course)], "where from")
+    _, right = figure.axes
+    assert right.get_title() == "here: KolektorSDD, ResNet18"
+    assert right.lines[0].get_xydata().tolist() == [[20, 90], [300, 30]]
+    assert "here: AP-loc goes from 90.0 after 20 epochs to 30.0" in figure.get_suptitle().replace(
+        "\n", " "
+    )
+    assert len(supervision_figures.published_decay().axes) == 1
+
+
 def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
     row = judged("blob", [run("gap_cam", **{"sigmoid-AP-loc": 7.0, "AP-loc": 8.0})])
     assert row["verdict"] == "not measurable here"
