@@ -301,7 +301,8 @@ class Report(Lessons):
 
     def saturation(self) -> Table:
         """What the published sigmoid does."""
-        return supervision_tables.saturation(self.weak, self.strips)
+        whole = [o for o in self.full_strips if not o.changes and o not in self.weak]
+        return supervision_tables.saturation([*self.weak, *whole], self.strips)
 
     def teaching(self) -> Table:
         """How good pseudo-masks are."""

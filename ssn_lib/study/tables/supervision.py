@@ -81,7 +81,11 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
 
 
 def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
-    """What the published evaluation's sigmoid does to AP-loc, and AP-loc in the author's log."""
+    """What the published evaluation's sigmoid does to AP-loc, and AP-loc in the author's log.
+
+    Args:
+        outcomes: of any number of epochs; each number has its row.
+    """
     log = published_log("gap_cam", KSDD2)
     best, epochs = peak(log, "AP-loc")
     some = log[log["epochs_done"].isin((epochs, 40, 100, 200, 260, 300))]
@@ -98,17 +102,19 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
     ]
     for name in CAM_PRESETS:
         records = [o.record for o in outcomes if (o.preset, o.category) == (name, category)]
-        done = next((str(record.epochs_done) for record in records if record), EMPTY)
-        rows.append(
-            {
-                "run": f"here, {title(name)}",
-                "epochs": done,
-                "AP-loc, sigmoid": measured(outcomes, name, category, "sigmoid-AP-loc"),
-                "AP-loc, raw": measured(outcomes, name, category, "AP-loc"),
-                "pixels of exactly 1, %": measured(outcomes, name, category, "saturated"),
-                "I-AUROC": measured(outcomes, name, category, "I-AUROC"),
-            }
-        )
+        lengths = sorted({record.epochs_done for record in records if record})
+        for epochs_done in lengths or [None]:
+            same = [o for o in outcomes if o.record and o.record.epochs_done == epochs_done]
+            rows.append(
+                {
+                    "run": f"here, {title(name)}",
+                    "epochs": EMPTY if epochs_done is None else str(epochs_done),
+                    "AP-loc, sigmoid": measured(same, name, category, "sigmoid-AP-loc"),
+                    "AP-loc, raw": measured(same, name, category, "AP-loc"),
+                    "pixels of exactly 1, %": measured(same, name, category, "saturated"),
+                    "I-AUROC": measured(same, name, category, "I-AUROC"),
+                }
+            )
     return Table(
         "The sigmoid of a class activation map",
         frame_of(rows),

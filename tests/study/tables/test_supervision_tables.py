@@ -56,6 +56,19 @@ def test_each_evaluation_of_a_map_has_its_own_row(run):
     assert any(absent in note for note in table.notes)
 
 
+def test_what_the_sigmoid_does_has_a_row_for_each_length_of_training(run):
+    outcomes = [
+        run("gap_cam", epochs=epochs, saturated=share, **{"AP-loc": raw, "sigmoid-AP-loc": tied})
+        for epochs, share, raw, tied in ((10, 0.1, 17.0, 16.0), (300, 40.0, 8.0, 5.0))
+    ]
+    table = supervision_tables.saturation(outcomes, "ksdd2")
+    for epochs, cells in (("10", ["16.0", "17.0", "0.1"]), ("300", ["5.0", "8.0", "40.0"])):
+        found = row(table, run="here, GAP + CAM (labels)", epochs=epochs)
+        assert found[["AP-loc, sigmoid", "AP-loc, raw", "pixels of exactly 1, %"]].tolist() == cells
+    unrun = row(table, run="here, CAM, map maximum (labels)")
+    assert (unrun["epochs"], unrun["AP-loc, raw"]) == (EMPTY, EMPTY)
+
+
 def test_longer_trainings_are_held_against_the_published_way_of_as_many_epochs(record):
     def made(name, epochs, **metrics):
         return Outcome.of(record(name, "ksdd2", epochs=epochs, **metrics))
