@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,18 +27,18 @@ class Rule:
 
     Attributes:
         message: said where the rule is broken; `{model.score}` stands for the score of the model.
-        holds: whether a configuration keeps it.
-        of_model: whether it asks of the model alone.
+        holds: whether a network and its training keep it.
+        of_model: whether it asks of the network alone.
     """
 
     message: str
-    holds: Callable[[RunConfig | Network], bool]
+    holds: Callable[[Parts], bool]
     of_model: bool = False
 
 
 @dataclass(frozen=True)
-class Network:
-    """The part of a run's configuration that rules look at."""
+class Parts:
+    """What rules look at."""
 
     model: ModelConfig
     training: TrainingConfig
@@ -160,22 +160,19 @@ def check(config: RunConfig) -> RunConfig:
     """
     _check_types(config)
     check_image_size(config.data.image_size)
-    _check_rules(config, RULES)
+    check_training(config.model, config.training)
     _check_bounds(config)
     return config
 
 
 def check_training(model: ModelConfig, training: TrainingConfig) -> None:
-    """Raise for values of a network's training that make no sense, by themselves or beside those of
-    the network.
+    """Raise for values of a network or its training that make no sense, by themselves or one beside
+    another.
 
     Raises:
         InputError: naming the first such value.
     """
-    network = Network(model, training)
-    _check_types(network)
-    _check_rules(network, RULES)
-    _check_bounds(network)
+    _check_parts(Parts(model, training), RULES)
 
 
 def check_model(model: ModelConfig) -> None:
@@ -184,10 +181,16 @@ def check_model(model: ModelConfig) -> None:
     Raises:
         InputError: naming the first such value.
     """
-    network = Network(model, TrainingConfig())
-    _check_types(network)
-    _check_rules(network, [rule for rule in RULES if rule.of_model])
-    _check_bounds(network)
+    _check_parts(Parts(model, TrainingConfig()), [rule for rule in RULES if rule.of_model])
+
+
+def _check_parts(parts: Parts, rules: Sequence[Rule]) -> None:
+    _check_types(parts)
+    # Where a rule refuses a value and the field's bound does as well, the rule says more.
+    for rule in rules:
+        if not rule.holds(parts):
+            raise InputError(rule.message.format(**vars(parts)))
+    _check_bounds(parts)
 
 
 def _check_types(config: Any, path: str = "") -> None:
@@ -213,9 +216,9 @@ def _fits(hint: Any, value: Any) -> bool:
             return False
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
         return len(value) == len(kinds) and all(map(_fits, kinds, value))
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is hint
+    if isinstance(value, bool):  # which is a whole number to Python
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def _words(hint: Any) -> str:
@@ -231,15 +234,7 @@ def _words(hint: Any) -> str:
     return "None" if hint is types.NoneType else hint.__name__
 
 
-def _check_rules(config: RunConfig | Network, rules: typing.Sequence[Rule]) -> None:
-    """Before `_check_bounds`: where a rule refuses a value and the field's bound does as well, the
-    rule says more."""
-    for rule in rules:
-        if not rule.holds(config):
-            raise InputError(rule.message.format(**vars(config)))
-
-
-def _check_bounds(config: RunConfig | Network) -> None:
+def _check_bounds(config: RunConfig | Parts) -> None:
     for name, value, bound in bounds(config):
         if not bound.takes(value):
             raise InputError(f"{name}={value} is out of range: {bound}")

@@ -391,6 +391,7 @@ def test_none_passes_where_the_bound_says_what_it_does(name, bound):
         ("model.upscale", True, "int"),
         ("model.local_width", 8.0, "int or None"),
         ("training.epochs", 1.5, "int"),
+        ("training.gamma", True, "float"),
         ("training.head_lr", "1e-4", "float"),
         ("training.noise", None, "NoiseConfig"),
         ("training.noise.ascent.shell", (1.0,), "a tuple of 2 numbers"),
