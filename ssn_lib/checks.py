@@ -28,12 +28,13 @@ class Rule:
     Attributes:
         message: said where the rule is broken; `{model.score}` stands for the score of the model.
         holds: whether a network and its training keep it.
-        of_model: whether it asks of the network alone.
+        of: "model" asks of the network alone, "run" of a preset's run alone: `fit` is given what
+            the run has made of it.
     """
 
     message: str
     holds: Callable[[Parts], bool]
-    of_model: bool = False
+    of: Literal["model", "training", "run"] = "training"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ RULES = (
         "training.milestones={training.milestones} with schedule=cycle is out of range: "
         "a cycle has no milestones; leave them at 0.8,0.9",
         lambda c: (
-            c.training.schedule != "cycle" or c.training.milestones == TrainingConfig().milestones
+            c.training.schedule != "cycle"
+            or tuple(c.training.milestones) == TrainingConfig().milestones
         ),
     ),
     Rule(
@@ -95,6 +97,7 @@ RULES = (
         "training.supervision.masks={training.supervision.masks} is out of range: "
         "must be 0 where a teacher's maps stand for masks",
         lambda c: c.training.supervision.teacher is None or c.training.supervision.masks == 0,
+        of="run",
     ),
     Rule(
         "training.focal=False with model.score={model.score} is out of range: "
@@ -128,13 +131,13 @@ RULES = (
         "model.upscale={model.upscale} with model.score=reconstruction is out of range: "
         "the decoder gives the layers back as they are; set it to 1",
         lambda c: c.model.upscale == 1 or c.model.score != "reconstruction",
-        of_model=True,
+        of="model",
     ),
     Rule(
         "model.local_width={model.local_width} with model.score={model.score} is out of range: "
         "a local view stands beside a decoder, so it needs model.score=reconstruction",
         lambda c: c.model.local_width is None or c.model.score == "reconstruction",
-        of_model=True,
+        of="model",
     ),
     Rule(
         "training.supervision.teacher={training.supervision.teacher}: "
@@ -160,7 +163,7 @@ def check(config: RunConfig) -> RunConfig:
     """
     _check_types(config)
     check_image_size(config.data.image_size)
-    check_training(config.model, config.training)
+    _check_parts(Parts(config.model, config.training), RULES)
     _check_bounds(config)
     return config
 
@@ -172,7 +175,7 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
     Raises:
         InputError: naming the first such value.
     """
-    _check_parts(Parts(model, training), RULES)
+    _check_parts(Parts(model, training), [rule for rule in RULES if rule.of != "run"])
 
 
 def check_model(model: ModelConfig) -> None:
@@ -181,7 +184,7 @@ def check_model(model: ModelConfig) -> None:
     Raises:
         InputError: naming the first such value.
     """
-    _check_parts(Parts(model, TrainingConfig()), [rule for rule in RULES if rule.of_model])
+    _check_parts(Parts(model, TrainingConfig()), [rule for rule in RULES if rule.of == "model"])
 
 
 def _check_parts(parts: Parts, rules: Sequence[Rule]) -> None:

@@ -24,33 +24,48 @@ if TYPE_CHECKING:
     from ssn_lib.deploy.inspection import Inspection
     from ssn_lib.deploy.scores import Row
 
+TRAINING = ("run", "study", "protocol")  # commands that are ended before their time by no output
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, 2 after one line on stderr for bad input."""
+    """Run one command; 0 when it succeeded, 2 after one line on stderr for bad input, 130 after an
+    interrupt, 141 where nobody reads the output any more (both as the shell counts them)."""
     _prepare_console()
     os.environ.pop("MPLBACKEND", None)  # figures are saved, no window opens
     options = parser().parse_args(arguments)
     warnings.showwarning = _one_line_warning
+    code = _run_command(options)
+    try:
+        print(end="", flush=True)  # which is silent where there is no output at all
+    except BrokenPipeError:
+        _end_output()
+        code = code or 141
+    return code
+
+
+def _run_command(options: argparse.Namespace) -> int:
     try:
         COMMANDS[options.command](options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
-        _end_output()
-        return 141  # 128 + SIGPIPE, as the shell counts such an end
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        more = ""
-        if options.command in ("run", "study", "protocol"):
-            more = "; the same command goes on from the last checkpoint"
-        elif options.command == "predict":
-            more = "; the same command goes on with the images that are left"
-        print(f"interrupted{more}", file=sys.stderr)
+        print(f"interrupted{_how_to_go_on(options)}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        if options.command in TRAINING or getattr(options, "watch", False):
+            print(f"nobody reads the output{_how_to_go_on(options)}", file=sys.stderr)
+        return 141
     return 0
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    if options.command in TRAINING:
+        return "; the same command goes on from the last checkpoint"
+    if options.command == "predict":
+        return "; the same command goes on with the images that are left"
+    return ""
 
 
 def _end_output() -> None:

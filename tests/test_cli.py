@@ -215,9 +215,13 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(tiny_run,
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "ssn_lib", "predict", run, images, "--out", tmp_path / "out"]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    for given, code in ((command, 141), ([*command, tmp_path / "none"], 2)):
+        done = subprocess.run(given, stdout=writing, stderr=subprocess.PIPE, env=buffered)
+        assert done.returncode == code
+        assert b"BrokenPipe" not in done.stderr
+        assert (b"none" in done.stderr) == (code == 2)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
@@ -294,7 +298,9 @@ class TestPredict:
         assert "2 images, 2 of them inspected now: " in said.out
         assert "000_overlay.png" in said.out
         assert "broken.png is not an image file" in said.err
-        assert "error: 1 of 3 files and folders could not be read; the others are in" in said.err
+        assert (
+            "error: 1 of 3 files and folders could not be inspected; the others are in" in said.err
+        )
 
     def test_a_folder_without_images_beside_others_is_named(self, tiny_run, tmp_path, capsys):
         run, images = tiny_run
@@ -306,7 +312,6 @@ class TestPredict:
         said = capsys.readouterr()
         assert "2 images, 2 of them inspected now: " in said.out
         assert f"{tmp_path / 'empty'}: no images there" in said.err
-        assert not (tmp_path / "alone").exists()
         alone = ["predict", str(run), str(tmp_path / "empty"), "--out", str(tmp_path / "alone")]
         assert "no images there" in refused(alone, capsys)
         assert not (tmp_path / "alone").exists()

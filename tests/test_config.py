@@ -421,6 +421,15 @@ def test_a_network_is_checked_however_it_is_trained():
     assert "local_width=8 with model.score=plain is out of range" in message
 
 
+def test_a_training_may_have_the_masks_that_its_run_made_of_a_teachers_maps():
+    config = make("cam_traced")
+    taught = replace(config.training.supervision, masks=None)
+    check_training(config.model, replace(config.training, supervision=taught))
+    assert "must be 0 where a teacher" in refusal(
+        lambda: check(replace(config, training=replace(config.training, supervision=taught)))
+    )
+
+
 def test_a_training_is_checked_beside_its_network():
     for training, message in (
         (TrainingConfig(head_lr=-1.0), "training.head_lr=-1.0 is out of range: must be above 0"),

@@ -60,7 +60,7 @@ class Inspection:
 
 
 class PartlyInspected(InputError):
-    """Some images could not be read; the others are inspected.
+    """Some images could not be read, or a folder has none; the others are inspected.
 
     Attributes:
         result: of these.
@@ -109,7 +109,7 @@ def inspect(
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not watch:
-        raise unread[0]
+        raise _first(unread)
     files = list(dict.fromkeys(files))
     asked = len(files) + len(unread)
     with _to_itself(out):
@@ -123,14 +123,21 @@ def inspect(
     if watch or not unread:
         return result
     if len(unread) == asked:
-        raise unread[0]
+        raise _first(unread)
     for error in unread:
         warnings.warn(str(error), stacklevel=2)
     raise PartlyInspected(
-        f"{len(unread)} of {asked} files and folders could not be read; the others are in "
+        f"{len(unread)} of {asked} files and folders could not be inspected; the others are in "
         f"{shown(out / SCORES)}",
         result,
     )
+
+
+def _first(unread: Sequence[InputError]) -> InputError:
+    """The first of them, after a warning of each of the others."""
+    for error in unread[1:]:
+        warnings.warn(str(error), stacklevel=3)
+    return unread[0]
 
 
 @contextmanager

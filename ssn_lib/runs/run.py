@@ -328,8 +328,7 @@ def _taught(
     images = chosen_images(dataset.train, config.training, config.seed)
     maps = predict(model, images).anomaly_map
     masked = with_pseudo_masks(images, maps, supervision.pseudo_masks, folder)
-    learned = replace(supervision, masks=None, teacher=None, pseudo_masks="region")
-    return masked, replace(config.training, supervision=learned)
+    return masked, replace(config.training, supervision=replace(supervision, masks=None))
 
 
 @dataclass(frozen=True)

@@ -340,9 +340,10 @@ class Report(Lessons):
 
     def published_decay(self) -> Figure:
         """How the published AP-loc fell, and that of the published protocol here."""
-        runs = [o for o in self.full_strips if o.preset == "gap_cam" and not o.changes]
-        courses = self.files(runs, COURSE)
-        return supervision_figures.published_decay(courses, self.study.caption(runs))
+        own = [o for o in self.full_strips if o.category == self.strips and not o.changes]
+        courses = self.files([o for o in own if o.preset == "gap_cam"], COURSE)[:1]
+        caption = self.study.caption([outcome for outcome, _ in courses])
+        return supervision_figures.published_decay(courses, caption)
 
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""

@@ -107,7 +107,7 @@ def test_a_folder_or_link_that_cannot_be_read_costs_no_other_its_score(
     monkeypatch.setattr("os.scandir", scandir)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with pytest.raises(InputError, match=r"2 of \d+ files and folders could not be read"):
+        with pytest.raises(InputError, match=r"2 of \d+ files and folders could not be inspected"):
             inspection.inspect(folder, [own / "private", own], tmp_path / "out", weights=None)
     lines = {str(warning.message) for warning in warned}
     assert lines == {

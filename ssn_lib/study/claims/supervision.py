@@ -182,10 +182,10 @@ def _blob(evidence: Evidence) -> Finding:
     absent = [name for name in LABEL_PRESETS if name not in by_name]
     if absent:
         why = f"no run as long of {', '.join(absent)}; {fell}"
-        raise MissingError(why, measured, label_only)
+        raise MissingError(why, measured, (*label_only, *followed))
     whole_trainings(measured, label_only)
     why = f"no label-only map does better by {wide:.1f}; but {fell}"
-    return Finding(measured, "reproduced", why, rests_on=label_only)
+    return Finding(measured, "reproduced", why, rests_on=(*label_only, *followed))
 
 
 def _course(evidence: Evidence) -> tuple[str, tuple[Runs, ...]]:
