@@ -97,14 +97,16 @@ class Selection:
     @cached_property
     def full(self) -> list[Outcome]:
         """Runs of the published protocol on the categories, one of each seed."""
-        full = PROFILES["full"]
-        return longest(o for o in self.covered(self.all_plates) if full.made(o.record))
+        return self._full(self.all_plates)
 
     @cached_property
     def full_strips(self) -> list[Outcome]:
         """The same on strips."""
+        return self._full(self.all_strips)
+
+    def _full(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         full = PROFILES["full"]
-        return longest(o for o in self.covered(self.all_strips) if full.made(o.record))
+        return longest(o for o in self.covered(outcomes) if full.made(o.record))
 
     def whole_of(self, *presets: str) -> list[Outcome]:
         """As `of`; where there are runs of a system's own whole protocol, they stand for it."""
