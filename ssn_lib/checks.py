@@ -28,13 +28,13 @@ class Rule:
     Attributes:
         message: said where the rule is broken; `{model.score}` stands for the score of the model.
         holds: whether a network and its training keep it.
-        of: "model" asks of the network alone, "run" of a preset's run alone: `fit` is given what
-            the run has made of it.
+        of: "model" asks of the network alone; "run" of a run and "fit" of `fit` alone, which is
+            given what the run has made of its configuration.
     """
 
     message: str
     holds: Callable[[Parts], bool]
-    of: Literal["model", "training", "run"] = "training"
+    of: Literal["model", "training", "run", "fit"] = "training"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ RULES = (
         of="run",
     ),
     Rule(
+        "training.supervision.teacher={training.supervision.teacher} with masks=0: `fit` makes no "
+        "teacher's maps; `runs.run.run` does, or give images with such masks, and masks=None",
+        lambda c: c.training.supervision.teacher is None or c.training.supervision.masks != 0,
+        of="fit",
+    ),
+    Rule(
         "training.focal=False with model.score={model.score} is out of range: "
         "the score is learned by the focal loss alone; leave it at True",
         lambda c: c.training.focal or c.model.score == "map_max",
@@ -163,7 +169,7 @@ def check(config: RunConfig) -> RunConfig:
     """
     _check_types(config)
     check_image_size(config.data.image_size)
-    _check_parts(Parts(config.model, config.training), RULES)
+    _check_parts(Parts(config.model, config.training), [rule for rule in RULES if rule.of != "fit"])
     _check_bounds(config)
     return config
 

@@ -334,6 +334,8 @@ def beside_defaults(config: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
+        if isinstance(value, list):  # from JSON, where there are no tuples
+            value = tuple(value)
         if dataclasses.is_dataclass(value):
             part = beside_defaults(value)
             if part:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ssn_lib import machine
-from ssn_lib.checks import check_training
+from ssn_lib.checks import check_image_size, check_training
 from ssn_lib.config import TrainingConfig, beside_defaults
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
@@ -78,20 +78,19 @@ def fit(
             leave the model in eval mode and must draw no random numbers.
 
     Raises:
-        InputError: the protocol makes no sense; nothing to train on, or one class where two are
-            needed; too few masks, or an empty one; the checkpoint is another's, or not writable.
+        InputError: protocol or image size make no sense; nothing to train on, or one class where two
+            are needed; too few masks, or an empty one; the checkpoint is another's or not writable.
     """
     check_training(model.config, config)
+    check_image_size(train.image_size)
     device = torch.device(device or machine.device())
     checkpoint = None if checkpoint is None else Path(checkpoint)
     machine.prepare(device)
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
-    per_epoch = images_per_epoch(training_set, config)
-    trainer = kind(model, config, seed, device, train, math.ceil(per_epoch / config.batch_size))
+    trainer = kind(model, config, seed, device, train, images_per_epoch(training_set, config))
     history = _begun(trainer, checkpoint, progress)
-    history.per_epoch = per_epoch
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
         with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
@@ -107,7 +106,7 @@ def fit(
 def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
     """What the checkpoint holds, and a line about it; nothing where there is none yet."""
     if checkpoint is None or not checkpoint.exists():
-        return History(source=trainer.source)
+        return History(source=trainer.source, per_epoch=trainer.per_epoch)
     history = trainer.restore(checkpoint)
     if title is not None:
         done, of = len(history.epochs), trainer.config.epochs
@@ -245,10 +244,11 @@ class _Trainer:
         seed: int,
         device: torch.device,
         images: ImageSet,
-        steps: int,
+        per_epoch: int,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
-        self.steps = steps  # of an epoch
+        self.per_epoch = per_epoch  # images
+        self.steps = math.ceil(per_epoch / config.batch_size)  # of an epoch
         adaptor, heads = model.adaptor_weights(), model.head_weights()
         self.optimiser = torch.optim.AdamW(
             [
@@ -282,7 +282,7 @@ class _Trainer:
         )
         self.form = "split"
         self.best: dict[str, Tensor] | None = None  # trained state of the lowest validation loss
-        self.schedule = _schedule(self.optimiser, config, steps)
+        self.schedule = _schedule(self.optimiser, config, self.steps)
 
     def run_epoch(
         self, number: int, data: Features, held_out: Features | None, bar: Bar
@@ -438,7 +438,7 @@ class _Trainer:
             self.rule.optimiser.load_state_dict(state["generator_optimiser"])
         self.best = state["best"]
         epochs = [Epoch(**row) for row in state["history"]]
-        return History(epochs, None, state["selected"], self.source)
+        return History(epochs, None, state["selected"], self.source, per_epoch=self.per_epoch)
 
 
 class _Rebuilder(_Trainer):

@@ -449,6 +449,12 @@ def test_labels_need_both_kinds_on_their_side_of_the_split(labels, fraction, mes
             validation_split(labelled, config, seed)
 
 
+def test_images_that_the_backbone_does_not_divide_are_refused(train, make_model):
+    odd = ImageSet.of(train.samples, train.images[:, :, :30], train.masks[:, :, :30])
+    with pytest.raises(InputError, match="^image size 30×32: height and width must be multiples"):
+        fit(make_model(), odd, TrainingConfig(epochs=1), 0)
+
+
 def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write") as raised:
