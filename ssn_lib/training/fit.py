@@ -78,8 +78,9 @@ def fit(
             leave the model in eval mode and must draw no random numbers.
 
     Raises:
-        InputError: protocol or image size make no sense; nothing to train on, or one class where two
-            are needed; too few masks, or an empty one; the checkpoint is another's or not writable.
+        InputError: protocol or image size make no sense; nothing to train on, or one class where
+            two are needed; too few masks, or an empty one; the checkpoint is another's, or cannot
+            be written.
     """
     check_training(model.config, config)
     check_image_size(train.image_size)

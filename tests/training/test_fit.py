@@ -139,7 +139,7 @@ def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch
     monkeypatch.setattr(machine, "low_precision", lambda _: torch.float16)
     config = replace(TINY, precision="mixed")
     first, again = (
-        training_loop._Trainer(make_model(), config, 1, torch.device("cpu"), train, steps=1)
+        training_loop._Trainer(make_model(), config, 1, torch.device("cpu"), train, per_epoch=4)
         for _ in range(2)
     )
     first.scaler.scale(torch.ones(()))  # which sets it up
