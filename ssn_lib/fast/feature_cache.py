@@ -2,8 +2,8 @@
 
 They are kept on the GPU where they fit, else in memory, else they are mapped from a file.
 
-A file's name is a hash of all that decides its content (the backbone's weights, the pixels, their
-order), so one that is stale is never taken, and runs at the same time share it. It is removed when
+A file's name is a hash of all that decides its content (the backbone and its weights, which of its
+layers, the pixels, their order), so one that is stale is never taken, and runs at the same time share it. It is removed when
 a training ends in whatever way; one that was killed finds it again.
 """
 
@@ -89,7 +89,7 @@ def outputs(
             layers = [torch.empty(shape, device=home).permute(0, 3, 1, 2) for shape in shapes]
             fill(layers)
             return Outputs(layers)
-    file = folder / f"features-{_key(backbone, count, images)}.bin"
+    file = folder / f"features-{_key(backbone, shapes, images)}.bin"
     with held(_lock(file)):  # who comes second waits for the first one's file
         if not file.exists():
             unfinished = file.with_suffix(".part")
@@ -125,12 +125,15 @@ def _reserve(path: Path, size: int) -> None:
         ) from None
 
 
-def _key(backbone: nn.Module, count: int, images: Callable[[slice], Tensor]) -> str:
-    digest = hashlib.sha256(repr(backbone).encode())
+def _key(
+    backbone: nn.Module, shapes: list[tuple[int, ...]], images: Callable[[slice], Tensor]
+) -> str:
+    # No two layers have outputs of the same shape: the shapes tell which are wanted.
+    digest = hashlib.sha256(f"{backbone!r} {shapes}".encode())
     for name, weight in backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(weight.cpu().contiguous().numpy().tobytes())
-    for start in range(0, count, BATCH):
+    for start in range(0, count := shapes[0][0], BATCH):
         part = images(slice(start, min(start + BATCH, count))).contiguous()
         digest.update(f"{tuple(part.shape)}".encode())
         digest.update(part.numpy().tobytes())

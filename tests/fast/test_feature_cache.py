@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from ssn_lib import machine, preset
-from ssn_lib.config import TrainingConfig
+from ssn_lib.config import ModelConfig, TrainingConfig
+from ssn_lib.data.images import normalise
 from ssn_lib.errors import InputError
 from ssn_lib.fast import feature_cache
 from ssn_lib.training import fit as training_loop
@@ -65,6 +66,18 @@ def test_a_whole_file_is_taken_and_a_stale_one_never(
         next(backbone.parameters()).mul_(1.01)
     other_weights = feature_cache.outputs(backbone, count, pictures, tmp_path)
     assert len({first.file, brighter.file, other_weights.file}) == 3
+
+
+def test_backbones_that_are_cut_alike_have_files_of_their_own(
+    pictures, count, make_model, tmp_path, no_memory
+):
+    for layers in ((2, 3), (1, 2, 3), (3,)):  # of one backbone: the weights are the same
+        backbone = make_model(ModelConfig(layers=layers)).backbone
+        mapped = feature_cache.outputs(backbone, count, pictures, tmp_path)
+        expected = backbone(normalise(pictures(slice(0, count))))
+        for layer, values in zip(mapped.layers, expected, strict=True):
+            torch.testing.assert_close(layer, values)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_an_interruption_leaves_no_unfinished_file(
