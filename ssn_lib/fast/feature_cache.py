@@ -3,8 +3,8 @@
 They are kept on the GPU where they fit, else in memory, else they are mapped from a file.
 
 A file's name is a hash of all that decides its content (the backbone and its weights, which of its
-layers, the pixels, their order), so one that is stale is never taken, and runs at the same time share it. It is removed when
-a training ends in whatever way; one that was killed finds it again.
+layers, the pixels, their order), so one that is stale is never taken, and runs at the same time
+share it. It is removed when a training ends in whatever way; one that was killed finds it again.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ssn_lib import machine
 from ssn_lib.checks import check_image_size, check_training
-from ssn_lib.config import TrainingConfig, beside_defaults
+from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
 from ssn_lib.fast.training_step import split_form
@@ -33,6 +33,7 @@ from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import images_per_epoch, validation_split
+from ssn_lib.training.identity import identity, is_of
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -90,7 +91,7 @@ def fit(
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
-    trainer = kind(model, config, seed, device, train, images_per_epoch(training_set, config))
+    trainer = kind(model, config, seed, device, train, training_set)
     history = _begun(trainer, checkpoint, progress)
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
@@ -245,11 +246,15 @@ class _Trainer:
         seed: int,
         device: torch.device,
         images: ImageSet,
-        per_epoch: int,
+        trained_on: ImageSet,
     ):
         self.model, self.config, self.seed, self.device = model, config, seed, device
-        self.per_epoch = per_epoch  # images
-        self.steps = math.ceil(per_epoch / config.batch_size)  # of an epoch
+        # Not before a checkpoint is read or written: the pixels are hashed.
+        self.identity = functools.cache(
+            functools.partial(identity, model, config, seed, images, trained_on)
+        )
+        self.per_epoch = images_per_epoch(trained_on, config)
+        self.steps = math.ceil(self.per_epoch / config.batch_size)  # of an epoch
         adaptor, heads = model.adaptor_weights(), model.head_weights()
         self.optimiser = torch.optim.AdamW(
             [
@@ -265,13 +270,6 @@ class _Trainer:
                 },
             ]
         )
-        self.identity = {
-            "training": beside_defaults(config),
-            "model": beside_defaults(model.config),
-            "backbone": model.backbone.fingerprint(),
-            "seed": seed,
-            "images": _names([sample.image for sample in images.samples]),
-        }
         self.source = make_source(config.noise, model, seed).to(device)
         self.rule = self.source.rule(adaptor + heads)
         self.products = (
@@ -410,7 +408,7 @@ class _Trainer:
     def save(self, path: Path, history: History) -> None:
         """Write the state after an epoch, whole or not at all."""
         state = {
-            "training": self.identity,
+            "training": self.identity(),
             "history": [asdict(epoch) for epoch in history.epochs],
             "selected": history.selected,
             "trained": self.model.trained_state(),
@@ -427,7 +425,7 @@ class _Trainer:
     def restore(self, path: Path) -> History:
         """Take the state over from a checkpoint of the same training."""
         state: dict[str, Any] = read_tensors(path, self.device)
-        if state["training"] != self.identity:
+        if not is_of(state["training"], self.identity()):
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -469,10 +467,3 @@ def epochs_in(checkpoint: Path) -> int:
         return len(torch.load(checkpoint, map_location="cpu", weights_only=True)["history"])
     except Exception:  # whatever torch finds wrong with it
         return 0
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """The images' names below the folder that holds them all, wherever that is."""
-    paths = [path.absolute() for path in paths]
-    root = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    return [path.relative_to(root).as_posix() for path in paths]

@@ -85,7 +85,12 @@ def trainer(dataset, make_model):
         config = preset(name).training
         noise = replace(config.noise, generator=replace(config.noise.generator, **changes))
         made = training_loop._Trainer(
-            make_model(), replace(config, noise=noise), 3, torch.device("cpu"), dataset.train, 1
+            make_model(),
+            replace(config, noise=noise),
+            3,
+            torch.device("cpu"),
+            dataset.train,
+            dataset.train,
         )
         made.model.train()
         data = batches.Features(made.model, dataset.train, config.supervision)

@@ -139,7 +139,7 @@ def test_float16_resumes_with_its_scale(train, make_model, tmp_path, monkeypatch
     monkeypatch.setattr(machine, "low_precision", lambda _: torch.float16)
     config = replace(TINY, precision="mixed")
     first, again = (
-        training_loop._Trainer(make_model(), config, 1, torch.device("cpu"), train, per_epoch=4)
+        training_loop._Trainer(make_model(), config, 1, torch.device("cpu"), train, train)
         for _ in range(2)
     )
     first.scaler.scale(torch.ones(()))  # which sets it up
@@ -192,6 +192,33 @@ def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_
     other = make_model(preset("scenario_a_icpr").model)
     with pytest.raises(InputError, match="of another training"):
         fitted(other, train, short, checkpoint=tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("changed", ["size", "colours", "mask"])
+def test_a_checkpoint_of_other_pixels_under_the_same_names_is_refused(
+    changed, train, make_model, tmp_path
+):
+    images, masks = train.images.clone(), train.masks.clone()
+    if changed == "size":
+        images, masks = images[..., :16, :], masks[..., :16, :]
+    elif changed == "colours":
+        images[0, 0, 0, 0] ^= 1
+    else:
+        masks[0, 0, 0, 0] ^= 1
+    short = replace(TINY, epochs=1)
+    fitted(make_model(), train, short, checkpoint=tmp_path / "c.pt")
+    with pytest.raises(InputError, match="of another training"):
+        other = ImageSet.of(train.samples, images, masks)
+        fitted(make_model(), other, short, checkpoint=tmp_path / "c.pt")
+
+
+def test_an_older_checkpoint_that_says_nothing_of_the_pixels_goes_on(train, make_model, tmp_path):
+    fitted(make_model(), train, replace(TINY, epochs=1), checkpoint=tmp_path / "c.pt")
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    del state["training"]["pixels"]
+    torch.save(state, tmp_path / "c.pt")
+    history, _ = fitted(make_model(), train, replace(TINY, epochs=1), checkpoint=tmp_path / "c.pt")
+    assert len(history.epochs) == 1
 
 
 def test_a_checkpoint_goes_on_wherever_its_images_have_moved(train, make_model, tmp_path):

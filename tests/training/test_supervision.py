@@ -207,7 +207,9 @@ def test_an_image_without_a_pixel_label_teaches_the_score_alone(strips, make_mod
     model = make_model(replace(preset("weak_ssn").model, stop_map_gradient=True))
     config = replace(preset("weak_ssn").training, epochs=1, batch_size=64)
     config = replace(config, noise=replace(config.noise, perlin_threshold=9.0))  # no synthetic ones
-    trainer = training_loop._Trainer(model.train(), config, 1, torch.device("cpu"), strips.train, 1)
+    trainer = training_loop._Trainer(
+        model.train(), config, 1, torch.device("cpu"), strips.train, strips.train
+    )
     data = features(strips.train, model)
     gradients = []
     for indices in (torch.arange(8), torch.arange(12)):

@@ -162,9 +162,9 @@ def a_step_waits_for_nothing(device: torch.device) -> str:
         return "only a GPU can tell"
     for name in ("scenario_a", "scenario_a_relative", "learned_noise_v2"):
         config = replace(preset(name).training, batch_size=4)
-        model = _model(name, device)
-        trainer = training_loop._Trainer(model, config, 0, device, _images(), steps=1)
-        data = Features(model, _images(), config.supervision)
+        model, images = _model(name, device), _images()
+        trainer = training_loop._Trainer(model, config, 0, device, images, images)
+        data = Features(model, images, config.supervision)
         model.train()
         for trainer.form in ("split", "plain"):
             for batch in range(1, 10):
@@ -180,9 +180,9 @@ def a_step_waits_for_nothing(device: torch.device) -> str:
 def published_gradients_cancel(device: torch.device) -> str:
     """The published v1's detector gets +g and -g: what is left is rounding."""
     config = replace(preset("learned_noise_v1_published").training, batch_size=4)
-    model = _model("learned_noise_v1_published", device)
-    trainer = training_loop._Trainer(model, config, 0, device, _images(), steps=1)
-    data = Features(model, _images(), config.supervision)
+    model, images = _model("learned_noise_v1_published", device), _images()
+    trainer = training_loop._Trainer(model, config, 0, device, images, images)
+    data = Features(model, images, config.supervision)
     model.train()
     weights = [weight for part in model.trained_parts() for weight in part.parameters()]
     left = []
