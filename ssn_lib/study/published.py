@@ -55,7 +55,7 @@ def published_log(run: str, category: str) -> pd.DataFrame:
 
 def last_epochs(log: pd.DataFrame, epochs: int) -> pd.DataFrame:
     """The rows of a published log within its last epochs."""
-    return log[log["epochs_done"] >= log["epochs_done"].max() - epochs]
+    return log[log["epochs_done"] > log["epochs_done"].max() - epochs]
 
 
 def peak(log: pd.DataFrame, metric: str) -> tuple[float, int]:

@@ -94,7 +94,7 @@ def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
     """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing."""
     if record.epochs_done <= LAST_EPOCHS or metric not in course:
         return pd.Series(dtype=float)
-    return course[course["epoch"] >= record.epochs_done - LAST_EPOCHS][metric].dropna()
+    return course[course["epoch"] > record.epochs_done - LAST_EPOCHS][metric].dropna()
 
 
 def is_whole(record: Record) -> bool:

@@ -194,10 +194,11 @@ def test_the_best_map_is_chosen_among_heads_without_masks(told):
     assert "`weak_ssn`, has an AP-loc of 2.0: far below" in told(strips._better_map, made, STRIPS)
 
 
-def test_the_sigmoid_costs_something_or_not(told):
-    tied = of_strips(gap_cam={"AP-loc": 40.0, "sigmoid-AP-loc": 7.0})
-    assert "cost that much" in told(strips._ties, tied, STRIPS)
-    assert "few pixels" in told(strips._ties, of_strips(gap_cam=located(40.0)), STRIPS)
+def test_the_sigmoid_of_the_same_maps_is_told_without_a_margin_of_seeds(told):
+    tied = of_strips(gap_cam={"AP-loc": 7.3, "sigmoid-AP-loc": 4.8, "saturated": 0.324})
+    said = told(strips._ties, tied, STRIPS)
+    assert "makes 0.32 % of its map's pixels exactly 1" in said
+    assert "AP-loc of 4.8 behind it, 7.3 without" in said
 
 
 def test_whose_strips_is_said_only_where_they_are_others():

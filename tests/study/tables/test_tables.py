@@ -117,7 +117,7 @@ def test_strips_are_called_by_the_name_of_their_data(record):
 def test_the_last_epochs_of_a_log():
     log = published_log("scenario_a", "screw")
     last = last_epochs(log, 100)["epochs_done"]
-    assert (last.min(), last.max()) == (200, 300)
+    assert (last.min(), last.max()) == (220, 300)
 
 
 def test_markdown_has_title_rows_and_notes(record):
@@ -224,7 +224,7 @@ def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(reco
 
 def test_noise_sources_say_how_far_their_last_epochs_moved(record):
     run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
-    course = pd.DataFrame({"epoch": [100, 200, 300], "I-AUROC": [90.0, 60.0, 53.0]})
+    course = pd.DataFrame({"epoch": [200, 220, 300], "I-AUROC": [90.0, 60.0, 53.0]})
     notes = learned_noise([run], courses=[(run, course)]).notes
     assert any("Scenario A screw 53 to 60" in note for note in notes)
     assert not any("last 100 epochs" in note for note in learned_noise([run]).notes)
