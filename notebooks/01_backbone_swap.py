@@ -132,7 +132,8 @@ for name in ("baseline", "scenario_a"):
         print(f"  {what} {tuple(tensor.shape[1:])}")
         pictures.append(tensor[0].mean(0))
         names.append(f"{what} of {network.config.backbone}")
-heading = "One image, two backbones: the same grids (mean over channels)"
+chance = "" if network.weights_source else ", untrained"
+heading = f"One image, two backbones{chance}: the same grids (mean over channels)"
 study.save("swap_features", picture_grid(pictures, names, columns=7, heading=heading))
 
 # %% [markdown]
@@ -160,7 +161,9 @@ for name in ("scenario_a", "scenario_b"):
 axes.axvline(sigma, color="black", ls="--", label=f"noise: σ = {sigma}")
 axes.set(xlabel="standard deviation of a channel of Z, before training", ylabel="channels")
 figure.legend(loc="outside lower center", fontsize=8)
-figure.suptitle("How large is the noise against the features that it is added to?", fontsize=9)
+chance = "" if network.weights_source else " (untrained backbone)"
+heading = f"How large is the noise against the features that it is added to?{chance}"
+figure.suptitle(heading, fontsize=9)
 study.save("swap_noise", figure)
 
 # %% [markdown]

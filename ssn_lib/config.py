@@ -21,6 +21,7 @@ PRECISIONS = ("float32", "bf16", "int8")  # of an exported network
 MARGIN = 0.5  # of the truncated L1 loss
 FOCAL_GAMMA = 4.0
 LOCAL_WEIGHT = 0.15  # of the local view in a map; the decoder has 1
+PUBLISHED_SIZE = (256, 256)  # height and width of images
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
 
 
@@ -30,7 +31,7 @@ class Bound:
 
     Attributes:
         at_least, above, below: of a number, which is finite in any case.
-        holds: asked instead, where these do not say it.
+        holds: a test of the value, in the place of these three.
         wanted: the same in words; made from the numbers where left out.
         none: what None does, where it is taken.
     """
@@ -289,7 +290,7 @@ class DataConfig:
 
     dataset: str
     category: str
-    image_size: tuple[int, int] = (256, 256)
+    image_size: tuple[int, int] = PUBLISHED_SIZE
     fingerprint: str = ""
     resize: Resize = "antialiased"
     full_scale: int | None = None

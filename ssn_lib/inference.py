@@ -27,8 +27,9 @@ def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
     """Predict every image of a set.
 
     Args:
-        model: a detector is folded first (`fuse`); for many calls, fold it once. Or what else makes
-            a `Prediction` of normalised images, as an exported file does.
+        model: a detector is folded first (`fuse`), and left as it is, in training too; for many
+            calls, fold it once. Or what else makes a `Prediction` of normalised images, as an
+            exported file does.
         images: a set, or its pixels alone, (N, 3, H, W) uint8 RGB.
 
     Returns:
@@ -42,7 +43,7 @@ def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
     if not len(pixels):
         return Prediction(torch.zeros(0, 1, *pixels.shape[-2:]), torch.zeros(0))
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    network = fuse(model.eval()) if isinstance(model, Detector) else model
+    network = fuse(model) if isinstance(model, Detector) else model
     parts = []
     with torch.inference_mode():
         for batch in pixels.split(EVALUATION_BATCH):
@@ -95,8 +96,15 @@ def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
     Args:
         prediction: of these images, as `predict` gives it.
         train: training images; only the defect-free ones count.
+
+    Raises:
+        InputError: there is none.
     """
     good = (train.labels == 0).numpy()
+    if not good.any():
+        raise InputError(
+            f"thresholds are chosen from good images, and none of the {len(train)} is one"
+        )
     scores, maps = prediction.score.numpy()[good], prediction.anomaly_map.numpy()[good]
     return Thresholds(
         float(np.quantile(scores, IMAGE_QUANTILE)), float(np.quantile(maps, PIXEL_QUANTILE))

@@ -1,10 +1,12 @@
 """Metrics of industrial anomaly detection: AUROC, AP and AUPRO, of images and of pixels.
 
 All of them depend on the order of the scores alone, so they take raw logits: a sigmoid or a
-min-max normalisation could only merge scores that differ. Equal scores share one threshold, and
-`score >= threshold` means "called defective". ±inf is an ordinary score, NaN is none.
+min-max normalisation could only merge scores that differ. Equal scores share one threshold. The
+thresholds of a curve are scores themselves, so `score >= threshold` means "called defective" there;
+with a limit chosen from good images (`Thresholds`) it is `score > threshold`. ±inf is an ordinary
+score, NaN is none.
 
-Exact at any size: a curve bends only at the score of a *positive* and at the last negative before
+Exact at any size: a curve bends only at the score of a *positive* and at the lowest negative above
 it, so the many negatives are sorted once (NumPy's vectorised sort) and then only looked up.
 """
 
@@ -27,7 +29,8 @@ PIXEL_QUANTILE = 0.999
 @dataclass(frozen=True)
 class Thresholds:
     """Decision thresholds on raw logits, from defect-free training images alone: those held out
-    for validation where there are any.
+    for validation where there are any. What lies above one is called defective; one that equals it
+    is as high as a good image was.
 
     Attributes:
         score: quantile `IMAGE_QUANTILE` of the image scores.

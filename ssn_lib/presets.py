@@ -16,7 +16,8 @@ from ssn_lib.config import (
 )
 from ssn_lib.errors import InputError, nearest
 
-MOST_EPOCHS = 250  # that few images are repeated for; more of them, and a decoder learns by heart
+# Of a training on few images, which is given more epochs: beyond it a decoder learns them by heart.
+MOST_EPOCHS = 250
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Preset:
         image_size: height and width it is made for, with its own number of epochs and batch size;
             None for the published size, at which a profile decides these.
         resize: how its images are brought to that size: "plain" as in the public code.
-        images_seen: a training sees at least so many: of few images it has more epochs, up to
+        images_seen: least number of images that a training goes through, counted as often as they
+            come (epochs × images of an epoch): with few images it has more epochs, up to
             `MOST_EPOCHS`.
     """
 

@@ -30,9 +30,9 @@ def without_masks(images):
 def test_predict_is_the_model_on_normalised_images(model, dataset, prediction):
     model.train()
     again = predict(model, dataset.test)
-    assert not model.training
+    assert model.training  # as it was
     with torch.no_grad():
-        expected = model(normalise(dataset.test.images))
+        expected = model.eval()(normalise(dataset.test.images))
     for got, same, stated in zip(prediction, again, expected, strict=True):
         assert torch.equal(got, same)
         torch.testing.assert_close(got, stated, rtol=1e-4, atol=1e-4)
@@ -124,3 +124,10 @@ def test_thresholds_are_quantiles_of_the_good_images_alone(dataset, prediction):
     far.anomaly_map[2:] += 100
     far.score[2:] += 100
     assert thresholds(far, dataset.test) == chosen
+
+
+def test_thresholds_of_defective_images_alone_are_refused(dataset, prediction, refusal):
+    defective = dataset.test.subset([2, 3])
+    made = Prediction(prediction.anomaly_map[2:4], prediction.score[2:4])
+    message = refusal(lambda: thresholds(made, defective))
+    assert message == "thresholds are chosen from good images, and none of the 2 is one"

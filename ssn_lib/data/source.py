@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.samples import Sample
 
 Kind = Literal["plates", "strips"]
@@ -53,7 +54,7 @@ class Source:
     find: Callable[[Path, str | None], Path]
     read: Callable[[Path, str | None], Found]
     kind: Kind = "plates"
-    image_size: tuple[int, int] = (256, 256)
+    image_size: tuple[int, int] = PUBLISHED_SIZE
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
     alike: Mapping[str | None, Source] = field(default_factory=dict)

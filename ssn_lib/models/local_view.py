@@ -33,8 +33,8 @@ POOL = 3  # places over whose squares features are averaged first, as PatchCore 
 # same places, say much the same, and four times as many double the time of a step.
 STRIDE = 2
 LEAST = 1e-6  # error, so that it has a logarithm
-# The expected error's share of the loss: long gradients of it, while it is still far off, would be
-# clipped together with all others.
+# Weight of the loss that teaches the expected error. Its gradients are long while that error is
+# still far off: at a weight of 1 they would be most of the gradient, which is clipped as a whole.
 SHARE = 0.1
 
 

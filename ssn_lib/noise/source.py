@@ -34,7 +34,8 @@ class Noise(NamedTuple):
 
     Attributes:
         values: (M, C), for the pixels asked for.
-        power: its mean square, over all pixels for a generator, else over those asked for.
+        power: mean square of the noise: of every pixel's for a generator, otherwise of the M asked
+            for.
     """
 
     values: Tensor

@@ -299,8 +299,9 @@ def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
 
 def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
-    torch.manual_seed(config.seed)
-    return build(config.model, weights if config.weights == "imagenet" else None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build(config.model, weights if config.weights == "imagenet" else None)
 
 
 def _taught(

@@ -18,7 +18,6 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
-from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import parallel
 from ssn_lib.study.chosen import Selection
 from ssn_lib.study.claims.evidence import Evidence
@@ -32,14 +31,13 @@ from ssn_lib.study.readings.noise import NOISE
 from ssn_lib.study.readings.reading import Reading, read
 from ssn_lib.study.readings.strips import MIXED, WEAK, whose_images
 from ssn_lib.study.readings.swap import SWAP
-from ssn_lib.study.runner import Study
+from ssn_lib.study.runner import COMMITTED, Study
 from ssn_lib.study.systems import ABLATION_PRESETS, LEARNED_PRESETS, NOISE_PRESETS, SWAP_PRESETS
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables.settings import settings
 from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
-COMMITTED = REPOSITORY / "results"
 PLATES_SHOWN, RENDERED_SHOWN, STRIPS_SHOWN = (2, 4), (2, 3), (3, 5)  # good and defective images
 PLATES_CAPTION = (
     "Test images: the first good ones, and the first of each kind of defect, its drawn mask "

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ssn_lib.data.registry import images_title
-from ssn_lib.study.profiles import CATEGORIES, STRIPS
+from ssn_lib.study.profiles import CATEGORIES, SCREW, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import SWEEP_CATEGORY
-from ssn_lib.study.tables.evolved import SCREW
 from ssn_lib.study.tables.table import EMPTY, Cell, Table
 
 # Of what is about one category: which one.

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ssn_lib.checks import nearest_side
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.registry import of_strips
 from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Record
 
 CATEGORIES = ("bottle", "carpet", "screw")
-STRIPS = "ksdd2"
+SCREW = "screw"
+STRIPS = "ksdd2"  # data set and category
+SEEDS = (42, 43, 44)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ _DEMO = Profile(
 _QUICK = Profile(
     name="quick",
     dataset="mvtec_ad",
-    image_size=(256, 256),
+    image_size=PUBLISHED_SIZE,
     strips="ksdd2",
     strip_size=KSDD2_SIZE,
     epochs=10,
@@ -128,7 +131,5 @@ _QUICK = Profile(
     untrained_fallback=False,
     repetitions=15,
 )
-_FULL = replace(
-    _QUICK, name="full", epochs=None, batch_size=None, seeds=(42, 43, 44), repetitions=100
-)
+_FULL = replace(_QUICK, name="full", epochs=None, batch_size=None, seeds=SEEDS, repetitions=100)
 PROFILES = {profile.name: profile for profile in (_DEMO, _QUICK, _FULL)}

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from ssn_lib.config import DataConfig, TrainingConfig
+from ssn_lib.config import TrainingConfig
 from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
 from ssn_lib.study.systems import title
 
 PUBLISHED_BATCH = TrainingConfig().batch_size
-PUBLISHED_SIZE = DataConfig("", "").image_size
 # Published runs of Modifications 1 and 2, by name in the logs.
 SWAP_COURSES = {name: title(name) for name in ("baseline", "scenario_a", "scenario_b")}
 LEARNED_COURSES = {

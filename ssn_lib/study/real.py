@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.registry import source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
@@ -27,7 +28,8 @@ def real_results(study: Study) -> Table:
         and record.config.preset in SYSTEMS
         and record.config.data.category in CATEGORIES
         and record.config.weights == "imagenet"
-        and record.config.data.image_size == (preset(record.config.preset).image_size or (256, 256))
+        and record.config.data.image_size
+        == (preset(record.config.preset).image_size or PUBLISHED_SIZE)
         and not changes(record.config)
     ]
     outcomes = longest(Outcome.of(record) for record in records)

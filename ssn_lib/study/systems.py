@@ -214,7 +214,8 @@ def ignorance_loss(with_focal: bool) -> float:
     return 2 * MARGIN + (2 * focal_loss if with_focal else 0.0)
 
 
-LEARNED_LOSS = 0.9 * ignorance_loss(True)  # a training below it has begun to learn
+LEARNED = 0.9  # of the loss of knowing nothing: a training below it has begun to learn
+LEARNED_LOSS = LEARNED * ignorance_loss(True)
 
 
 def beta_changes(beta: float | None) -> tuple[str, ...]:

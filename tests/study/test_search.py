@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ssn_lib import arguments
-from ssn_lib.config import RunConfig
-from ssn_lib.overrides import override
+from ssn_lib.checks import check
 from ssn_lib.presets import PRESETS
 from ssn_lib.runs.record import Outcome, read_record
 from ssn_lib.storage import REPOSITORY
@@ -22,9 +21,7 @@ ALL = [trial.made for trial in search.TRIALS if trial.made] + [made for _, made 
 
 @pytest.mark.parametrize("made", dict.fromkeys(ALL), ids=str)
 def test_what_it_names_can_be_made(made):
-    chosen = PRESETS[made.preset]
-    config = RunConfig(made.preset, None, chosen.model, chosen.training)
-    override(config, made.changed)
+    check(made.config("screw"))
 
 
 def test_its_command_makes_a_record_that_it_names(record):

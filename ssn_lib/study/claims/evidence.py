@@ -31,13 +31,13 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import selection
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, short
 from ssn_lib.study.tables.cells import describe, is_whole, late
 from ssn_lib.study.tables.supervision import KSDD2, Chosen
 from ssn_lib.study.tables.table import EMPTY
 
-SCREW = "screw"
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssn_lib.study.claims.evidence import (
-    SCREW,
     Evidence,
     MissingError,
     Runs,
@@ -15,6 +14,7 @@ from ssn_lib.study.claims.evidence import (
 )
 from ssn_lib.study.claims.rules import CHANCE, Claim, Finding
 from ssn_lib.study.costs.records import Spread
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_figures, published_log
 from ssn_lib.study.systems import (
     BETAS,

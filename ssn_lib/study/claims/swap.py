@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from ssn_lib.presets import preset
 from ssn_lib.study.claims.evidence import (
-    SCREW,
     Evidence,
     MissingError,
     margin,
@@ -18,6 +17,7 @@ from ssn_lib.study.claims.evidence import (
 )
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import HALF, Efficiency
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_figures, published_log
 from ssn_lib.study.systems import LAST_EPOCHS, REAL_TIME_MS
 from ssn_lib.study.tables.cells import run_command

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssn_lib import machine
-from ssn_lib.config import to_dict
+from ssn_lib.config import PUBLISHED_SIZE, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
@@ -38,7 +38,6 @@ from ssn_lib.study.costs.peers import Peer
 from ssn_lib.study.costs.records import (
     ENGINES,
     HALF,
-    IMAGE_SIZE,
     PEERS,
     SCENARIO_A,
     Comparison,
@@ -219,7 +218,7 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
 
 def image_size(name: str) -> tuple[int, int]:
     """At which a preset or a peer is measured."""
-    return (None if name in PEERS else preset(name).image_size) or IMAGE_SIZE
+    return (None if name in PEERS else preset(name).image_size) or PUBLISHED_SIZE
 
 
 def build(name: str, form: str) -> nn.Module:

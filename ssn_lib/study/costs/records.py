@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssn_lib.config import FORMS
+from ssn_lib.config import FORMS, PUBLISHED_SIZE
 from ssn_lib.runs.record import device_name
 from ssn_lib.storage import write_text
 from ssn_lib.study.systems import group
@@ -67,7 +67,6 @@ def read_bench(folder: Path, file: str = BENCH_FILE) -> Bench | None:
     return Bench(costs, timings, content["missing"], content["environment"])
 
 
-IMAGE_SIZE = (256, 256)
 HALF = "16"  # ends the name of a form in 16 bits: float16, on a CPU bfloat16
 ENGINES = {  # forms that are exported files, of the folded network
     "onnx": "folded, ONNX Runtime",
@@ -133,7 +132,7 @@ class Efficiency:
     environment: dict[str, Any]
     peak_gflop_s: float | None = None
     memory_missing: str | None = None
-    image_size: tuple[int, int] = IMAGE_SIZE
+    image_size: tuple[int, int] = PUBLISHED_SIZE
     memory_batch_mb: float | None = None
     memory_batch_allocated_mb: float | None = None
 

@@ -27,10 +27,9 @@ from ssn_lib.study.figures.drawing import (
 )
 from ssn_lib.study.published import last_epochs, published_log, published_logs
 from ssn_lib.study.selection import Configuration, configuration
-from ssn_lib.study.systems import LAST_EPOCHS, colour, ignorance_loss, short, title
+from ssn_lib.study.systems import LAST_EPOCHS, LEARNED, colour, ignorance_loss, short, title
 
 Run = tuple[Outcome, pd.DataFrame]
-LEFT = 0.9  # of the loss of knowing nothing, as of `systems.LEARNED_LOSS`
 COURSES = {
     "loss": "training loss",
     "I-AUROC": "I-AUROC, %\n(image score)",
@@ -148,7 +147,7 @@ def _leaving(histories: Sequence[Run]) -> str:
     left: dict[str, dict[str, int]] = {}
     for outcome, history in whole:
         nothing = ignorance_loss(preset(outcome.preset).training.focal)
-        epochs = history[history["loss"] < LEFT * nothing]["epoch"]
+        epochs = history[history["loss"] < LEARNED * nothing]["epoch"]
         known = left.setdefault(outcome.preset, {})
         if len(epochs):
             known[outcome.category] = min(epochs.iloc[0], known.get(outcome.category, longest))
@@ -172,7 +171,7 @@ def _last_losses(runs: Sequence[Run]) -> str:
     below: dict[str, bool] = {}
     for loss, outcome in last:
         name = outcome.preset
-        learned = loss < LEFT * ignorance_loss(preset(name).training.focal)
+        learned = loss < LEARNED * ignorance_loss(preset(name).training.focal)
         below[name] = below.get(name, True) and bool(learned)
     return (
         f"the loss lies between {low} ({short(lowest.preset)}) and {high} "
@@ -268,7 +267,7 @@ def _published_ends(runs: Iterable[str], categories: Sequence[str]) -> str:
         for category in categories:
             log = published_log(name, category)
             last[category].append((log["I-AUROC"].iloc[-1], short(name)))
-            if log["loss"].min() < LEFT * nothing:
+            if log["loss"].min() < LEARNED * nothing:
                 learned.add(name)
     never = listed([short(name) for name in runs if name not in learned])
     where = max(last, key=lambda category: max(last[category])[0] - min(last[category])[0])

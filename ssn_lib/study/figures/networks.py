@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.runs.record import Outcome, device_name
-from ssn_lib.study.costs.records import ENGINES, IMAGE_SIZE, PEERS, Efficiency
+from ssn_lib.study.costs.records import ENGINES, PEERS, Efficiency
 from ssn_lib.study.figures.drawing import (
     GREY,
     PALETTE,
@@ -352,7 +353,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     keys = [key(forms[f], marker=FORMS.get(f, "v"), ls="none", mec="black") for f in forms]
     legend(figure, [], [*keys, key("equally many GFLOP/s", ls=":", lw=0.8)])
     device = device_name(*(cost.environment for cost in costs))
-    usual = "×".join(map(str, IMAGE_SIZE))
+    usual = "×".join(map(str, PUBLISHED_SIZE))
     headed(
         figure,
         _folding(costs),
@@ -362,7 +363,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     for cost in costs:
         if cost.form in ("plain", "peer"):
             text = PEERS.get(cost.preset) or short(cost.preset)
-            if tuple(cost.image_size) != IMAGE_SIZE:
+            if tuple(cost.image_size) != PUBLISHED_SIZE:
                 text += ", {}×{} px".format(*cost.image_size)
             texts.append((cost.gflop, cost.latency_ms.median, text))
     place(axes, [*texts, *_rates(axes, costs)])

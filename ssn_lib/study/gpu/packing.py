@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.data.registry import of_strips
@@ -19,7 +20,6 @@ from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.weights import find_weights, weights_files
 
-IMAGE_SIZE = (256, 256)
 SETS = {"screw": "mvtec_ad", "bottle": "mvtec_ad", "ksdd2": "ksdd2"}  # by category
 MARK = ".packed-by-ssn_lib"  # a folder without it is not ours to remove
 
@@ -53,7 +53,7 @@ def pack(
             SETS[category],
             data_root,
             category=category,
-            image_size=KSDD2_SIZE if of_strips(SETS[category], category) else IMAGE_SIZE,
+            image_size=KSDD2_SIZE if of_strips(SETS[category], category) else PUBLISHED_SIZE,
             resize="plain",
         )
         for category in categories

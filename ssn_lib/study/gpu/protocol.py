@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ssn_lib import overrides
-from ssn_lib.config import FOLDS, RunConfig
+from ssn_lib.config import FOLDS, PUBLISHED_SIZE, RunConfig
 from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import assignment, changes
@@ -27,13 +27,11 @@ from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome, read_record
 from ssn_lib.runs.run import configure
 from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
+from ssn_lib.study.profiles import SEEDS, STRIPS
 from ssn_lib.study.systems import BETA, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 from ssn_lib.training.holdout import images_per_epoch
 
-SEEDS = (42, 43, 44)
-STRIPS = "ksdd2"
-IMAGE_SIZE = (256, 256)
 GPU_WORKERS = 3  # trainings at once on one GPU
 RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
 FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
@@ -179,7 +177,7 @@ def tasks(
                     STRIPS if strips else "mvtec_ad",
                     data_root,
                     asked.category,
-                    KSDD2_SIZE if strips else IMAGE_SIZE,
+                    KSDD2_SIZE if strips else PUBLISHED_SIZE,
                     base.resize,
                 )
                 config = configure(

@@ -15,6 +15,7 @@ from statistics import median
 import torch
 
 from ssn_lib import machine
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
 from ssn_lib.models.supersimplenet import build
@@ -174,7 +175,7 @@ def probe() -> float:
 
     The images are made up, and the backbone is untrained: neither matters to how long it takes.
     """
-    size = (256, 256)
+    size = PUBLISHED_SIZE
     samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(PROBE_IMAGES))
     train = ImageSet(samples, size)
     vars(train)["images"] = torch.randint(0, 256, (PROBE_IMAGES, 3, *size), dtype=torch.uint8)

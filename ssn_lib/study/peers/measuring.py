@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ssn_lib import machine
-from ssn_lib.config import TrainingConfig
+from ssn_lib.config import PUBLISHED_SIZE, TrainingConfig
 from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
@@ -22,7 +22,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict
 from ssn_lib.storage import held, shown
 from ssn_lib.study.costs import inference as costs
-from ssn_lib.study.costs.records import IMAGE_SIZE, SCENARIO_A, Spread
+from ssn_lib.study.costs.records import SCENARIO_A, Spread
 from ssn_lib.study.peers.methods import METHODS, fit, prepare
 from ssn_lib.study.peers.records import FOLDER, TITLES, PeerConfig, PeerRecord, read_peer
 from ssn_lib.training.holdout import chosen_images
@@ -137,7 +137,7 @@ def _latency(fitted: nn.Module, size: tuple[int, int]) -> tuple[Spread, Spread]:
     works = [
         partial(costs.infer, network, torch.randn(1, 3, *shape), device)
         for network, shape in (
-            (costs.build(SCENARIO_A, "plain"), IMAGE_SIZE),
+            (costs.build(SCENARIO_A, "plain"), PUBLISHED_SIZE),
             (fitted, size),
         )
     ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.runs.record import Record
 from ssn_lib.study import search
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError, Runs
+from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import SOUND
 from ssn_lib.study.claims.swap import BOTTLE
-from ssn_lib.study.published import PUBLISHED_SIZE, published_figures
+from ssn_lib.study.profiles import SCREW
+from ssn_lib.study.published import published_figures
 from ssn_lib.study.readings.reading import Rule, Sentence, pair
 from ssn_lib.study.readings.swap import costs_of, speed
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
+from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.claims.noise import ENDS
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
 from ssn_lib.study.systems import BETAS, LAST_EPOCHS, LEARNED_CATEGORIES, beta_changes

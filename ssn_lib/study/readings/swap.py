@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ssn_lib.study.claims.evidence import SCREW, Evidence, MissingError
+from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.claims.swap import BOTTLE, CARPET
 from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.readings.reading import Rule, Sentence, beside, pair
 

@@ -13,6 +13,7 @@ from ssn_lib.overrides import assignment, override
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study import search
+from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import group, short, title
 from ssn_lib.study.tables.cells import command_of, describe, measured, notes, of_seeds, run_command
@@ -20,7 +21,6 @@ from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYSTEMS = group("evolved")
 CATEGORIES = ("screw", "bottle", "carpet")
-SCREW = "screw"
 SHOWN = ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 SOUND = "good"  # what stands for a defect's name where there is none
 _OF_RECIPES = (SCREW, "bottle")  # what the recipe without an ingredient was run on

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study.published import (
     PUBLISHED_BATCH,
-    PUBLISHED_SIZE,
     SWAP_COURSES,
     published_figures,
     published_log,

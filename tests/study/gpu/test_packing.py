@@ -12,7 +12,7 @@ from ssn_lib.study.gpu.packing import pack
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """A weights file, and sets and sizes small enough for tests."""
-    monkeypatch.setattr(packing, "IMAGE_SIZE", (32, 32))
+    monkeypatch.setattr(packing, "PUBLISHED_SIZE", (32, 32))
     monkeypatch.setattr(packing, "KSDD2_SIZE", (40, 24))
     monkeypatch.setattr(packing, "SETS", {"widget": "mvtec_ad", "ksdd2": "ksdd2"})
     weights = tmp_path / "weights" / "resnet18_layers123.pth"

@@ -23,7 +23,7 @@ CATEGORY = "widget"
 @pytest.fixture
 def planned(mvtec_root, tmp_path, monkeypatch):
     """planned(*presets): tasks of one epoch on small images, without weights."""
-    monkeypatch.setattr(protocol, "IMAGE_SIZE", (32, 32))
+    monkeypatch.setattr(protocol, "PUBLISHED_SIZE", (32, 32))
 
     def make(*presets, epochs=1, **options):
         monkeypatch.setattr(protocol, "PROTOCOL", tuple(Asked(name, CATEGORY) for name in presets))
