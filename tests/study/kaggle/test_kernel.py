@@ -75,7 +75,7 @@ def original(tmp_path_factory):
     shutil.copytree(REPOSITORY / "ssn_lib", root / "ssn_lib", ignore=ignored)
     profiles = root / "ssn_lib" / "study" / "profiles.py"
     whole = profiles.read_text(encoding="utf-8")
-    small = whole.replace("image_size=(256, 256)", "image_size=(32, 32)")  # for the one that is run
+    small = whole.replace("image_size=PUBLISHED_SIZE", "image_size=(32, 32)")  # for what is run
     assert small != whole
     profiles.write_text(small, encoding="utf-8")
     for name in (kernel.METADATA, kernel.TEMPLATE, "LICENSE"):
