@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -16,7 +16,17 @@ Command = Callable[[str, str], argparse.ArgumentParser]  # of a name and its hel
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose errors are one line, as all others of the command line."""
+    """One whose errors are one line, as all others of the command line, and name its own help."""
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What argparse calls for a command's own part of the line, too: what is left is refused
+        there, where it is known which command it was."""
+        parsed, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return parsed, left
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")

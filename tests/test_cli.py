@@ -199,7 +199,10 @@ class TestConsole:
         (["run"], "the following arguments are required: --dataset; see python -m ssn_lib run -"),
         (["run", "--dataset", "demo", "--epochs", "x"], "argument --epochs: invalid int value"),
         (["frobnicate"], "argument COMMAND: invalid choice: 'frobnicate'"),
-        (["kaggle", "check", "--twice"], "unrecognized arguments: --twice"),
+        (
+            ["kaggle", "check", "--twice"],
+            "unrecognized arguments: --twice; see python -m ssn_lib kaggle check --help",
+        ),
     ],
 )
 def test_what_the_command_line_does_not_take_is_one_line(given, message, capsys):

@@ -84,6 +84,10 @@ def study(
     if weights_dir == "imagenet":
         weights_dir = None
     # Before anything is made in these folders.
+    numbers = sorted(path.name[:2] for path in notebooks())
+    for number in only:
+        if number not in numbers:
+            raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
     _check_text({"data_root": data_root, "weights_dir": weights_dir, "runs_dir": runs_dir})
     choices = {
         "data_root": data_root,
@@ -97,10 +101,6 @@ def study(
     }
     here = Study(profile, **choices)
     here.check()
-    numbers = [path.name[:2] for path in notebooks()]
-    for number in only:
-        if number not in numbers:
-            raise InputError(f"--only {number}: no such notebook; there are {', '.join(numbers)}")
     chosen = [path for path in notebooks() if not only or path.name[:2] in only]
     parameters = {"profile": profile} | {
         name: _as_parameter(name, value) for name, value in choices.items()

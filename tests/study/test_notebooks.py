@@ -266,6 +266,7 @@ class TestExecution:
         repository("")
         with pytest.raises(InputError, match="--only 07: no such notebook; there are 01"):
             notebook_runs.study("demo", runs_dir=tmp_path / "runs", only=("07",))
+        assert not (tmp_path / "runs").exists()
 
 
 def test_the_terminal_names_notebook_and_cell_and_the_first_figure(tmp_path):
