@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssn_lib.arguments import AUTO, parser
@@ -18,7 +19,7 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import metrics_lines, read_record
-from ssn_lib.storage import REPOSITORY
+from ssn_lib.storage import REPOSITORY, shown
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.inspection import Inspection
@@ -162,6 +163,7 @@ def _say_inspection(result: Inspection, *, with_table: bool) -> None:
         if len(table) > FEW:
             print(f"the {HIGHEST} highest scores:")
         highest = table if len(table) <= FEW else table.nlargest(HIGHEST, "score")
+        highest = highest.assign(image=highest["image"].map(_near))
         print(highest[["image", "score", "anomalous", "overlay"]].to_string(index=False))
     anomalous = int(table["anomalous"].sum())
     print(
@@ -178,8 +180,14 @@ def _say_rows(rows: Sequence[Row]) -> None:
     for row in rows:
         verdict = "anomalous" if row.anomalous else "good"
         print(
-            f"{time.strftime('%H:%M:%S')}  {verdict:9}  {row.score:8.3f}  {row.image}", flush=True
+            f"{time.strftime('%H:%M:%S')}  {verdict:9}  {row.score:8.3f}  {_near(row.image)}",
+            flush=True,
         )
+
+
+def _near(image: str) -> str:
+    """An absolute path as it is read from the working directory, where it lies in that."""
+    return image.removeprefix(f"{shown(Path.cwd())}{os.sep}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssn_lib.config import Resize
 from ssn_lib.deploy import onnx, openvino
-from ssn_lib.deploy.limits import Reference, reference_of
+from ssn_lib.deploy.limits import ChosenThreshold, Reference, reference_of
 from ssn_lib.deploy.openvino import Precision
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
@@ -33,6 +33,7 @@ class Trained:
         resize, full_scale: how images are read, see `data.images.read_image`.
         thresholds: on raw logits.
         reference: scores of the images that the thresholds come from; None where none were kept.
+        chosen: the threshold on the score, where a person chose it before the file was exported.
         precision: that it computes in; scores of two precisions do not mix.
     """
 
@@ -44,6 +45,7 @@ class Trained:
     full_scale: int | None
     thresholds: Thresholds
     reference: Reference | None
+    chosen: ChosenThreshold | None = None
     precision: Precision = "float32"
 
     @property
@@ -89,7 +91,7 @@ def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Traine
 
 def _of_file(path: Path, network: nn.Module, facts: dict[str, Any]) -> Trained:
     try:
-        reference = facts["reference"]
+        reference, chosen = facts["reference"], facts.get("chosen")
         return Trained(
             facts["run"],
             facts["preset"],
@@ -99,6 +101,7 @@ def _of_file(path: Path, network: nn.Module, facts: dict[str, Any]) -> Trained:
             facts["full_scale"],
             Thresholds(facts["score_threshold"], facts["map_threshold"]),
             None if reference is None else Reference.from_json(reference),
+            None if chosen is None else ChosenThreshold(**chosen),
             facts.get("precision", "float32"),  # ONNX files hold float32
         )
     except KeyError:

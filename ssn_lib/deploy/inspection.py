@@ -110,7 +110,7 @@ def inspect(
     files, unread = find(images)
     if not files and not watch:
         raise _first(unread)
-    files = list(dict.fromkeys(files))
+    files = list({image_name(file): file for file in reversed(files)}.values())[::-1]
     asked = len(files) + len(unread)
     with _to_itself(out):
         inspector = _Inspector(trained, chosen, out, again=again, watching=watch, on_rows=on_rows)
@@ -186,7 +186,7 @@ class _Inspector:
         watching: bool,
         on_rows: Callable[[Sequence[Row]], None] | None,
     ):
-        self._trained, self._chosen, self._out = trained, chosen, out
+        self._trained, self._chosen, self._out = trained, chosen or trained.chosen, out
         self._again, self._watching, self._on_rows = again, watching, on_rows
         self._threshold = trained.thresholds.score if chosen is None else chosen.score
         self._scores = Scores(out, trained.judge, self._threshold)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -93,6 +93,10 @@ class ChosenThreshold:
     score: float
     images: int
     chosen: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As an exported file holds it."""
+        return asdict(self)
 
 
 def reference_of(run: Path) -> Reference | None:

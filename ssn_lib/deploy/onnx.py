@@ -80,9 +80,10 @@ def described(
     Raises:
         InputError: `threshold` is no threshold of that run.
     """
-    data, score = record.config.data, record.thresholds.score
+    data, score, chosen = record.config.data, record.thresholds.score, None
     if threshold is not None:
-        score = read_threshold(threshold, record.run_id).score
+        chosen = read_threshold(threshold, record.run_id)
+        score = chosen.score
     return {
         "preset": record.config.preset,
         "run": record.run_id,
@@ -96,6 +97,7 @@ def described(
         "backbone_weights": record.weights_source or "untrained",
         "score_threshold": score,
         "map_threshold": record.thresholds.map,
+        "chosen": None if chosen is None else chosen.to_json(),
         "reference": None if reference is None else reference.to_json(),
     }
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ssn_lib import machine
 from ssn_lib.data.appearance import appearance
 from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
+from ssn_lib.deploy.limits import Reference, reference_of
 from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, largest_difference, to_onnx
 from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
 from ssn_lib.deploy.precision import cost_of
@@ -103,7 +103,7 @@ def export_run(
         _check_cost(cost, tolerance, precision, folder)
         facts |= _of_precision(cost, good, record)
         if threshold is not None:
-            facts["score_threshold"] = read_threshold(threshold, record.run_id).score
+            facts["score_threshold"] = facts["chosen"]["score"]
     _write(converted, folder, facts)
     return cost
 

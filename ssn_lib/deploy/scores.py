@@ -34,7 +34,7 @@ class Row:
     """A finished image.
 
     Attributes:
-        image: its path, as given.
+        image: its absolute path, on one line: one photograph has one row, however it was named.
         score: a raw logit.
         threshold: on it; `anomalous`: score > threshold.
         overlay: the name of a file beside `scores.csv`.
@@ -125,7 +125,7 @@ class Scores:
     def overlay_name(self, path: Path) -> str:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
-        image, stem = image_name(path), image_name(Path(path.stem)).replace("\\", "_")
+        image, stem = image_name(path), _on_one_line(Path(path.stem)).replace("\\", "_")
         own = self._overlays.get(image)
         if own is None or not _is_free(self.out / own):
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
@@ -199,7 +199,16 @@ class Scores:
 
 
 def image_name(path: Path) -> str:
-    """An image's path as a table has it, on one line."""
+    """An image's path as a table has it: absolute, links as they are, on one line."""
+    return _on_one_line(Path(_absolute(path)))
+
+
+def _absolute(path: str | Path) -> str:
+    # `resolve` would follow links, and a link's own name may be all that tells a part.
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _on_one_line(path: Path) -> str:
     return shown(path).replace("\r", "\\r").replace("\n", "\\n")
 
 
@@ -260,6 +269,8 @@ def _row(record: Collection[str]) -> Row:
     numbers = ("score", "threshold", *APPEARANCE)
     return Row(
         **values
+        # Of an older table as it was given; so far from where this one is asked for.
+        | {"image": _absolute(values["image"])}
         | {name: float(values[name]) for name in numbers}
         | {name: _BOOLEANS[values[name]] for name in ("anomalous", "drift")}
         | {"label": int(values["label"]) if values["label"] else None}

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +15,9 @@ import pytest
 import torch
 
 from ssn_lib import SuperSimpleNet, cli, fuse, predict, preset
-from ssn_lib.data.images import normalise, read_image
-from ssn_lib.deploy.onnx import Exported, export
+from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD, normalise, read_image
+from ssn_lib.deploy.inspection import inspect
+from ssn_lib.deploy.onnx import Exported, export, export_run
 from ssn_lib.errors import InputError
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import load_run
@@ -84,16 +87,60 @@ def test_the_file_knows_all_that_its_user_must(exported, tiny_run, dataset):
     np.testing.assert_allclose((images.numpy() / 255 - mean) / std, expected, atol=1e-5)
 
 
-def test_the_readmes_example_inspects_a_folder_without_torch(exported, tiny_run, tmp_path):
+@pytest.fixture
+def example():
+    """The README's loop for a line without PyTorch."""
     (code,) = (
         block
         for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
         if "import onnxruntime" in block
     )
+    return code
+
+
+def test_the_readmes_example_refuses_colour_that_pillow_would_cut(example, tmp_path):
+    """Colour of 12 bits in 16: of what Pillow gives, most is black."""
+
+    def chunk(kind, content):
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    rows = b"".join(b"\0" + np.full((32, 3), 3000, ">u2").tobytes() for _ in range(32))
+    (tmp_path / "new_images").mkdir()
+    (tmp_path / "new_images/deep.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    model = SuperSimpleNet(preset("scenario_a").model, None)
+    facts = {"image_size": (32, 32), "full_scale": 4095, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    export(fuse(model), tmp_path / "detector.onnx", (32, 32), facts | {"score_threshold": 0.0})
+    (tmp_path / "line.py").write_text(example)
+    ended = subprocess.run(
+        [sys.executable, "line.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("new_images/deep.png: colour of more than 8 bits")
+
+
+def test_an_exported_threshold_is_still_the_persons_who_chose_it(tiny_run, tmp_path):
+    folder, images = tiny_run
+    chosen = {"kind": "ssn_lib threshold", "run": folder.name, "score_threshold": 0.25}
+    chosen |= {"images": 7, "chosen": "2026-11-27T07:00:00Z"}
+    (tmp_path / "threshold.json").write_text(json.dumps(chosen))
+    file = tmp_path / "detector.onnx"
+    export_run(folder, file, weights=None, threshold=tmp_path / "threshold.json")
+    found = inspect(file, [images], tmp_path / "out")
+    assert found.threshold == 0.25
+    assert found.worth.startswith("A person chose the threshold on 2026-11-27, with 7 images")
+
+
+def test_the_readmes_example_inspects_a_folder_without_torch(exported, example, tiny_run, tmp_path):
     shutil.copy(exported / "detector.onnx", tmp_path)
     shutil.copytree(tiny_run[1], tmp_path / "new_images")
     (tmp_path / "torch.py").write_text("raise ImportError('this line has no torch')")
-    (tmp_path / "line.py").write_text(code)
+    (tmp_path / "line.py").write_text(example)
     printed = subprocess.run(
         [sys.executable, "line.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.splitlines()

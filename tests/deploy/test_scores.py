@@ -89,6 +89,25 @@ def test_an_image_is_finished_as_long_as_all_that_belongs_to_it_is_there(images,
     assert not Scores(tmp_path / "out", "a_run", 1.0).has(paths[3])
 
 
+def test_one_photograph_has_one_row_however_it_is_named(images, tmp_path, monkeypatch):
+    (path,) = images("a/x.png")
+    scores = Scores(tmp_path / "out", "a_run", 1.0)
+    add(scores, [path])
+    monkeypatch.chdir(path.parent)
+    assert all(scores.has(name) for name in (Path("x.png"), Path("../a/x.png"), path))
+    table = tmp_path / "out/scores.csv"  # as they were written before: the path as it was given
+    table.write_text(table.read_text().replace(str(path), "../a/x.png"))
+    assert [row.image for row in Scores(tmp_path / "out", "a_run", 1.0).rows] == [str(path)]
+
+
+def test_one_name_in_two_working_directories_is_two_photographs(images, tmp_path, monkeypatch):
+    scores, paths = Scores(tmp_path / "out", "a_run", 1.0), images("a/x.png", "b/x.png")
+    for path in paths:
+        monkeypatch.chdir(path.parent)
+        add(scores, [Path("x.png")])
+    assert [row.image for row in scores.rows] == [*map(str, paths)]
+
+
 @pytest.mark.parametrize("lost", range(1, 260, 13))
 def test_what_a_killed_process_left_half_written_is_dropped(lost, images, tmp_path):
     """The last bytes never came to the disk: of the last row, or of the first one too."""
