@@ -24,6 +24,7 @@ from ssn_lib.storage import REPOSITORY, shown
 if TYPE_CHECKING:
     from ssn_lib.deploy.inspection import Inspection
     from ssn_lib.deploy.scores import Row
+    from ssn_lib.runs.record import Record
 
 TRAINING = ("run", "study", "protocol")  # commands that are ended before their time by no output
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
@@ -84,7 +85,7 @@ def _prepare_console() -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from ssn_lib.data.loading import load_dataset
-    from ssn_lib.runs.choice import chosen, warning
+    from ssn_lib.runs.choice import chosen
     from ssn_lib.runs.run import configure, run
 
     name, epochs, changes = options.preset, options.epochs, tuple(options.set)
@@ -115,12 +116,30 @@ def _run(options: argparse.Namespace) -> None:
         print(f"{name} at {height}×{width} pixels (height×width)", flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
     print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
-    print(metrics_lines(record.metrics, record.undefined))
-    good = config.training.good_images or int((dataset.train.labels == 0).sum())
-    if doubt := warning(name, record.metrics, good):
+    if record.metrics:
+        print(metrics_lines(record.metrics, record.undefined))
+    if doubt := _doubt(record, int((dataset.train.labels == 0).sum())):
         print(f"warning: {doubt}", file=sys.stderr)
     if options.json:
         print(json.dumps(record.to_json(), allow_nan=False))
+
+
+def _doubt(record: Record, good: int) -> str | None:
+    """Why a run should not be trusted, as a line; None where nothing says so.
+
+    Args:
+        record: of the run.
+        good: how many good training images there were.
+    """
+    from ssn_lib.runs.choice import warning
+
+    if record.status == "diverged":
+        return (
+            f"in epoch {record.diverged_at} the loss was no finite number any more: nothing "
+            "was measured, and nothing can be detected; try --set training.head_lr and "
+            "training.adaptor_lr, lower than they are"
+        )
+    return warning(record.config, record.metrics, record.config.training.good_images or good)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -74,10 +74,14 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
     Returns:
         In percent, by name; NaN, with the reason in `.undefined`, where undefined. The `seg-` ones
         take the maximum of the map as the image's score.
+
+    Raises:
+        InputError: the prediction is of other images.
     """
+    _check_same(prediction, images)
     labels = images.labels.numpy()
-    maps = prediction.anomaly_map.numpy()
-    result = image_metrics(prediction.score.numpy(), labels)
+    maps, scores = (part.detach().cpu().numpy() for part in prediction)
+    result = image_metrics(scores, labels)
     if images.has_masks:
         result.add(pixel_metrics(maps, images.masks.numpy()))
     else:
@@ -90,6 +94,19 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
     return result
 
 
+def _check_same(prediction: Prediction, images: ImageSet) -> None:
+    if not isinstance(images, ImageSet):
+        raise InputError(
+            f"images: {type(images).__name__}; must be an ImageSet, as `.train` and `.test` of a "
+            "data set are"
+        )
+    if len(prediction.score) != len(images):
+        raise InputError(
+            f"a prediction of {len(prediction.score)} images, and {len(images)} images: they must "
+            "be the same"
+        )
+
+
 def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
     """Thresholds on score and map, chosen without test labels.
 
@@ -98,14 +115,15 @@ def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
         train: training images; only the defect-free ones count.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the prediction is of other images.
     """
+    _check_same(prediction, train)
     good = (train.labels == 0).numpy()
     if not good.any():
         raise InputError(
             f"thresholds are chosen from good images, and none of the {len(train)} is one"
         )
-    scores, maps = prediction.score.numpy()[good], prediction.anomaly_map.numpy()[good]
+    maps, scores = (part.detach().cpu().numpy()[good] for part in prediction)
     return Thresholds(
         float(np.quantile(scores, IMAGE_QUANTILE)), float(np.quantile(maps, PIXEL_QUANTILE))
     )

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -82,15 +83,30 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     Raises:
         InputError: it cannot be read.
     """
+    try:
+        return load_tensors(path, device)
+    except ValueError as error:
+        raise InputError(
+            f"{path} cannot be read, remove it (and its record.json) and run again: {error}"
+        ) from None
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """As `read_tensors`.
+
+    Raises:
+        ValueError: why it cannot be read.
+    """
     import torch  # here: most who store anything wait for no PyTorch
 
     try:
         return torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except pickle.UnpicklingError:  # PyTorch advises to load it all the same, whatever it may run
+        raise ValueError("no file of weights") from None
     except Exception as error:  # of many kinds where a file is damaged
-        reason = (str(error).splitlines() or ["it ends too early"])[0]
-        raise InputError(
-            f"{path} cannot be read, remove it (and its record.json) and run again: {reason}"
-        ) from None
+        raise ValueError((str(error).splitlines() or ["it ends too early"])[0]) from None
 
 
 @contextlib.contextmanager
@@ -152,6 +168,8 @@ def held(path: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except OSError as error:
+            if file := next((parent for parent in path.parents if parent.is_file()), None):
+                raise InputError(f"{shown(file)} is a file; name a folder to write to") from None
             raise InputError(
                 f"cannot write {path}: {error.strerror}; free space or choose another folder"
             ) from None

@@ -125,6 +125,23 @@ def test_a_weights_file_that_is_none(content, arguments, tmp_path, capsys):
     (tmp_path / "weights.pth").write_bytes(content)
     line = refused(arguments("scenario_a", "--weights-dir", str(tmp_path / "weights.pth")), capsys)
     assert "cannot be read" in line
+    assert "weights_only" not in line  # PyTorch's advice to load it all the same
+
+
+def test_a_diverged_training_says_what_to_do(arguments, capsys):
+    rates = ("--set", "training.adaptor_lr=1e30", "--set", "training.head_lr=1e30")
+    given = arguments("scenario_a", "--untrained", *rates, "--epochs", "3", "--json")
+    assert main(given) == 0  # which is a result
+    said = capsys.readouterr()
+    assert "the loss was no finite number any more" in said.err
+    assert "lower than they are" in said.err
+    assert json.loads(said.out.splitlines()[-1])["status"] == "diverged"
+    assert "" not in said.out.splitlines()
+
+
+def test_a_folder_that_is_not_there_is_no_unfinished_run(tmp_path, capsys):
+    line = refused(["evaluate", str(tmp_path / "none")], capsys)
+    assert line == f"error: {tmp_path / 'none'}: no such file or folder"
 
 
 def test_evaluate_of_a_folder_that_is_no_run(tmp_path, capsys):

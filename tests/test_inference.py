@@ -126,6 +126,21 @@ def test_thresholds_are_quantiles_of_the_good_images_alone(dataset, prediction):
     assert thresholds(far, dataset.test) == chosen
 
 
+@pytest.mark.parametrize("asked", [evaluate, thresholds])
+def test_a_prediction_of_other_images_is_refused(asked, dataset, prediction, refusal):
+    fewer = dataset.test.subset([0, 1])
+    assert "6 images, and 2 images: they must be" in refusal(lambda: asked(prediction, fewer))
+    assert refusal(lambda: asked(prediction, dataset)).startswith("images: Dataset; must be")
+
+
+def test_a_prediction_with_gradients_is_evaluated(model, dataset, prediction):
+    made = model.eval()(normalise(dataset.test.images))
+    assert made.score.requires_grad
+    assert evaluate(made, dataset.test) == pytest.approx(
+        evaluate(prediction, dataset.test), rel=1e-4
+    )
+
+
 def test_thresholds_of_defective_images_alone_are_refused(dataset, prediction, refusal):
     defective = dataset.test.subset([2, 3])
     made = Prediction(prediction.anomaly_map[2:4], prediction.score[2:4])

@@ -207,7 +207,13 @@ class Dataset:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 to float32 with ImageNet's mean and standard deviation."""
+    """(B, 3, H, W) uint8 to float32 with ImageNet's mean and standard deviation.
+
+    Raises:
+        InputError: the pixels are no bytes: what stands for white would not be known.
+    """
+    if images.dtype != torch.uint8:
+        raise InputError(f"images of {images.dtype}: give bytes (torch.uint8), 0 to 255")
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
     return (images.float() / 255 - mean) / std

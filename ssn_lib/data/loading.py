@@ -58,6 +58,8 @@ def load_dataset(
             f"category={shown(category)!r}: {source.title} has no categories; leave it out"
         )
     trained_on = [sample.image for sample in files.train]
+    if image_size is not None and not _is_size(image_size):
+        raise InputError(f"image_size={image_size!r}: give height and width, such as (256, 256)")
     size = image_size or source.like(category).image_size
     if made_for is not None and image_size is None and source.like(category).kind == "plates":
         size = made_for
@@ -70,6 +72,12 @@ def load_dataset(
         folder,
         ImageSet(tuple(files.train), size, files.splits, resize, full_scale),
         ImageSet(tuple(files.test), size, resize=resize, full_scale=full_scale),
+    )
+
+
+def _is_size(size: object) -> bool:
+    return (
+        isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(s, int) for s in size)
     )
 
 

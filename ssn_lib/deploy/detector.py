@@ -58,7 +58,7 @@ class Trained:
         return predict(self.network, pixels)
 
 
-def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Trained:
+def open_detector(path: str | Path, weights: str | Path | None = "imagenet") -> Trained:
     """The detector of a finished run, folded for speed, or of a file that was exported.
 
     Args:
@@ -69,6 +69,7 @@ def open_detector(path: Path, weights: str | Path | None = "imagenet") -> Traine
         InputError: the run is not finished, diverged, or its weights are gone; the file cannot be
             read or is no detector; a package that it needs is missing.
     """
+    path = Path(path)
     if path.suffix == onnx.SUFFIX:
         exported = onnx.Exported(path)
         return _of_file(path, exported, exported.about())

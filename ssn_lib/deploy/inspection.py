@@ -72,12 +72,12 @@ class PartlyInspected(InputError):
 
 
 def inspect(
-    run: Path,
-    images: Sequence[Path],
-    out: Path,
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
     weights: str | Path | None = "imagenet",
     *,
-    threshold: Path | None = None,
+    threshold: str | Path | None = None,
     again: bool = False,
     watch: bool = False,
     on_rows: Callable[[Sequence[Row]], None] | None = None,
@@ -89,7 +89,7 @@ def inspect(
 
     Args:
         run: the folder of a finished run, or an exported file or folder.
-        images: files, or folders of them. Of a folder, what is not inspected or may be no
+        images: files, or folders of them, or one. Of a folder, what is not inspected or may be no
             photograph is said in a warning; overlays of earlier inspections are passed over.
         out: the folder to write to.
         weights: of the backbone, as for `models.supersimplenet.build`.
@@ -104,8 +104,10 @@ def inspect(
         PartlyInspected: some images cannot be read, or a folder has none; the others are predicted
             all the same.
     """
+    images = [Path(one) for one in ([images] if isinstance(images, str | Path) else images)]
+    out = Path(out)
     trained = open_detector(run, weights)
-    chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
+    chosen = None if threshold is None else read_threshold(Path(threshold), trained.run_id)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not watch:
@@ -124,11 +126,16 @@ def inspect(
         return result
     if len(unread) == asked:
         raise _first(unread)
+    raise _partly(unread, asked, result)
+
+
+def _partly(unread: Sequence[InputError], asked: int, result: Inspection) -> PartlyInspected:
+    """What is raised after a warning of each of some."""
     for error in unread:
-        warnings.warn(str(error), stacklevel=2)
-    raise PartlyInspected(
+        warnings.warn(str(error), stacklevel=3)
+    return PartlyInspected(
         f"{len(unread)} of {asked} files and folders could not be inspected; the others are in "
-        f"{shown(out / SCORES)}",
+        f"{shown(result.page.with_name(SCORES))}",
         result,
     )
 

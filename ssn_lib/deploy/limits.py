@@ -336,6 +336,8 @@ def read_threshold(path: Path, run_id: str) -> ChosenThreshold:
     again = "save the threshold again on the page of an inspection"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"threshold {shown(path)}: no such file; {again}") from None
     except OSError as error:
         raise unreadable(path, error) from None
     except (ValueError, RecursionError):

@@ -33,12 +33,12 @@ NEEDS = "export needs onnx, onnxscript and onnxruntime: pip install onnx onnxscr
 
 
 def export_run(
-    run: Path,
-    path: Path,
+    run: str | Path,
+    path: str | Path,
     weights: str | Path | None = "imagenet",
     *,
     form: str = "folded",
-    threshold: Path | None = None,
+    threshold: str | Path | None = None,
 ) -> float:
     """Write a finished run's detector to `path`, with all that its user must know as metadata.
 
@@ -57,6 +57,7 @@ def export_run(
         InputError: the run is not finished or diverged, `path` has another suffix or cannot be
             written, or a package that this needs is missing.
     """
+    run, path = Path(run), Path(path)
     if path.suffix != SUFFIX or path.is_dir():  # by which `predict` knows such a file
         raise InputError(
             f"{shown(path)}: name a file that ends in {SUFFIX}; a folder is for --engine openvino"
@@ -68,7 +69,7 @@ def export_run(
 
 
 def described(
-    record: Record, reference: Reference | None, threshold: Path | None
+    record: Record, reference: Reference | None, threshold: str | Path | None
 ) -> dict[str, Any]:
     """What the user of an exported file must know of the run that it comes from.
 
@@ -82,7 +83,7 @@ def described(
     """
     data, score, chosen = record.config.data, record.thresholds.score, None
     if threshold is not None:
-        chosen = read_threshold(threshold, record.run_id)
+        chosen = read_threshold(Path(threshold), record.run_id)
         score = chosen.score
     return {
         "preset": record.config.preset,

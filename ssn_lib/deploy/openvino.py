@@ -50,14 +50,14 @@ HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
 
 
 def export_run(
-    run: Path,
-    folder: Path,
+    run: str | Path,
+    folder: str | Path,
     weights: str | Path | None = "imagenet",
     *,
     precision: Precision = "float32",
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     tolerance: float = TOLERANCE,
-    threshold: Path | None = None,
+    threshold: str | Path | None = None,
 ) -> PrecisionCost | None:
     """Write a finished run's detector as `detector.xml` and `detector.bin`.
 
@@ -81,6 +81,8 @@ def export_run(
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance:g}: give the points that may be lost, 0 or more")
+    run, folder = Path(run), Path(folder)
+    data_root = None if data_root is None else Path(data_root)
     _check_units(precision)
     if precision == "int8":
         _nncf()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssn_lib import machine
+from ssn_lib.errors import InputError
 from ssn_lib.fast.interpolation import Grid, channels_last, convolve, halves, pack
 from ssn_lib.models.cam import pool
 from ssn_lib.models.heads import LEAKY_SLOPE
@@ -55,7 +56,14 @@ def fuse(model: Detector, *, dense: bool = False) -> FusedNet:
         dense: build the features at full size for the segmentation head's wide hidden layer. That
             is several times the arithmetic and fewer passes over memory: faster where an engine has
             matrix units for 16 or 8 bits (`deploy.openvino`), slower elsewhere.
+
+    Raises:
+        InputError: it is folded already, or no detector.
     """
+    if type(model) not in FUSED:
+        kind = type(model).__name__
+        what = "folded already" if isinstance(model, FusedNet) else "no detector of ssn_lib"
+        raise InputError(f"{kind} cannot be folded: it is {what}")
     model = copy.deepcopy(model).eval()
     with machine.without_autocast(next(model.parameters()).device):
         fused = FUSED[type(model)](model)

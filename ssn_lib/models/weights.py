@@ -16,6 +16,7 @@ import torch
 from ssn_lib.errors import InputError
 from ssn_lib.models.backbone import Backbone
 from ssn_lib.models.resnet import RESNETS
+from ssn_lib.storage import load_tensors
 
 OFFLINE_VARIABLE = "SSN_OFFLINE"  # set: no download is tried
 DOWNLOAD_TIMEOUT_S = 8  # an unreachable hub must be known within 10 s
@@ -40,10 +41,9 @@ def load_weights(backbone: Backbone, name: str, weights: str | Path | None) -> s
         return None
     path = find_weights(name, weights)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or ["it ends too early"])[0]
-        raise InputError(f"weights {path} cannot be read: {reason}") from None
+        state = load_tensors(path)
+    except ValueError as error:
+        raise InputError(f"weights {path} cannot be read: {error}") from None
     if not isinstance(state, dict):
         raise InputError(f"weights {path}: not a state dict")
     backbone.load(state, str(path))

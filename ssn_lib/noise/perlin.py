@@ -53,7 +53,7 @@ def perlin_masks(
     """
     device = generator.device if generator is not None else torch.device("cpu")
     finest = 2 ** (PERLIN_EXPONENTS - 1)
-    power = tuple(1 << max(1, (side - 1).bit_length()) for side in size)
+    power = tuple(1 << max(1, (int(side) - 1).bit_length()) for side in size)
 
     def draw(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=device)

@@ -123,7 +123,9 @@ def reference_table(prediction: Prediction, images: ImageSet, root: Path) -> pd.
         root: the images' names are relative to it.
     """
     good = images.labels == 0
-    table = pd.DataFrame({"image": images.names(root), "score": prediction.score})
+    # In 64 bits: as the thresholds, which one of them may equal, are written.
+    scores = prediction.score.double().numpy()
+    table = pd.DataFrame({"image": images.names(root), "score": scores})
     looks = pd.DataFrame(appearance(images.images.numpy()), columns=APPEARANCE).round(4)
     return pd.concat((table, looks), axis=1)[good.numpy()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ssn_lib.config import RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.training.holdout import images_per_epoch, validation_split
+from ssn_lib.training.holdout import held_out_count, images_per_epoch, validation_split
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
 # Of 64 screws the six held out, and defects drawn into them, promised 100; it was 80 on real ones.
@@ -100,15 +100,15 @@ def choose(train: ImageSet) -> Choice:
     return Choice(name, 10, changes, f"{there}; {why}")
 
 
-def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | None:
+def warning(config: RunConfig, metrics: Mapping[str, float | None], good: int) -> str | None:
     """Why a run of `evolved` should not be trusted yet, as a line; None where nothing says so.
 
     Args:
-        name: of the preset that was run.
+        config: of the run.
         metrics: of its record, in percent.
         good: how many good images it was given.
     """
-    if name != "evolved":
+    if config.preset != "evolved":
         return None
     imitated = metrics.get("imitated-I-AUROC")
     if imitated is not None and imitated < TRUSTED:
@@ -118,8 +118,10 @@ def warning(name: str, metrics: Mapping[str, float | None], good: int) -> str | 
             "rough for it: run `simplenet` on the same images, and look at the overlays of both"
         )
     if good < FEW_GOOD:
+        held_out = held_out_count(good, config.training)
+        rests = f"{held_out} of {good} good images" if held_out else f"all {good} good images"
         return (
-            f"its threshold rests on a tenth of {good} good images, and fine structure needs "
-            "hundreds to learn from; give it more, or check it on defective ones"
+            f"its threshold rests on {rests}, and fine structure needs hundreds to learn from; "
+            "give it more, or check it on defective ones"
         )
     return None

@@ -126,7 +126,7 @@ def _good_per_epoch(train: ImageSet, training: TrainingConfig) -> int:
 def run(
     config: RunConfig,
     dataset: Dataset,
-    runs_dir: Path,
+    runs_dir: str | Path,
     *,
     weights: str | Path | None = "imagenet",
     progress: bool = True,
@@ -147,8 +147,35 @@ def run(
     Raises:
         InputError: an image cannot be read, there are no weights, the folder cannot be written.
     """
-    folder = runs_dir / config.run_id
     warn_of_copies(dataset, labels=config.training.supervision.labels)
+    _warn_of_no_masks(config, dataset)
+    return _run(config, dataset, Path(runs_dir), weights, progress, before_epoch)
+
+
+def _warn_of_no_masks(config: RunConfig, dataset: Dataset) -> None:
+    """A line where masks are to be learned from and there is none."""
+    supervision = config.training.supervision
+    defective = [sample for sample in dataset.train.samples if sample.label]
+    if not supervision.labels or supervision.masks is not None or not defective:
+        return
+    if all(sample.mask is None for sample in defective):
+        warnings.warn(
+            f"none of the {len(defective)} defective training images has a mask, so {config.preset}"
+            " learns from labels alone where defects lie; `cam_traced` is made for that",
+            stacklevel=3,
+        )
+
+
+def _run(
+    config: RunConfig,
+    dataset: Dataset,
+    runs_dir: Path,
+    weights: str | Path | None,
+    progress: bool,
+    before_epoch: Callable[[History], None] | None,
+) -> Record:
+    """See `run`, which speaks of the data set once for a teacher and its pupil."""
+    folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
         return _answer(folder, progress)
     if before_epoch is not None:
@@ -207,12 +234,15 @@ def _train_and_evaluate(
     return record
 
 
-def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Record, Detector]:
+def load_run(
+    folder: str | Path, weights: str | Path | None = "imagenet"
+) -> tuple[Record, Detector]:
     """A finished run's record and its trained model, in eval mode.
 
     Raises:
         InputError: not a finished run, its weights are gone, or its backbone had others.
     """
+    folder = Path(folder)
     record = read_record(folder)
     model = _build(record.config, weights)
     if record.backbone not in (None, model.backbone.fingerprint()):
@@ -227,7 +257,9 @@ def load_run(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Rec
     return record, model.to(machine.device()).eval()
 
 
-def load_detector(folder: Path, weights: str | Path | None = "imagenet") -> tuple[Record, Detector]:
+def load_detector(
+    folder: str | Path, weights: str | Path | None = "imagenet"
+) -> tuple[Record, Detector]:
     """As `load_run`, of a run whose network detects something.
 
     Raises:
@@ -315,14 +347,7 @@ def _taught(
     """The training images with masks from the maps of the teacher's network, and what `fit` is to
     do with them. The teacher is a run of its own, trained here if it is not there yet."""
     supervision = config.training.supervision
-    record = run(
-        teacher_of(config),
-        dataset,
-        folder.parent,
-        weights=weights,
-        progress=progress,
-        before_epoch=before_epoch,
-    )
+    record = _run(teacher_of(config), dataset, folder.parent, weights, progress, before_epoch)
     if record.status != "completed":
         raise InputError(f"{record.run_id} diverged: there are no maps to learn from")
     _, model = load_run(folder.parent / record.run_id, weights)

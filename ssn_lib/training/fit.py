@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,12 +80,11 @@ def fit(
             leave the model in eval mode and must draw no random numbers.
 
     Raises:
-        InputError: protocol or image size make no sense; nothing to train on, or one class where
-            two are needed; too few masks, or an empty one; the checkpoint is another's, or cannot
-            be written.
+        InputError: an argument or the protocol makes no sense; nothing to train on, or one class
+            where two are needed; too few masks, or an empty one; the checkpoint is another's, or
+            cannot be written.
     """
-    check_training(model.config, config)
-    check_image_size(train.image_size)
+    _check(model, train, config, seed)
     device = torch.device(device or machine.device())
     checkpoint = None if checkpoint is None else Path(checkpoint)
     machine.prepare(device)
@@ -103,6 +103,21 @@ def fit(
         history.selected = history.epochs[-1].epoch
     model.eval()
     return history
+
+
+def _check(model: Detector, train: ImageSet, config: TrainingConfig, seed: int) -> None:
+    for name, value, kind, what in (
+        ("model", model, Detector, "a detector, as `SuperSimpleNet` makes it and not yet folded"),
+        ("train", train, ImageSet, "an ImageSet, as `.train` of a data set is"),
+        ("config", config, TrainingConfig, "a TrainingConfig, as `.training` of a preset is"),
+        ("seed", seed, Integral, "a whole number"),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(f"{name}: {type(value).__name__}; must be {what}")
+    if seed < 0:
+        raise InputError(f"seed={seed} is out of range: must be 0 or more")
+    check_training(model.config, config)
+    check_image_size(train.image_size)
 
 
 def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:

@@ -68,8 +68,10 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
 
 
 def held_out_count(images: int, config: TrainingConfig) -> int:
-    """How many of so many training images are held out for validation."""
-    return round(config.validation_fraction * images)
+    """How many of so many training images are held out for validation: of two or more one at least,
+    where any are to be."""
+    least = 1 if config.validation_fraction and images > 1 else 0
+    return max(least, round(config.validation_fraction * images))
 
 
 def validation_split(
@@ -104,8 +106,8 @@ def validation_split(
         raise InputError(f"{len(train)} training images, {held} of them held out: none to train on")
     if held == 0 and config.validation_fraction > 0:
         raise InputError(
-            f"training.validation_fraction={config.validation_fraction} holds out none of "
-            f"{len(train)} training images; raise it, or set it to 0 to hold out none"
+            "1 training image, and one is to be held out for the threshold: give two at least, or "
+            "hold out none with --set training.validation_fraction=0"
         )
     order = torch.randperm(len(train), generator=machine.generator("cpu", seed, _SPLIT)).tolist()
     trained_on, held_out = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))

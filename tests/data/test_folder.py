@@ -67,7 +67,7 @@ def test_the_folder_of_good_images_may_have_another_case(own_category):
 def test_a_folder_of_something_else(tmp_path, refusal):
     (tmp_path / "holiday").mkdir()
     message = refusal(lambda: load_dataset("folder", tmp_path))
-    assert "found holiday" in message
+    assert "found 'holiday'" in message
     assert "train/good" in message
     (tmp_path / "good").mkdir()
     assert "no images to train on" in refusal(lambda: load_dataset("folder", tmp_path))

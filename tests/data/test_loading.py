@@ -79,6 +79,19 @@ def test_an_unknown_way_to_resize_lists_the_known(mvtec_root):
     assert message == "resize='antialias': choose one of antialiased, plain"
 
 
+@pytest.mark.parametrize("size", [64, (64,), (64.0, 64.0), "64"])
+def test_a_size_that_is_none_is_refused(size, mvtec_root, refusal):
+    message = refusal(
+        lambda: load_dataset("mvtec_ad", mvtec_root, category="widget", image_size=size)
+    )
+    assert message.endswith("give height and width, such as (256, 256)")
+
+
+def test_images_that_are_no_bytes_are_not_normalised(refusal):
+    message = refusal(lambda: normalise(torch.rand(1, 3, 8, 8)))
+    assert message == "images of torch.float32: give bytes (torch.uint8), 0 to 255"
+
+
 def test_a_category_is_needed(mvtec_root):
     assert "category" in refusal(lambda: load_dataset("mvtec_ad", mvtec_root))
 

@@ -49,9 +49,11 @@ def test_a_run_that_diverged_is_refused(tiny_run, tmp_path, refusal):
     assert said == f"{folder}: the training diverged, so its network detects nothing"
 
 
-@pytest.mark.parametrize("name", ["nowhere", "."])
-def test_a_folder_that_is_no_run_is_refused(name, tmp_path, refusal):
-    assert "not a finished run" in refusal(lambda: open_detector(tmp_path / name, weights=None))
+@pytest.mark.parametrize(
+    ("name", "why"), [("nowhere", "no such file or folder"), (".", "not a finished run")]
+)
+def test_a_folder_that_is_no_run_is_refused(name, why, tmp_path, refusal):
+    assert why in refusal(lambda: open_detector(str(tmp_path / name), weights=None))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -79,7 +81,9 @@ def test_a_chosen_threshold_goes_with_the_file(engine, tiny_run, tmp_path, refus
     chosen |= {"score_threshold": 1.25, "images": 6, "chosen": "2026-11-27T08:00:00.000Z"}
     (tmp_path / "threshold.json").write_text(json.dumps(chosen))
     export_run(folder, target, None, threshold=tmp_path / "threshold.json")
-    assert open_detector(target).thresholds.score == 1.25
+    opened = open_detector(target)
+    assert opened.thresholds.score == opened.chosen.score == 1.25
+    assert opened.chosen.images == 6
     (tmp_path / "threshold.json").write_text(json.dumps(chosen | {"run": "another"}))
     call = {"threshold": tmp_path / "threshold.json"}
     assert "run another" in refusal(lambda: export_run(folder, target, None, **call))

@@ -69,6 +69,13 @@ def test_any_architecture(make_small_model, randomise_batchnorm, size, batch, **
     assert_same(model, images, 1e-9)
 
 
+def test_what_is_no_detector_is_refused(make_model, refusal):
+    assert "_FusedHeads cannot be folded: it is folded already" in refusal(
+        lambda: fuse(fuse(make_model()))
+    )
+    assert "Conv2d cannot be folded" in refusal(lambda: fuse(torch.nn.Conv2d(1, 1, 1)))
+
+
 def test_one_network_serves_images_of_any_size(make_model):
     model = make_model()
     fast = assert_same(model, torch.randn(1, 3, 64, 64), 1e-4)

@@ -94,10 +94,18 @@ def test_the_seconds_are_those_of_the_slowest_committed_record(name):
 
 
 def test_a_run_that_cannot_be_trusted_yet_says_why():
-    assert warning("evolved", {"imitated-I-AUROC": TRUSTED}, 200) is None
-    assert "I-AUROC of 73.8 %" in warning("evolved", {"imitated-I-AUROC": 73.8}, 200)
-    assert "a tenth of 24 good images" in warning("evolved", {"imitated-I-AUROC": 99.0}, 24)
-    assert "a tenth of 24 good images" in warning("evolved", {}, 24)
+    def config(name, **changes):
+        training = replace(preset(name).training, **changes)
+        return RunConfig(name, DataConfig("folder", "parts"), preset(name).model, training)
+
+    evolved = config("evolved")
+    assert warning(evolved, {"imitated-I-AUROC": TRUSTED}, 200) is None
+    assert "I-AUROC of 73.8 %" in warning(evolved, {"imitated-I-AUROC": 73.8}, 200)
+    assert "on 2 of 24 good images" in warning(evolved, {"imitated-I-AUROC": 99.0}, 24)
+    assert "on 1 of 3 good images" in warning(evolved, {}, 3)
+    assert "on all 24 good images" in warning(config("evolved", validation_fraction=0.0), {}, 24)
     assert all(
-        warning(name, {"imitated-I-AUROC": 1.0}, 1) is None for name in PRESETS if name != "evolved"
+        warning(config(name), {"imitated-I-AUROC": 1.0}, 1) is None
+        for name in PRESETS
+        if name != "evolved"
     )

@@ -452,7 +452,7 @@ def test_unreadable_images_are_known_before_the_training(
 def test_an_unwritable_runs_folder_is_known_before_the_training(dataset, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(run_module, "fit", None)
-    with pytest.raises(InputError, match="cannot write") as raised:
+    with pytest.raises(InputError, match="file is a file; name a folder to write to") as raised:
         run(configure(dataset), dataset, tmp_path / "file" / "runs")
     assert "\n" not in str(raised.value)
 

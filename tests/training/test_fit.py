@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
 
-from ssn_lib import machine, preset
+from ssn_lib import fuse, machine, preset
 from ssn_lib.config import SupervisionConfig, TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.errors import InputError, OutOfTime
@@ -450,12 +450,14 @@ def test_held_out_images_are_validated_on_and_never_trained_on(
     assert not same_bits(state, changed)
 
 
-@pytest.mark.parametrize(
-    ("fraction", "message"), [(0.05, "holds out none of 6"), (0.95, "none to train on")]
-)
-def test_a_split_that_leaves_one_side_empty_is_refused(fraction, message, train, make_model):
-    with pytest.raises(InputError, match=message):
-        fit(make_model(), train, replace(SELECTING, validation_fraction=fraction), 0, progress=None)
+def test_a_split_that_leaves_one_side_empty_is_refused(train, make_model):
+    for images, message in (
+        (train, "6 training images, 6 of them held out: none to train on"),
+        (train.subset([0]), "1 training image, and one is to be held out"),
+    ):
+        fraction = 0.95 if len(images) > 1 else 0.1
+        with pytest.raises(InputError, match=message):
+            fit(make_model(), images, replace(SELECTING, validation_fraction=fraction), 0)
 
 
 @pytest.mark.parametrize(
@@ -474,6 +476,22 @@ def test_labels_need_both_kinds_on_their_side_of_the_split(labels, fraction, mes
     with pytest.raises(InputError, match=message):
         for seed in range(20):  # one of them puts the only one of its kind on the other side
             validation_split(labelled, config, seed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model": lambda made: fuse(made)}, "model: _FusedHeads; must be a detector"),
+        ({"train": lambda _: [1, 2]}, "train: list; must be an ImageSet"),
+        ({"config": lambda _: preset("scenario_a")}, "config: Preset; must be a TrainingConfig"),
+        ({"seed": lambda _: 1.5}, "seed: float; must be a whole number"),
+        ({"seed": lambda _: -1}, "seed=-1 is out of range"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(changed, message, train, make_model, refusal):
+    given = {"model": make_model(), "train": train, "config": TINY, "seed": 42}
+    given |= {name: make(given[name]) for name, make in changed.items()}
+    assert refusal(lambda: fit(*given.values())).startswith(message)
 
 
 def test_images_that_the_backbone_does_not_divide_are_refused(train, make_model):

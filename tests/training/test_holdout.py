@@ -9,7 +9,12 @@ from ssn_lib import preset
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
 from ssn_lib.errors import InputError
-from ssn_lib.training.holdout import chosen_images, reference_images, validation_split
+from ssn_lib.training.holdout import (
+    chosen_images,
+    held_out_count,
+    reference_images,
+    validation_split,
+)
 
 
 @pytest.fixture
@@ -43,6 +48,14 @@ def test_no_other_image_is_trained_on_or_held_out(images):
     assert len(held_out) == 1
     assert reference_images(images, asked(10), 42).samples == held_out.samples
     assert set(reference_images(images, asked(10, "simplenet"), 42).samples) == kept
+
+
+@pytest.mark.parametrize(("count", "held"), [(2, 1), (5, 1), (14, 1), (20, 2)])
+def test_of_few_images_one_is_held_out_all_the_same(count, held, images):
+    config = preset("evolved").training
+    few = images.sound().subset(range(count))
+    assert [len(part) for part in validation_split(few, config, 42)] == [count - held, held]
+    assert held_out_count(count, replace(config, validation_fraction=0.0)) == 0
 
 
 def test_more_than_there_are(images):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,23 @@ def test_nor_does_a_network_taught_by_another_ones_maps(
     kinds = [line.split(",")[0] for line in files[0].splitlines()[1:]]
     assert kinds == ["region", "traced"][: 1 + (name == "cam_traced")]
     assert files[0] != files[1]
+
+
+def test_a_data_set_is_spoken_of_once_for_a_teacher_and_its_pupil(own_ksdd2, load_ksdd2, tmp_path):
+    train = own_ksdd2 / "train"
+    first, second = sorted(path for path in train.iterdir() if "_GT" not in path.name)[:2]
+    shutil.copy(first, second)
+    dataset = load_ksdd2(own_ksdd2)
+    with pytest.warns(UserWarning, match="same file") as said:
+        run(briefly("cam_traced", dataset), dataset, tmp_path, weights=None, progress=False)
+    assert sum("same file" in str(one.message) for one in said) == 1
+
+
+def test_masks_to_learn_from_that_are_not_there_are_told(strips, tmp_path):
+    bare = tuple(replace(sample, mask=None) for sample in strips.train.samples)
+    dataset = replace(strips, train=replace(strips.train, samples=bare))
+    with pytest.warns(UserWarning, match="defective training images has a mask, so full_ssn"):
+        run(briefly("full_ssn", dataset), dataset, tmp_path, weights=None, progress=False)
 
 
 def test_defective_images_are_left_out_unless_asked_for(strips, make_model, same_bits):

@@ -54,8 +54,8 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
     else:
         train, test = _read_unsplit(folder)
         advice = (
-            "defective images belong in bad, or, kind by kind, in test/<defect> with the good ones "
-            "in train/good"
+            "defective images belong in bad and their masks in ground_truth/bad, or, kind by kind, "
+            "in test/<defect> and ground_truth/<defect> with the good ones in train/good"
         )
     warn_of_unused(folder, files_of(train + test), advice)
     return train, test
@@ -78,7 +78,7 @@ def _read_unsplit(folder: Path) -> tuple[list[Sample], list[Sample]]:
     kinds = list_folders(folder)
     good = [kind for kind in kinds if is_normal(kind)]
     if not good:
-        found = ", ".join(shown(kind.name) for kind in kinds)
+        found = ", ".join(repr(shown(kind.name)) for kind in kinds)
         raise InputError(
             f"{shown(folder)}: expected train/good (and test/...), or a folder of good images "
             f"named {', '.join(NORMAL_NAMES)}; found {found or 'no folders'}"
