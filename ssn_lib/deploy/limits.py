@@ -186,9 +186,9 @@ def worth(reference: Reference | None, chosen: ChosenThreshold | None = None) ->
         )
     count = len(reference.scores)
     low, high = above_share(count)
-    decides = ", and lies just below the highest score" if _highest_decides(count) else ""
+    place = _beside_the_highest(reference.scores)
     parts = [
-        f"The threshold comes from {_images(count, 'good ')}{decides}.",
+        f"The threshold comes from {_images(count, 'good ')}{place}.",
         f"Of {OF_NEW:,} new good parts like them, {math.floor(OF_NEW * low)} to "
         f"{math.ceil(OF_NEW * high)} will be called anomalous "
         f"({100 * CONFIDENCE:.0f} % confidence).",
@@ -198,9 +198,13 @@ def worth(reference: Reference | None, chosen: ChosenThreshold | None = None) ->
     return " ".join(parts)
 
 
-def _highest_decides(count: int) -> bool:
-    """Whether the threshold of so many images moves with the highest of their scores."""
-    return _ranks(count, IMAGE_QUANTILE)[1] == count
+def _beside_the_highest(scores: NDArray[np.float64]) -> str:
+    """Where the threshold of these scores lies, if it moves with the highest of them; else ""."""
+    if _ranks(len(scores), IMAGE_QUANTILE)[1] != len(scores):
+        return ""
+    if np.quantile(scores, IMAGE_QUANTILE) < scores.max():
+        return ", and lies just below the highest score"
+    return ", and is its score" if len(scores) == 1 else ", and is the highest score"
 
 
 def _images(count: int, kind: str = "") -> str:

@@ -98,12 +98,18 @@ def test_a_threshold_says_what_it_rests_on():
     assert "1 good image, " in worth(reference(1))
 
 
-@pytest.mark.parametrize("count", [1, 24, 100, 101])
+@pytest.mark.parametrize("count", [2, 24, 100, 101])
 def test_of_up_to_a_hundred_images_it_is_said_that_the_highest_decides(count):
     scores = np.arange(float(count))
     higher = np.append(scores[:-1], scores[-1] + 100)
     decides = np.quantile(higher, IMAGE_QUANTILE) != np.quantile(scores, IMAGE_QUANTILE)
     assert ("just below the highest score" in worth(reference(count))) == decides
+
+
+def test_a_threshold_that_is_the_highest_score_is_not_said_to_lie_below_it():
+    assert "comes from 1 good image, and is its score." in worth(reference(1))
+    tied = Reference(np.array([0.0, 3.0, 3.0]), seen=False)
+    assert "comes from 3 good images, and is the highest score." in worth(tied)
 
 
 def test_a_chosen_threshold_says_who_lies_above_it():

@@ -55,8 +55,9 @@ function showThreshold() {
   cutHistogram();
   if (compared.length) {
     const above = countAbove(compared, threshold);
+    const all = counted(compared.length, `good ${comparedName.slice(0, -1)}`); // without the s
     find("reference").textContent =
-      `Of ${compared.length} good ${comparedName}, ${above} (${share(above, compared.length)}) ` +
+      `Of ${all}, ${above} (${share(above, compared.length)}) ` +
       `${above === 1 ? "is" : "are"} above the threshold.`;
   }
 }
