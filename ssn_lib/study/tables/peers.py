@@ -191,7 +191,7 @@ def _guard(found: Record | None, count: int) -> dict[str, str]:
     if found is None:
         return {"imitated I-AUROC": EMPTY, "warns": EMPTY}
     imitated = found.metrics.get("imitated-I-AUROC")
-    warned = warning("evolved", found.metrics, count) is not None
+    warned = warning(found.config, found.metrics, count) is not None
     return {
         "imitated I-AUROC": EMPTY if imitated is None else number(imitated),
         "warns": "yes" if warned else "no",
