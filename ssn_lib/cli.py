@@ -135,9 +135,9 @@ def _doubt(record: Record, good: int) -> str | None:
 
     if record.status == "diverged":
         return (
-            f"in epoch {record.diverged_at} the loss was no finite number any more: nothing "
-            "was measured, and nothing can be detected; try --set training.head_lr and "
-            "training.adaptor_lr, lower than they are"
+            f"in epoch {record.diverged_at} the loss, or what the network answers, was no finite "
+            "number any more: nothing was measured, and nothing can be detected; try --set "
+            "training.head_lr and training.adaptor_lr, lower than they are"
         )
     return warning(record.config, record.metrics, record.config.training.good_images or good)
 

@@ -104,7 +104,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     except pickle.UnpicklingError:  # PyTorch advises to load it all the same, whatever it may run
-        raise ValueError("no file of weights") from None
+        raise ValueError("it is damaged, or holds more than tensors and plain data") from None
     except Exception as error:  # of many kinds where a file is damaged
         raise ValueError((str(error).splitlines() or ["it ends too early"])[0]) from None
 
@@ -168,7 +168,9 @@ def held(path: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except OSError as error:
-            if file := next((parent for parent in path.parents if parent.is_file()), None):
+            # Unlike `is_file`, this raises nothing where a folder may not be looked into.
+            files = (parent for parent in path.parents if os.path.isfile(parent))  # noqa: PTH113
+            if file := next(files, None):
                 raise InputError(f"{shown(file)} is a file; name a folder to write to") from None
             raise InputError(
                 f"cannot write {path}: {error.strerror}; free space or choose another folder"

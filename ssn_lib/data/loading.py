@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from pathlib import Path
 from typing import get_args
 
@@ -60,7 +61,7 @@ def load_dataset(
     trained_on = [sample.image for sample in files.train]
     if image_size is not None and not _is_size(image_size):
         raise InputError(f"image_size={image_size!r}: give height and width, such as (256, 256)")
-    size = image_size or source.like(category).image_size
+    size = tuple(map(int, image_size or source.like(category).image_size))
     if made_for is not None and image_size is None and source.like(category).kind == "plates":
         size = made_for
         if source.origin == "own":
@@ -77,7 +78,9 @@ def load_dataset(
 
 def _is_size(size: object) -> bool:
     return (
-        isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(s, int) for s in size)
+        isinstance(size, tuple | list)
+        and len(size) == 2
+        and all(isinstance(side, Integral) for side in size)
     )
 
 

@@ -112,7 +112,7 @@ def inspect(
     files, unread = find(images)
     if not files and not watch:
         raise _first(unread)
-    files = list({image_name(file): file for file in reversed(files)}.values())[::-1]
+    files = _distinct(files)
     asked = len(files) + len(unread)
     with _to_itself(out):
         inspector = _Inspector(trained, chosen, out, again=again, watching=watch, on_rows=on_rows)
@@ -138,6 +138,14 @@ def _partly(unread: Sequence[InputError], asked: int, result: Inspection) -> Par
         f"{shown(result.page.with_name(SCORES))}",
         result,
     )
+
+
+def _distinct(files: Iterable[Path]) -> list[Path]:
+    """Each photograph once, by the first of its paths."""
+    named: dict[str, Path] = {}
+    for file in files:
+        named.setdefault(image_name(file), file)
+    return list(named.values())
 
 
 def _first(unread: Sequence[InputError]) -> InputError:
@@ -209,7 +217,7 @@ class _Inspector:
         Returns:
             Those that cannot be read.
         """
-        files = [path for path in files if self._again or not self._scores.has(path)]
+        files = _distinct(path for path in files if self._again or not self._scores.has(path))
         refused: list[Refused] = []
         finished: list[tuple[Row, Thumbnail]] = []
         title = None if self._watching else self._trained.preset

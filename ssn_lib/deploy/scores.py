@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
@@ -199,13 +199,25 @@ class Scores:
 
 
 def image_name(path: Path) -> str:
-    """An image's path as a table has it: absolute, links as they are, on one line."""
-    return _on_one_line(Path(_absolute(path)))
+    """An image's path as a table has it: absolute, on one line. Links stay as they are, since a
+    link's own name may be all that tells a part."""
+    path = path.absolute()
+    found = Path(path.anchor)
+    for part in path.parts[1:]:
+        # Behind a link `..` leads elsewhere than to where the link is.
+        if part == ".." and found.name != ".." and not found.is_symlink():
+            found = found.parent
+        else:
+            found /= part
+    return _on_one_line(found)
 
 
-def _absolute(path: str | Path) -> str:
-    # `resolve` would follow links, and a link's own name may be all that tells a part.
-    return os.path.abspath(path)  # noqa: PTH100
+def _as_now(image: str) -> str:
+    """A path of an older table, which has it as it was given: absolute, if it leads to a file from
+    here."""
+    if PureWindowsPath(image).is_absolute() or not Path(image).is_file():
+        return image
+    return image_name(Path(image))
 
 
 def _on_one_line(path: Path) -> str:
@@ -269,8 +281,7 @@ def _row(record: Collection[str]) -> Row:
     numbers = ("score", "threshold", *APPEARANCE)
     return Row(
         **values
-        # Of an older table as it was given; so far from where this one is asked for.
-        | {"image": _absolute(values["image"])}
+        | {"image": _as_now(values["image"])}
         | {name: float(values[name]) for name in numbers}
         | {name: _BOOLEANS[values[name]] for name in ("anomalous", "drift")}
         | {"label": int(values["label"]) if values["label"] else None}

@@ -29,7 +29,7 @@ def make_source(config: NoiseConfig, model: Detector, seed: int) -> Source:
         seed: of the weights that the source starts with, if it learns.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return SOURCES[config.source].of(config, model)
 
 

@@ -13,7 +13,7 @@ from ssn_lib.config import RunConfig, to_dict
 from ssn_lib.errors import InputError
 from ssn_lib.metrics import Thresholds
 from ssn_lib.overrides import changes, from_dict
-from ssn_lib.storage import shown
+from ssn_lib.storage import unreadable
 
 _MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
 
@@ -145,9 +145,9 @@ def read_record(folder: str | Path) -> Record:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError
-    except OSError:
-        if not folder.exists():
-            raise InputError(f"{shown(folder)}: no such file or folder") from None
+    except OSError as error:
+        if isinstance(error, PermissionError) or not folder.exists():
+            raise unreadable(folder, error) from None
         reason = "not a finished run"
         if (folder / "checkpoint.pt").is_file():
             reason += ", its training was interrupted: the same `run` command goes on with it"

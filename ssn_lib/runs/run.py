@@ -332,7 +332,7 @@ def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
 def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         return build(config.model, weights if config.weights == "imagenet" else None)
 
 

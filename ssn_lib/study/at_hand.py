@@ -77,7 +77,7 @@ def fresh_network(study: Study, config: ModelConfig) -> Detector:
         weights = None
     print(f"{config.backbone}: {'ImageNet weights' if weights else 'untrained, random weights'}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)
         return build(config, weights)
 
 
@@ -125,7 +125,7 @@ def _now(study: Study, name: str, category: str, epochs: int) -> TrainedNetwork:
     batch_size = demo.profile.batch_size
     config = configure(name, data, epochs=epochs, batch_size=batch_size, weights=weights)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         model = build(config.model, weights)
         fit(model, data.train, config.training, config.seed, progress=None)
     return TrainedNetwork(config, data, model.cpu(), epochs, here=True)

@@ -263,10 +263,10 @@ class _Trainer:
         images: ImageSet,
         trained_on: ImageSet,
     ):
-        self.model, self.config, self.seed, self.device = model, config, seed, device
+        self.model, self.config, self.seed, self.device = model, config, int(seed), device
         # Not before a checkpoint is read or written: the pixels are hashed.
         self.identity = functools.cache(
-            functools.partial(identity, model, config, seed, images, trained_on)
+            functools.partial(identity, model, config, self.seed, images, trained_on)
         )
         self.per_epoch = images_per_epoch(trained_on, config)
         self.steps = math.ceil(self.per_epoch / config.batch_size)  # of an epoch
@@ -285,7 +285,7 @@ class _Trainer:
                 },
             ]
         )
-        self.source = make_source(config.noise, model, seed).to(device)
+        self.source = make_source(config.noise, model, self.seed).to(device)
         self.rule = self.source.rule(adaptor + heads)
         self.products = (
             machine.low_precision(device) if config.precision == "mixed" else torch.float32

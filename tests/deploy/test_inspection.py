@@ -401,6 +401,23 @@ def test_an_image_that_stays_broken_is_said_once_and_costs_nothing(
     assert len(result.table) == len(list(images.iterdir()))
 
 
+def test_a_folder_that_is_watched_by_two_names_gives_each_image_once(
+    tiny_run, tmp_path, monkeypatch, hurried
+):
+    folder, images = tiny_run
+    belt = shutil.copytree(images, tmp_path / "belt")
+    looks = iter(range(4))
+
+    def sleep(_):
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspection.time, "sleep", sleep)
+    both = [belt, belt / ".." / "belt"]
+    result = inspection.inspect(folder, both, tmp_path / "out", weights=None, watch=True)
+    assert result.inspected == len(result.table) == len(list(images.iterdir()))
+
+
 def test_the_page_of_a_watched_folder_is_renewed_now_and_then(
     tiny_run, tmp_path, monkeypatch, hurried
 ):

@@ -100,6 +100,26 @@ def test_one_photograph_has_one_row_however_it_is_named(images, tmp_path, monkey
     assert [row.image for row in Scores(tmp_path / "out", "a_run", 1.0).rows] == [str(path)]
 
 
+def test_an_older_tables_paths_that_lead_nowhere_from_here_stay(images, tmp_path, monkeypatch):
+    (path,) = images("a/x.png")
+    add(Scores(tmp_path / "out", "a_run", 1.0), [path])
+    table = tmp_path / "out/scores.csv"
+    for given in ("photos/x.png", r"C:\pics\x.png"):
+        was = table.read_text().replace(str(path), given)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other/scores.csv").write_text(was)
+        assert [row.image for row in Scores(tmp_path / "other", "a_run", 1.0).rows] == [given]
+        assert (tmp_path / "other/scores.csv").read_text() == was
+
+
+def test_behind_a_link_two_dots_lead_elsewhere(images, tmp_path):
+    near, far = images("x.png", "real/x.png")
+    (tmp_path / "real/inner").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real/inner")
+    assert image_name(tmp_path / "link/../x.png") not in (image_name(near), image_name(far))
+    assert image_name(tmp_path / "real/../x.png") == image_name(near) == str(near)
+
+
 def test_one_name_in_two_working_directories_is_two_photographs(images, tmp_path, monkeypatch):
     scores, paths = Scores(tmp_path / "out", "a_run", 1.0), images("a/x.png", "b/x.png")
     for path in paths:
