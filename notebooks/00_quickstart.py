@@ -126,7 +126,7 @@ except InputError as error:
     print(error)
     weights = None
 print("backbone:", "ImageNet weights" if weights else "no weights at hand, random ones")
-chance = "" if weights else ", untrained backbone"  # said of every figure and table below
+chance = "" if weights else " (untrained backbone)"  # said of every figure and table below
 
 torch.manual_seed(seed)  # of the initial weights
 model = SuperSimpleNet(scenario_a.model, weights=weights)
@@ -225,7 +225,7 @@ study.save(
     picture_grid(
         [mask[0, 0], before[0, 0], after[0, 0]],
         ["mask m", "M before training", "M after training"],
-        heading=f"Is the noise inside the mask found? (Scenario A{chance})",
+        heading=f"Scenario A{chance}: is the noise inside the mask found?",
     ),
 )
 

@@ -132,7 +132,7 @@ for name in ("baseline", "scenario_a"):
         print(f"  {what} {tuple(tensor.shape[1:])}")
         pictures.append(tensor[0].mean(0))
         names.append(f"{what} of {network.config.backbone}")
-chance = "" if network.weights_source else ", untrained"
+chance = "" if network.weights_source else " (untrained)"
 heading = f"One image, two backbones{chance}: the same grids (mean over channels)"
 study.save("swap_features", picture_grid(pictures, names, columns=7, heading=heading))
 
