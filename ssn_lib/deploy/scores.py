@@ -215,9 +215,12 @@ def image_name(path: Path) -> str:
 def _as_now(image: str) -> str:
     """A path of an older table, which has it as it was given: absolute, if it leads to a file from
     here."""
-    if PureWindowsPath(image).is_absolute() or not Path(image).is_file():
+    path = Path(image)
+    if path.is_absolute() and ".." not in path.parts:  # of most rows: no file is looked at
         return image
-    return image_name(Path(image))
+    if PureWindowsPath(image).is_absolute() or not path.is_file():
+        return image
+    return image_name(path)
 
 
 def _on_one_line(path: Path) -> str:
