@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -139,6 +139,15 @@ def generator(on: torch.device | str, *seeds: int) -> torch.Generator:
     """
     digest = hashlib.sha256(",".join(map(str, seeds)).encode()).digest()
     return torch.Generator(device=on).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initial weights within the block, which PyTorch draws on the CPU, follow from that seed; its
+    own generators, a GPU's too, are then as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def describe(on: torch.device) -> dict[str, str | int | None]:

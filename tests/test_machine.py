@@ -74,3 +74,18 @@ def test_every_requirement_has_a_bound_that_can_be_tried():
     python = re.fullmatch(r">=(3\.\d+)", project["project"]["requires-python"])[1]
     assert project["tool"]["ruff"]["target-version"] == f"py{python.replace('.', '')}"
     assert f"OLDEST_PYTHON ?= python{python}" in recipe.splitlines()
+
+
+def test_initial_weights_follow_the_seed_and_leave_the_generator_as_it_was():
+    def drawn():
+        with machine.seeded(7):
+            return torch.rand(3)
+
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first, second = drawn(), drawn()
+    assert torch.equal(first, second)
+    assert torch.equal(torch.rand(3), expected)
+    torch.manual_seed(7)
+    assert torch.equal(first, torch.rand(3))

@@ -107,7 +107,7 @@ def inspect(
     images = [Path(one) for one in ([images] if isinstance(images, str | Path) else images)]
     out = Path(out)
     trained = open_detector(run, weights)
-    chosen = None if threshold is None else read_threshold(Path(threshold), trained.run_id)
+    chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not watch:

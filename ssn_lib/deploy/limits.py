@@ -327,7 +327,7 @@ def _chance_of_so_few(count: int, new: int, rank: int, old: int) -> float:
 _gauss_legendre = cache(np.polynomial.legendre.leggauss)  # slow, and always the same
 
 
-def read_threshold(path: Path, run_id: str) -> ChosenThreshold:
+def read_threshold(path: str | Path, run_id: str) -> ChosenThreshold:
     """The threshold in a file that the page of an inspection saved.
 
     Args:
@@ -337,6 +337,7 @@ def read_threshold(path: Path, run_id: str) -> ChosenThreshold:
     Raises:
         InputError: the file cannot be read, is no such file, or is of another run.
     """
+    path = Path(path)
     again = "save the threshold again on the page of an inspection"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

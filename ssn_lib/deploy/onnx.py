@@ -83,7 +83,7 @@ def described(
     """
     data, score, chosen = record.config.data, record.thresholds.score, None
     if threshold is not None:
-        chosen = read_threshold(Path(threshold), record.run_id)
+        chosen = read_threshold(threshold, record.run_id)
         score = chosen.score
     return {
         "preset": record.config.preset,

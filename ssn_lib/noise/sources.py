@@ -11,7 +11,7 @@ import pkgutil
 import torch
 from torch import Tensor
 
-from ssn_lib import noise
+from ssn_lib import machine, noise
 from ssn_lib.config import NoiseConfig
 from ssn_lib.models.supersimplenet import AdaptedDetector, Detector
 from ssn_lib.noise.source import SOURCES, Source
@@ -28,8 +28,7 @@ def make_source(config: NoiseConfig, model: Detector, seed: int) -> Source:
         model: whose adapted features get the noise.
         seed: of the weights that the source starts with, if it learns.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with machine.seeded(seed):
         return SOURCES[config.source].of(config, model)
 
 

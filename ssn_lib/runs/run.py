@@ -331,8 +331,7 @@ def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
 
 def _build(config: RunConfig, weights: str | Path | None) -> Detector:
     """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
+    with machine.seeded(config.seed):
         return build(config.model, weights if config.weights == "imagenet" else None)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from ssn_lib import machine
 from ssn_lib.config import ModelConfig, RunConfig
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.loading import load_dataset
@@ -76,8 +75,7 @@ def fresh_network(study: Study, config: ModelConfig) -> Detector:
     except InputError:
         weights = None
     print(f"{config.backbone}: {'ImageNet weights' if weights else 'untrained, random weights'}")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
+    with machine.seeded(SEED):
         return build(config, weights)
 
 
@@ -124,8 +122,7 @@ def _now(study: Study, name: str, category: str, epochs: int) -> TrainedNetwork:
     weights = demo.weights(preset(name).model.backbone)
     batch_size = demo.profile.batch_size
     config = configure(name, data, epochs=epochs, batch_size=batch_size, weights=weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
+    with machine.seeded(config.seed):
         model = build(config.model, weights)
         fit(model, data.train, config.training, config.seed, progress=None)
     return TrainedNetwork(config, data, model.cpu(), epochs, here=True)
