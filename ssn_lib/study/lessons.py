@@ -105,23 +105,23 @@ class Lessons(Selection):
 
     def settings_swap(self) -> Table:
         """The systems of Modification 1."""
-        return settings(SWAP_SETTINGS, self.study.profile)
+        return settings("backbone swap", SWAP_SETTINGS, self.study.profile)
 
     def settings_noise(self) -> Table:
         """The systems of Modification 2."""
-        return settings(LEARNED_PRESETS, self.study.profile)
+        return settings("learned noise", LEARNED_PRESETS, self.study.profile)
 
     def settings_weak(self) -> Table:
         """The systems of Modification 3."""
-        return settings(WEAK_PRESETS, self.study.profile, strips=True)
+        return settings("image labels alone", WEAK_PRESETS, self.study.profile, strips=True)
 
     def settings_mixed(self) -> Table:
         """The systems of Modification 4."""
-        return settings(MIXED_PRESETS, self.study.profile, strips=True)
+        return settings("a few masks", MIXED_PRESETS, self.study.profile, strips=True)
 
     def settings_evolved(self) -> Table:
         """`evolved` and what it is held against."""
-        return settings(evolved_tables.SYSTEMS, self.study.profile)
+        return settings("evolved", evolved_tables.SYSTEMS, self.study.profile)
 
     # --- what we see --------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Report(Lessons):
         whole = self._ledger
         frame = whole.frame.drop(columns=["evidence", "id"])
         where = "What each rests on (data, epochs, seeds, device), and the rules: `ledger.md`."
-        return Table(whole.title, frame, (*whole.notes[:4], where))
+        return Table("Verdicts on the published claims", frame, (*whole.notes[:4], where))
 
     def synthesis(self) -> Table:
         """The slides' closing table with figures beside its adjectives."""

@@ -48,6 +48,13 @@ def test_every_table_and_figure_is_shown_in_a_notebook_and_once_in_it():
     assert {*UNPUBLISHED} <= {*notebooks[NOTEBOOK]}
 
 
+def test_no_two_tables_of_the_report_have_one_title():
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.+)\*\*$", page, re.MULTILINE)
+    assert len(titles) > 30
+    assert len(set(titles)) == len(titles)
+
+
 def test_what_is_committed_is_what_the_records_say(committed):
     """`make report` after the records or the code have changed."""
     tables, not_drawn = set(), set()

@@ -134,7 +134,7 @@ def ledger(*judged: pd.DataFrame) -> Table:
     counts = frame["verdict"].value_counts()
     sums = ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict) if name in counts)
     return Table(
-        "Published claims",
+        "Verdicts on the published claims, and what they rest on",
         frame,
         (
             f"{len(frame)} claims: {sums}." + _by_tables(frame),

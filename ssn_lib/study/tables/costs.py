@@ -86,7 +86,9 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
             for cost in measurements
         )
         notes.append(f"Peak memory allocated, MB: {allocated}.")
-    return Table("Cost of inference, published and measured here", frame_of(rows), tuple(notes))
+    return Table(
+        f"Cost of inference, published and measured here: {device}", frame_of(rows), tuple(notes)
+    )
 
 
 def bench_costs(made: Bench) -> Table:
@@ -194,7 +196,7 @@ def bench_timings(made: Bench) -> Table:
         for timing in made.timings
     ]
     return Table(
-        "What work costs",
+        f"What work costs: {device_name(made.environment)}",
         frame_of(rows),
         (
             f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "

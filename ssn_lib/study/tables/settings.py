@@ -76,10 +76,11 @@ POOLINGS = {
 ADAPTORS = {"linear": "1×1 conv", "nonlinear": "3×3 conv, BN, ReLU"}
 
 
-def settings(presets: Sequence[str], profile: Profile, strips: bool = False) -> Table:
+def settings(of: str, presets: Sequence[str], profile: Profile, strips: bool = False) -> Table:
     """Those presets, a row each; a column that says nothing of any of them is left out.
 
     Args:
+        of: what the presets belong to, for the title.
         profile: whose image size, epochs and batch size are told beside the protocol's.
         strips: they are trained on strips, which have a size of their own.
     """
@@ -94,7 +95,7 @@ def settings(presets: Sequence[str], profile: Profile, strips: bool = False) -> 
         "Whose: as published, what the author's or the paper's code does; as stated, what the "
         "slides say; own, this study's.",
     )
-    return Table("Settings", frame[said], notes)
+    return Table(f"Settings: {of}", frame[said], notes)
 
 
 def _row(name: str, profile: Profile, strips: bool) -> dict[str, str]:

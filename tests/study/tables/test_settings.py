@@ -13,7 +13,7 @@ from ssn_lib.study.tables.settings import ORIGINS, settings
 
 
 def row(name, profile="quick", **how):
-    return settings((name,), PROFILES[profile], **how).frame.iloc[0]
+    return settings("some", (name,), PROFILES[profile], **how).frame.iloc[0]
 
 
 def test_every_preset_says_whose_it_is():
@@ -74,4 +74,4 @@ def test_sizes_are_the_profiles_own():
 
 
 def test_a_preset_that_stands_in_two_lists_has_one_row():
-    assert len(settings(("scenario_a", "scenario_a"), PROFILES["quick"]).frame) == 1
+    assert len(settings("some", ("scenario_a", "scenario_a"), PROFILES["quick"]).frame) == 1
