@@ -314,8 +314,10 @@ study.save("quickstart_evolved", overlays("evolved", second, limits))
 
 # %% [markdown]
 # Compare the two rows of the table with the loss curve above. Where Scenario A's loss has not left
-# the dashed line, its score can only be near chance: a short training says how fast a method
-# learns, not how good it gets. Notebook 01 shows when the published trainings left that line.
+# the dashed line, its heads have learned nothing of the noise. The score may still rank images:
+# untrained heads, too, answer to unusual features. That says nothing of the method, and a short
+# training says how fast a method learns, not how good it gets. Notebook 01 shows when the published
+# trainings left that line.
 #
 # ## Your own images
 #

@@ -267,8 +267,9 @@ report.save("efficiency_gpu")
 report.save("exports")
 
 # %% [markdown]
-# Latency against counted arithmetic. A network far above the line waits for something other than
-# arithmetic.
+# Latency against counted arithmetic. On a dotted line the rate is the same, and it is lower on a
+# line that lies higher. A network on such a line waits for something other than arithmetic, such as
+# memory.
 
 # %%
 report.save("roofline")

@@ -274,8 +274,8 @@ report.save("learned_noise_full")
 # %% [markdown]
 # ## Convergence
 #
-# Loss and metric over the training. Look for the loss that climbs, for the one that falls to
-# nothing, and for the one that stays.
+# The loss over the training, of ten epochs and by the published protocol. Look for the loss that
+# climbs, for the one that falls to nothing, and for the one that stays.
 
 # %%
 report.save("convergence")
@@ -306,6 +306,12 @@ report.save("noise_maps")
 
 # %%
 report.save("beta_sweep")
+
+# %% [markdown]
+# By the published protocol, as far as such runs are at hand.
+
+# %%
+report.save("beta_sweep_full")
 
 # %% [markdown]
 # ## Cost at inference

@@ -204,6 +204,9 @@ report.save("learned_noise_full")
 report.save("learned_noise")
 
 # %%
+report.save("beta_sweep_full")
+
+# %%
 report.save("beta_sweep")
 
 # %%

@@ -14,12 +14,12 @@ from ssn_lib import machine
 from ssn_lib.config import ModelConfig, RunConfig
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.presets import preset
 from ssn_lib.runs.run import configure, load_run
 from ssn_lib.study.runner import Study
+from ssn_lib.study.tables.cells import whose
 from ssn_lib.training.fit import fit
 
 SEED = 42  # of the initial weights
@@ -45,13 +45,11 @@ class TrainedNetwork:
         """Which network it is, for the line above what is computed from it."""
         data = self.config.data
         height, width = data.image_size
-        images = images_title(data.category)
-        if source_of(data.dataset).origin == "rendered":
-            images = f"rendered {'strips' if of_strips(data.dataset, data.category) else images}"
+        images = whose(data.dataset, data.category)
         untrained = ", on an untrained backbone" if self.config.weights == "untrained" else ""
-        whose = "trained here" if self.here else "the study's run"
+        trained = "trained here" if self.here else "the study's run"
         return (
-            f"{self.config.preset} on {images}, {height}×{width} pixels; {whose}, "
+            f"{self.config.preset} on {images}, {height}×{width} pixels; {trained}, "
             f"epochs: {self.epochs}{untrained}"
         )
 

@@ -41,9 +41,15 @@ class Selection:
     def __init__(self, study: Study):
         self.study = study
         self.records, self.refused = study.records()
+        made = study.made()
+        self._made = longest(made)
+        self.refused += [
+            f"{outcome.record.run_id}: another run of the same configuration and seed is shown"
+            for outcome in made
+            if outcome not in self._made
+        ]
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        self._made = study.made()
         covered = self.covered(self._made)
         self.outcomes = [*covered, *self._left_out(covered), *study.not_made]
         folder = study.records_folder
@@ -243,9 +249,14 @@ class Selection:
 
 
 def category_of(strips: Sequence[Outcome]) -> str:
-    """The category of strips that are shown: KSDD2's where there are any of it."""
-    found = {outcome.category for outcome in strips}
-    return min(found, key=lambda name: (name != STRIPS, name), default=STRIPS)
+    """The category of strips that are shown: that of which most presets were run, KSDD2's before
+    others."""
+    presets: dict[str, set[str]] = {}
+    for outcome in strips:
+        presets.setdefault(outcome.category, set()).add(outcome.preset)
+    return min(
+        presets, key=lambda name: (-len(presets[name]), name != STRIPS, name), default=STRIPS
+    )
 
 
 def by_number(changes: Sequence[str]) -> list[tuple[str, float, str]]:

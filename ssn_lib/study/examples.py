@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ssn_lib.data.images import Dataset, ImageSet
-from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.study.figures.data import Examples
+from ssn_lib.study.tables.cells import whose
 
 
 def examples(dataset: Dataset, good: int, defective: int) -> Examples:
@@ -18,11 +18,8 @@ def examples(dataset: Dataset, good: int, defective: int) -> Examples:
     sound = [index for index, sample in enumerate(test.samples) if not sample.label]
     chosen = [*sound[:good], *_of_every_kind(test)[:defective]]
     shown = test.subset(chosen)
-    title = images_title(dataset.category)
-    if source_of(dataset.name).origin == "rendered":
-        title = f"rendered {'strips' if of_strips(dataset.name, dataset.category) else title}"
     return Examples(
-        title=title,
+        title=whose(dataset.name, dataset.category),
         counts=counts(dataset),
         images=list(shown.images.permute(0, 2, 3, 1).numpy()),
         masks=list(shown.masks[:, 0].numpy()),

@@ -19,7 +19,9 @@ from ssn_lib.study.tables.table import EMPTY, Cell, Table
 ABOUT = {
     "panels_bottle": "bottle",
     **dict.fromkeys(("panels_screw", "panels_rendered"), "screw"),
-    **dict.fromkeys(("beta_sweep", "noise_courses", "noise_maps"), SWEEP_CATEGORY),
+    **dict.fromkeys(
+        ("beta_sweep", "beta_sweep_full", "noise_courses", "noise_maps"), SWEEP_CATEGORY
+    ),
     **dict.fromkeys(
         ("evolved_defects", "evolved_scores", "evolved_panels", "evolved_search"), SCREW
     ),

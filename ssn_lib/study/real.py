@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.registry import source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
-from ssn_lib.storage import REPOSITORY
 from ssn_lib.study.profiles import CATEGORIES
 from ssn_lib.study.runner import Study
-from ssn_lib.study.selection import longest
+from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.tables.cells import describe, measured
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
@@ -19,8 +17,9 @@ METRICS = ("I-AUROC", "AUPRO")
 REPORT = "results/README.md"
 
 
-def real_results(study: Study) -> Table:
-    """The committed records of the systems in short: of each the longest trainings."""
+def real_results(study: Study) -> Table | None:
+    """The committed records of the systems in short: of each the longest trainings; None without
+    any."""
     records = [
         record
         for record in study.committed()
@@ -28,11 +27,12 @@ def real_results(study: Study) -> Table:
         and record.config.preset in SYSTEMS
         and record.config.data.category in CATEGORIES
         and record.config.weights == "imagenet"
-        and record.config.data.image_size
-        == (preset(record.config.preset).image_size or PUBLISHED_SIZE)
+        and has_usual_size(record)
         and not changes(record.config)
     ]
     outcomes = longest(Outcome.of(record) for record in records)
+    if not outcomes:
+        return None
     rows = []
     for name in SYSTEMS:
         row = {"system": preset(name).title}
@@ -69,6 +69,7 @@ def opening(study: Study) -> str:
     """What stands before all that a study on rendered images measured itself, as Markdown; nothing
     before one on real images, or where there are no committed records."""
     said = worth(study)
-    if not said or not (REPOSITORY / "results").is_dir():
+    results = real_results(study) if said else None
+    if results is None:
         return ""
-    return f"## Measured on real images\n\n{real_results(study).to_markdown()}\n\n**{said}**\n"
+    return f"## Measured on real images\n\n{results.to_markdown()}\n\n**{said}**\n"

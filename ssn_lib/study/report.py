@@ -31,9 +31,9 @@ from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_b
 from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
 from ssn_lib.study.peers.records import PeerRecord, read_peers
-from ssn_lib.study.profiles import STRIPS
+from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
-from ssn_lib.study.selection import longest
+from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
     LEARNED_CATEGORIES,
@@ -158,7 +158,7 @@ class Report(Lessons):
 
     def scenario_b_noise(self) -> Table:
         """The same relative noise for both adaptors."""
-        return scenario_b_noise(self.of(*NOISE_PRESETS))
+        return scenario_b_noise(self.whole_of(*NOISE_PRESETS))
 
     def efficiency(self) -> Table:
         """The slides' table of costs."""
@@ -197,8 +197,8 @@ class Report(Lessons):
     def tradeoff(self) -> Figure | NotDrawn:
         """Speed against accuracy, the slides' bubble chart."""
         names = TRADE_OFF_PRESETS
-        known = longest(self.covered(self.all_plates))
-        runs = [o for o in known if o.preset in names and not o.changes]
+        known = [o for o in longest(self.covered(self.all_plates)) if not o.changes]
+        runs = [o for o in known if o.preset in names and o.category in CATEGORIES]
         if not self.costs:
             return NotDrawn("Costs not measured: `make bench`.")
         return bubble_chart(self.costs, runs, self.study.caption(runs))
@@ -206,9 +206,7 @@ class Report(Lessons):
     def training_curves(self) -> Figure:
         """How the trainings of Modification 1 went."""
         names = SWAP_PRESETS + ABLATION_PRESETS + NOISE_PRESETS
-        runs = self.of(*dict.fromkeys(names))
-        full = [o for o in self.full if o.preset in SWAP_PRESETS and o not in runs]
-        return self._curves([*runs, *full])
+        return self._curves(self.of(*dict.fromkeys(names)), SWAP_PRESETS)
 
     def published_courses(self) -> Figure:
         """How the published runs of Modification 1 went."""
@@ -261,9 +259,13 @@ class Report(Lessons):
         """The slides' sweep of β."""
         return beta_sweep(self.noise_runs)
 
+    def beta_sweep_full(self) -> Table:
+        """The same by the published protocol."""
+        return beta_sweep(self.full, "by the published protocol")
+
     def convergence(self) -> Figure:
         """v1 against v2, published and as stated."""
-        return self._curves(self.of(*LEARNED_PRESETS))
+        return self._curves(self.of(*LEARNED_PRESETS), LEARNED_PRESETS)
 
     def noise_courses(self) -> Figure:
         """What the generators learned."""
@@ -336,6 +338,8 @@ class Report(Lessons):
     def pixel_pr(self) -> Figure:
         """Precision against recall of the pixels."""
         runs = self.first(*supervision_figures.PIXEL_PRESETS)
+        whole = [o for o in self.full_strips if o.preset == "gap_cam" and not o.changes]
+        runs += [o for o in self.study.first_seeds(whole, self.strips) if o not in runs]
         return self._from_files(supervision_figures.pixel_curves, runs, "pixel_pr.csv")
 
     def published_decay(self) -> Figure:
@@ -416,7 +420,8 @@ class Report(Lessons):
 
     def without_copies(self) -> Table:
         """Strips that are in the data set twice, counted once."""
-        committed = longest(Outcome.of(record) for record in self.study.committed())
+        usual = filter(has_usual_size, self.study.committed())
+        committed = longest(map(Outcome.of, usual))
         return without_copies(self.files(committed, "scores.csv"), self._peers)
 
     def few_images(self) -> Table:
@@ -445,7 +450,10 @@ class Report(Lessons):
             rules.judge(supervision.MIXED, self.strips_evidence),
         )
 
-    def _curves(self, runs: list[Outcome]) -> Figure:
+    def _curves(self, runs: list[Outcome], whole: tuple[str, ...]) -> Figure:
+        """The losses of those runs, and of the published protocol's of the presets in `whole`."""
+        full = [o for o in self.full if o.preset in whole and not o.changes and o not in runs]
+        runs = [*runs, *full]
         histories = self.files(runs, "history.csv")
         if not histories:
             return self._nothing("scenario_a")

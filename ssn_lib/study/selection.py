@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from ssn_lib.data.registry import source_of
+from ssn_lib.config import PUBLISHED_SIZE
+from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, read_record
@@ -91,6 +92,15 @@ def _read(path: Path, changed_at: int) -> Record | str:
 def configuration(outcome: Outcome) -> Configuration:
     """What was trained on what, whatever its seed and length."""
     return outcome.preset, outcome.category, outcome.changes
+
+
+def has_usual_size(record: Record) -> bool:
+    """Whether a run's images have the size that its preset takes of plates, or that of strips."""
+    data = record.config.data
+    usual = preset(record.config.preset).image_size or PUBLISHED_SIZE
+    if of_strips(data.dataset, data.category):
+        usual = source_of(data.dataset).like(data.category).image_size
+    return data.image_size == usual
 
 
 def longest(outcomes: Iterable[Outcome]) -> list[Outcome]:

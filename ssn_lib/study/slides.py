@@ -51,6 +51,7 @@ class Item:
     why_not: str = ""
 
 
+SAID = re.compile(r"^slides[,:] | \(slides\b.*\)$")  # in a column's name: whose figures it has
 MEASURED = "Measured here"  # how the note of a table begins that says by which trainings
 A = (f"slides, {short('scenario_a')}", f"here, {short('scenario_a')}")
 V1, V2 = (short(f"learned_noise_{version}_published") for version in ("v1", "v2"))
@@ -107,7 +108,7 @@ ITEMS = (
     Item(12, "Modification 2, v2", "generator", ("generator_v2", "settings_noise")),
     Item(13, "From v1 to v2", "training curves", ("convergence", "published_courses_noise")),
     Item(13, "From v1 to v2", "stabilisation", ("noise_courses",), ("v2-stabilises",)),
-    Item(14, "Robustness recovered", "table of β", ("beta_sweep",), (), BETA),
+    Item(14, "Robustness recovered", "table of β", ("beta_sweep_full", "beta_sweep"), (), BETA),
     Item(14, "Robustness recovered", "best β", (), ("beta-detection", "beta-localisation")),
     Item(
         15,
@@ -193,13 +194,16 @@ def slide_by_slide(report: Any, notebooks: Path, figures: Path) -> str:
 
 def beside(table: Table, columns: Columns) -> tuple[list[str], list[str]]:
     """Published and measured figures of a table, in the same order, the former with what they are;
-    rows without a published one are left out."""
+    rows without a published one are left out. Nothing of a table that was not measured."""
     published, here = [], []
+    wanted = {*columns.keys, *(name for pair in columns.pairs for name in pair)}
+    if not wanted <= {*table.frame.columns}:
+        return published, here
     for _, row in table.frame.iterrows():
         known = [(theirs, ours) for theirs, ours in columns.pairs if row[theirs] != EMPTY]
         if known:
             key = " ".join(str(row[name]) for name in columns.keys)
-            named = [f"{ours.removeprefix('here, ')} {row[theirs]}" for theirs, ours in known]
+            named = [f"{SAID.sub('', theirs)} {row[theirs]}" for theirs, _ in known]
             published.append(f"{key}: {', '.join(named)}")
             here.append(f"{key}: {', '.join(str(row[ours]) for _, ours in known)}")
     return published, here

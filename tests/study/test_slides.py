@@ -8,7 +8,7 @@ import pytest
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.slides import ITEMS, Columns, beside, slide_by_slide
+from ssn_lib.study.slides import COSTS, ITEMS, Columns, beside, slide_by_slide
 from ssn_lib.study.tables.table import EMPTY, Table
 
 
@@ -53,3 +53,18 @@ def test_figures_stand_beside_one_another_where_any_was_published():
     frame = pd.DataFrame({"of": ["a", "b"], "slides, x": ["1.0", EMPTY], "here, x": ["2.0", "3.0"]})
     found = beside(Table("", frame, ()), Columns(("of",), (("slides, x", "here, x"),)))
     assert found == (["a: x 1.0"], ["a: 2.0"])
+
+
+def test_published_figures_have_the_slides_own_words():
+    frame = pd.DataFrame(
+        {"of": ["a"], "slides: speed": ["slow"], "here: latency": ["9 ms"],
+         "memory, MB (slides, P100)": ["5"], "memory, MB": ["6"]}
+    )  # fmt: skip
+    pairs = (("slides: speed", "here: latency"), ("memory, MB (slides, P100)", "memory, MB"))
+    found = beside(Table("", frame, ()), Columns(("of",), pairs))
+    assert found == (["a: speed slow, memory, MB 5"], ["a: 9 ms, 6"])
+
+
+def test_of_a_table_that_was_not_measured_nothing_stands_beside():
+    table = Table("", pd.DataFrame({"": ["not measured yet: `make gpu`"]}), ())
+    assert beside(table, COSTS) == ([], [])

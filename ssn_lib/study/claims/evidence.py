@@ -7,14 +7,15 @@ A rule asks its `Evidence` for `Runs` or costs, takes its figures from them, and
 - Of a configuration its longest trainings speak, one of each seed (`Evidence.runs`); trainings that
   are compared must be equally long (`Evidence.alike`).
 - Two means differ when they are further apart than twice the standard error that a deviation
-  between seeds gives them: the published deviation or 1 point, whichever is larger (`margin`).
-  That is 5.5 points of I-AUROC for single runs on screw.
+  between seeds gives them: the published one, the one measured here, or 1 point, whichever is
+  largest (`margin`). That is 5.5 points of I-AUROC for single runs on screw.
 - One epoch's figure may be a draw: where trainings kept their course, what they differ in at the
   end they must also differ in over their last 100 epochs (`Runs.lead`).
 - A training has *learned* when its last loss lies 10 % below that of a network that answers 0
   everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
   *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
-  is *stuck* when it is whole (`tables.cells.is_whole`), and undecided when it is not.
+  is *stuck* when it is whole (`tables.cells.is_whole`), and undecided when it is not. Each seed is
+  judged by itself; where they do not agree, the end of all is *mixed*.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import stdev
 from typing import Literal
 
 import pandas as pd
@@ -41,7 +43,7 @@ from ssn_lib.study.tables.table import EMPTY
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
 MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
-State = Literal["learned", "saturated", "collapsed", "stuck", "undecided"]
+State = Literal["learned", "saturated", "collapsed", "stuck", "undecided", "mixed"]
 Files = Sequence[tuple[Outcome, pd.DataFrame]]  # a file of a run's folder, with the run
 Basis = Sequence["Runs | Efficiency"]  # what a finding rests on
 
@@ -205,14 +207,22 @@ class Runs:
         """
         values = self.values(metric)
         if not values:
-            raise _no_run(self.name, self.category, (self,))
+            diverged = all(record.status == "diverged" for record in self.records)
+            why = "diverged" if diverged else f"has no {metric}"
+            what = f"the training of {self.name} on {images_title(self.category)}"
+            raise MissingError(f"{what} {why}", rests_on=(self,))
         return mean(values)
 
-    def late_mean(self, metric: str) -> float | None:
-        """A metric over the last epochs in which it was evaluated, and over the seeds: a figure
-        that no single epoch makes. None unless all runs kept a course as long as that."""
+    def late_values(self, metric: str) -> list[float]:
+        """A metric over the last epochs in which it was evaluated, seed by seed: figures that no
+        single epoch makes. None at all unless all runs that completed kept a course as long."""
         means = [last.mean() for last in _last_values([self], metric) if len(last) > 1]
-        return mean(means) if means and len(means) == len(self.records) else None
+        return means if len(means) == len(self.values(metric)) else []
+
+    def late_mean(self, metric: str) -> float | None:
+        """The mean of `late_values`; None where there are none."""
+        means = self.late_values(metric)
+        return mean(means) if means else None
 
     def lead(self, other: Runs, metric: str) -> float:
         """How far these runs' mean lies above another's, in points: at the end or over the last
@@ -228,8 +238,8 @@ class Runs:
         return min(leads)
 
     def margin(self, metric: str, other: Runs, regime: str | None = None) -> float:
-        """`margin` for as many seeds as these and other runs have that metric of."""
-        return margin(metric, len(self.values(metric)), len(other.values(metric)), regime)
+        """`margin` between these and other runs."""
+        return margin(metric, self.values(metric), other.values(metric), regime)
 
     def with_files(self, files: Files) -> list[tuple[Record, pd.DataFrame]]:
         """Each of these runs that has a file of that kind, with it.
@@ -245,7 +255,7 @@ class Runs:
         return pairs
 
     def state(self) -> tuple[State, str]:
-        """How these trainings ended, all seeds together, and that in words.
+        """How these trainings ended, and that in words.
 
         Raises:
             MissingError: none kept its losses.
@@ -254,18 +264,18 @@ class Runs:
             (record, history["loss"].tolist())
             for record, history in self.with_files(self.evidence.histories)
         ]
-        diverged = [record for record, _ in losses if record.status == "diverged"]
-        if diverged:
-            return "collapsed", f"diverged in epoch {diverged[0].diverged_at}"
-        first, last = (mean([loss[i] for _, loss in losses]) for i in (0, -1))
-        course = f"loss {first:.3g} → {last:.3g} in {losses[0][0].epochs_done} epochs"
-        if last < SATURATED_LOSS:
-            return "saturated", course
-        if last < LEARNED_LOSS:
-            return "learned", course
-        if last > COLLAPSE * max(first, ignorance_loss(True)):
-            return "collapsed", course
-        return ("stuck" if all(is_whole(record) for record, _ in losses) else "undecided"), course
+        states = {_state(*one) for one in losses}
+        told_apart = len(states) > 1 or any(record.status == "diverged" for record, _ in losses)
+        if told_apart and len(losses) > 1:
+            course = ", ".join(
+                f"seed {record.config.seed}: {_course(record, loss)}" for record, loss in losses
+            )
+        else:
+            ends = zip(*((loss[0], loss[-1]) for _, loss in losses if loss), strict=True)
+            course = _course(losses[0][0], [mean(one) for one in ends])
+        if len(states) == 1:
+            return states.pop(), course
+        return ("undecided" if "undecided" in states else "mixed"), course
 
     def late_collapses(self) -> str:
         """In how many of the last epochs a whole training stood where it would count as collapsed
@@ -292,6 +302,27 @@ class Runs:
         """
         last = [table.iloc[-1] for _, table in self.with_files(self.evidence.histories)]
         return mean([100 * row["noise_rms"] / row["feature_std"] for row in last])
+
+
+def _state(record: Record, losses: Sequence[float]) -> State:
+    """How one training ended; see the module."""
+    if record.status == "diverged":  # maybe in the first epoch, without a loss
+        return "collapsed"
+    first, last = losses[0], losses[-1]
+    if last > COLLAPSE * max(first, ignorance_loss(True)):
+        return "collapsed"
+    if last < SATURATED_LOSS:
+        return "saturated"
+    if last < LEARNED_LOSS:
+        return "learned"
+    return "stuck" if is_whole(record) else "undecided"
+
+
+def _course(record: Record, losses: Sequence[float]) -> str:
+    """From which loss a training went to which, in words."""
+    if record.status == "diverged":
+        return f"diverged in epoch {record.diverged_at}"
+    return f"loss {losses[0]:.3g} → {losses[-1]:.3g} in {record.epochs_done} epochs"
 
 
 def records_of(basis: Basis) -> list[Record]:
@@ -363,21 +394,31 @@ def whole_trainings(measured: str, basis: Basis) -> None:
     raise MissingError(why, measured, basis)
 
 
-def margin(metric: str, first: int, second: int, regime: str | None = None) -> float:
-    """How far two means of so many seeds must be apart to differ, in points; see the module.
+def margin(
+    metric: str, first: Sequence[float], second: Sequence[float], regime: str | None = None
+) -> float:
+    """How far the means of two sets of values must be apart to differ, in points; see the module.
 
     Args:
-        regime: by the deviation on KSDD2 in that regime of the published table, such as "weak
-            (0 masks)"; else by that on screw.
+        first, second: a value of each seed.
+        regime: as of `deviation`.
+    """
+    both = (first, second)
+    return 2 * math.sqrt(sum(deviation(metric, one, regime) ** 2 / len(one) for one in both))
+
+
+def deviation(metric: str, values: Sequence[float] = (), regime: str | None = None) -> float:
+    """Of a metric between seeds, in points: the published one, that of these values, or
+    `MIN_DEVIATION`, whichever is largest.
+
+    Args:
+        regime: on KSDD2 in that regime of the published table, such as "weak (0 masks)"; else on
+            screw.
     """
     jims = published_figures()["supersimplenet_jims2025"]
     row = jims[KSDD2][regime] if regime else jims["mvtec_ad"][SCREW]
-    return margin_of(row[metric]["std"], first, second)
-
-
-def margin_of(deviation: float, first: int, second: int) -> float:
-    """As `margin`, by that deviation between seeds."""
-    return 2 * max(deviation, MIN_DEVIATION) * math.sqrt(1 / first + 1 / second)
+    published = max(row[metric]["std"], MIN_DEVIATION)
+    return max(published, stdev(values)) if len(values) > 1 else published
 
 
 def is_evidence(outcome: Outcome) -> bool:

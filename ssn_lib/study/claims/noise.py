@@ -38,6 +38,7 @@ ENDS: dict[State, str] = {
     "stuck": "it learns nothing, yet its loss does not rise",
     "collapsed": "it collapses",
     "undecided": "too short to tell",
+    "mixed": "its seeds end differently",
 }
 
 
@@ -47,8 +48,9 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     measured = f"as published: {published_course}; as stated: {stated_course}"
     if stated == "collapsed":
         return Finding(measured, "reproduced", "the rule as stated collapses too", rests_on=basis)
-    if "undecided" in (stated, published):
-        raise MissingError("too short to tell", measured, basis)
+    for end in ("undecided", "mixed"):
+        if end in (stated, published):
+            raise MissingError(ENDS[end], measured, basis)
     if published == "collapsed":
         why = "as published the gradients cancel and the detector never trains; as stated "
         return Finding(measured, "explained otherwise", why + ENDS[stated], rests_on=basis)
@@ -58,13 +60,14 @@ def _v1_collapses(evidence: Evidence) -> Finding:
 def _v2_stabilises(evidence: Evidence) -> Finding:
     basis = tuple(map(evidence.runs, ("learned_noise_v1", "learned_noise_v2")))
     (v1, v1_course), (v2, v2_course) = (runs.state() for runs in basis)
-    measured = f"as stated: v1 {v1_course}; v2 {v2_course}"
     relapses = basis[1].late_collapses() if v2 == "learned" else ""
-    if v2 in ("collapsed", "stuck") or relapses:
-        why = f"v2 as stated: {ENDS[v2]}{relapses and f', but {relapses}'}; v1: {ENDS[v1]}"
-        return Finding(measured, "not reproduced", why, rests_on=basis[1:])
-    if "undecided" in (v1, v2):
-        raise MissingError("too short to tell", measured, basis)
+    if v2 not in ("learned", "undecided") or relapses:  # whatever became of v1
+        why = f"{ENDS[v2]}{relapses and f', but {relapses}'}"
+        return Finding(f"as stated: {v2_course}", "not reproduced", why, rests_on=basis[1:])
+    measured = f"as stated: v1 {v1_course}; v2 {v2_course}"
+    for end in ("undecided", "mixed"):
+        if end in (v1, v2):
+            raise MissingError(ENDS[end], measured, basis)
     if v1 == "collapsed":
         return Finding(measured, "reproduced", "v1 collapses, v2 learns", rests_on=basis)
     why = f"v1 as stated: {ENDS[v1]}; the published v1 failed for its cancelled gradients"
@@ -97,23 +100,24 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
         )
         log += swing(metric, basis)
         state, course = a.state()
-        if state in ("undecided", "collapsed"):
-            end = "has collapsed" if state == "collapsed" else "has not learned yet"
+        unfit = {"undecided": "has not learned yet", "collapsed": "has collapsed"}
+        if state in unfit or state == "mixed":
+            end = unfit.get(state) or f"tells nothing, as {ENDS['mixed']}"
             why = f"Scenario A {end} ({course}), so this compares nothing; {log}"
             raise MissingError(why, measured, basis)
         published, stated = (
             sign * (value - reference) / runs.margin(metric, a)
             for runs, value in zip(forms, means, strict=True)
         )  # gains in margins
-        if stated >= 1:
-            v2 = forms[1]
+        if max(published, stated) >= 1:
+            form, v2 = ("as stated", forms[1]) if stated >= 1 else ("as published", forms[0])
             lead = v2.lead(a, metric) if better else a.lead(v2, metric)
             if lead < v2.margin(metric, a):
-                why = f"{_draw(a, v2, metric)}; {log}"
+                why = f"{_draw(a, v2, form, metric)}; {log}"
                 return Finding(measured, "explained otherwise", why, rests_on=basis)
-            why = f"holds for the rule as stated; but {log}"
-            return Finding(measured, "reproduced", why, rests_on=basis)
-        if published >= 1:
+            if form == "as stated":
+                why = f"holds for the rule as stated; but {log}"
+                return Finding(measured, "reproduced", why, rests_on=basis)
             why = "holds only for the published form, whose generator was never adversarial"
             return Finding(measured, "explained otherwise", f"{why}; {log}", rests_on=basis)
         opposite = min(published, stated) <= -1
@@ -123,10 +127,10 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     return rule
 
 
-def _draw(a: Runs, v2: Runs, metric: str) -> str:
-    """That v2 differs from Scenario A in its last epoch alone, in words."""
+def _draw(a: Runs, v2: Runs, form: str, metric: str) -> str:
+    """That v2 in that form differs from Scenario A in its last epoch alone, in words."""
     return (
-        f"the last epoch's draw: over the last {LAST_EPOCHS} epochs v2 as stated has "
+        f"the last epoch's draw: over the last {LAST_EPOCHS} epochs v2 {form} has "
         f"{v2.late_mean(metric):.1f} on average and A {a.late_mean(metric):.1f}, no further apart "
         "than two seeds of one system"
     )
@@ -150,7 +154,8 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
         if stated is None:
             why = f"as stated: {_to_run(best, sweeps['as stated'])}; {log}"
             if published is False:
-                why = f"as published β = {best:g} does not lead; {why}"
+                lead = f"β = {best:g} is not ahead by more than the seeds' deviation"
+                why = f"as published {lead}; {why}"
             raise MissingError(why, figures or EMPTY, basis)
         if stated:
             why = f"β = {best:g} leads as stated; but {log}"

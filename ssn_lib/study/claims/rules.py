@@ -89,15 +89,17 @@ def _row(claim: Claim, evidence: Evidence) -> dict[str, str]:
     own = evidence.on(claim.data or evidence.category)
     finding = _finding(claim, own)
     why, basis, elsewhere = finding.why, sources(finding.rests_on), EMPTY
-    absent = claim.data is not None and not own.has(own.category)
-    if finding.verdict == "not measurable here" and claim.notebook is not None:
+    open_ = finding.verdict == "not measurable here"
+    if open_ and claim.notebook is not None:
+        absent = claim.data is not None and not own.has(own.category)
         why += f"; {DECIDES.format(claim.notebook)}" + (", given these images" if absent else "")
-    if absent and evidence.category != own.category:
+    if open_ and evidence.category != own.category:
         other = _finding(claim, evidence)
         words = [text for text in (other.measured, other.why) if text != EMPTY]
         elsewhere = f"{ELSEWHERE[other.verdict]} {evidence.title}: {'; '.join(words)}"
         if other.rests_on:
-            basis = f"elsewhere: {sources(other.rests_on)}"
+            known = [] if basis == EMPTY else [basis]
+            basis = "; ".join([*known, f"elsewhere: {sources(other.rests_on)}"])
     return {
         "claim": claim.text,
         "verdict": finding.verdict,
@@ -151,7 +153,8 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "of any size: as many epochs. What only shorter ones would refute is not measurable "
             "here. Trainings whose figures are compared are equally long.",
             "Two means differ when they are further apart than twice their standard error; the "
-            "deviation between seeds is taken to be the published one, or 1 point if that is more. "
+            "deviation between seeds is taken to be the published one, the one measured here, or "
+            "1 point, whichever is largest. "
             "Learned noise counts as better only where it is better twice: in the last epoch, and "
             "in the mean over the last 100 epochs, where the test metrics were kept as long as "
             "that. A single epoch may be a matter of chance.",

@@ -162,6 +162,23 @@ class Efficiency:
         return _file(self.name, self.device_type)
 
 
+def in_turns(cost: Efficiency, costs: Iterable[Efficiency]) -> Spread:
+    """Latency at the speed that the machine had for the plain networks, in ms: that of the plain
+    form (of a peer: of plain Scenario A) over the ratio measured in turns with it. A machine's
+    speed differs between processes, and only the ratio does not.
+
+    Args:
+        costs: measured together with `cost`; without its plain form among them its own latency is
+            given.
+    """
+    name = SCENARIO_A if cost.form == "peer" else cost.preset
+    plain = next((c for c in costs if (c.preset, c.form) == (name, "plain")), None)
+    if plain is None or cost.form == "plain":
+        return cost.latency_ms
+    time, ratio = plain.latency_ms.median, cost.speedup
+    return Spread(time / ratio.median, time / ratio.high, time / ratio.low)
+
+
 def both_forms(presets: Iterable[str]) -> list[Kind]:
     """Every preset plain and folded."""
     return [(name, form) for name in presets for form in FORMS]

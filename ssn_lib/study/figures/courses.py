@@ -141,7 +141,10 @@ def _leaving(histories: Sequence[Run]) -> str:
     if not histories:
         return "No training was made"
     longest = max(_epochs(outcome) for outcome, _ in histories)
-    whole = [run for run in histories if _epochs(run[0]) == longest]
+    ended = [run for run in histories if run[0].record.status != "diverged"]
+    whole = [run for run in ended if _epochs(run[0]) == longest]
+    if not whole:
+        return f"No training of {longest} epochs came to its end: all diverged"
     if len({outcome.preset for outcome, _ in whole}) > 2:
         return f"After {longest} epochs {_last_losses(whole)}"
     left: dict[str, dict[str, int]] = {}
@@ -351,7 +354,8 @@ def _agreement(runs: Sequence[tuple[Outcome, pd.DataFrame, pd.DataFrame]]) -> st
     apart = []
     for outcome, _, course in runs:
         log = published_log(outcome.preset, outcome.category)
-        if len(log) and len(course) and not outcome.changes:
+        diverged = outcome.record.status == "diverged"
+        if len(log) and len(course) and not outcome.changes and not diverged:
             last = course["I-AUROC"].iloc[-1] - log["I-AUROC"].iloc[-1]
             apart.append((abs(last), f"{short(outcome.preset)}, {outcome.category}"))
     if not apart:

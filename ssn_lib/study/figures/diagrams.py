@@ -184,14 +184,11 @@ def evolved_decoder(model: ModelConfig) -> Figure:
         122, 66, "evolved: where the features cannot be rebuilt, the image is anomalous"
     )
     canvas.box(
-        (1, 49),
-        (17, 10),
-        f"layer {fine}, standardised\n$\\phi_{fine}$: (B, $C_{fine}$, h, w)",
-        FIXED,
+        (1, 49), (17, 10), f"output of layer {fine}\n$\\phi_{fine}$: (B, $C_{fine}$, h, w)", FIXED
     )
     canvas.box(
         (1, 24), (17, 10),
-        f"layer {coarse}, standardised\n$\\phi_{coarse}$: (B, $C_{coarse}$, h/2, w/2)", FIXED,
+        f"output of layer {coarse}\n$\\phi_{coarse}$: (B, $C_{coarse}$, h/2, w/2)", FIXED,
     )  # fmt: skip
     canvas.box(
         (23, 36), (17, 11), f"side by side on\nlayer {coarse}'s grid\n1×1 conv → {width}", TRAINED
@@ -225,11 +222,11 @@ def evolved_decoder(model: ModelConfig) -> Figure:
     canvas.arrow((99.6, 30.5), (103.4, 34))
     canvas.arrow((9.5, 59.6), (92.5, 57.6), bend=-0.07)
     canvas.arrow((13, 23.4), (92.5, 23.4), bend=0.07)
-    canvas.text(
-        (60, 1.5),
-        "Grey: frozen. Blue: trained, on sound images alone, to make the errors small.",
-        8,
+    told = (
+        "Grey: frozen. Blue: trained, on sound images alone, to make the errors small. "
+        f"h × w: the grid of layer {fine}. Inside, the layers are standardised."
     )
+    canvas.text((60, 1.5), told, 8)
     return canvas.figure
 
 
@@ -305,6 +302,7 @@ def full_against_weak(outcomes: Sequence[Outcome], category: str, caption: str) 
         caption: whose the published and the measured figures are.
     """
     numbers = against_masks(outcomes, category)
+    caption += ". The slides' AP-loc of full supervision occurs in neither of SSN's papers"
     canvas = Canvas.of(
         122, 46, "From labels alone GAP + CAM learns that a defect is there, not where", caption
     )

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.runs.record import Outcome, device_name
-from ssn_lib.study.costs.records import ENGINES, PEERS, Efficiency
+from ssn_lib.study.costs.records import ENGINES, PEERS, Efficiency, in_turns
 from ssn_lib.study.figures.drawing import (
     GREY,
     PALETTE,
@@ -186,9 +186,10 @@ def bubble_chart(
         f"Accuracy here: {caption}. Latency here: images of {_sizes(costs, every)}. The slides' "
         f"have seed 42, and memory of the GPU.{left_out}",
     )
-    for row, made in zip(grid, rows.values(), strict=True):
+    for row, (category, made) in zip(grid, rows.items(), strict=True):
+        own = [outcome for outcome in outcomes if outcome.category == category]
         for axes, of in zip(row, sides.values(), strict=True):
-            place(axes, _labels(of(made), outcomes))
+            place(axes, _labels(of(made), own))
     return figure
 
 
@@ -314,7 +315,7 @@ def _useful(rows: dict[str, list[_Bubble]]) -> str:
             fastest[name] = min(bubble.latency for bubble in own)
     whole = [name for name, known in lowest.items() if len(known) == len(rows)]
     good = [name for name in whole if min(lowest[name]) >= USEFUL_AUROC]
-    told = f"{len(good)} of {len(whole)} systems drawn reach{'es' * (len(good) == 1)}"
+    told = f"Here {len(good)} of {len(whole)} systems reach{'es' * (len(good) == 1)}"
     names = [f"{short(name)} in {fastest[name]:.0f} ms" for name in good]
     which = f": {listed(names)}" if good else ""
     return f"{told} {USEFUL_AUROC} % I-AUROC on {listed(list(rows))}{which}"
@@ -325,13 +326,13 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     if not costs:
         return NotDrawn("Costs not measured: `make bench`.")
     figure, axes = subplots(height=4.8)
-    for cost in costs:
-        latency, peer = cost.latency_ms, cost.form == "peer"
+    timed = [(c, in_turns(c, costs) if c.form == "peer" else c.latency_ms) for c in costs]
+    for cost, latency in timed:
         axes.errorbar(
             cost.gflop,
             latency.median,
             [[latency.median - latency.low], [latency.high - latency.median]],
-            color=GREY if peer else colour(cost.preset),
+            color=GREY if cost.form == "peer" else colour(cost.preset),
             marker=FORMS.get(cost.form, "v"),
             ms=7,
             mec="black",
@@ -342,9 +343,7 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     _fold_lines(axes, costs)
     low, high = min(c.gflop for c in costs) / 1.6, max(c.gflop for c in costs) * 2
     axes.set(xscale="log", yscale="log", xlim=(low, high))
-    axes.set_ylim(
-        min(c.latency_ms.low for c in costs) / 1.6, max(c.latency_ms.high for c in costs) * 1.6
-    )
+    axes.set_ylim(min(ms.low for _, ms in timed) / 1.6, max(ms.high for _, ms in timed) * 1.6)
     axes.set(xlabel="arithmetic of one image, GFLOP", ylabel="latency of one image, ms")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -357,16 +356,17 @@ def latency_by_arithmetic(costs: Sequence[Efficiency]) -> Figure | NotDrawn:
     headed(
         figure,
         _folding(costs),
-        f"{device}; one image, median and quartiles; float32 and {usual} px where nothing is said",
+        f"{device}; one image, median and quartiles; float32 and {usual} px where nothing is said; "
+        "another library's: by the ratio to plain Scenario A, measured in turns",
     )
     texts = []
-    for cost in costs:
+    for cost, latency in timed:
         if cost.form in ("plain", "peer"):
             text = PEERS.get(cost.preset) or short(cost.preset)
             if tuple(cost.image_size) != PUBLISHED_SIZE:
                 text += ", {}×{} px".format(*cost.image_size)
-            texts.append((cost.gflop, cost.latency_ms.median, text))
-    place(axes, [*texts, *_rates(axes, costs)])
+            texts.append((cost.gflop, latency.median, text))
+    place(axes, [*texts, *_rates(axes, [1e3 * c.gflop / ms.median for c, ms in timed])])
     return figure
 
 
@@ -384,13 +384,12 @@ def _fold_lines(axes: Axes, costs: Sequence[Efficiency]) -> None:
             )
 
 
-def _rates(axes: Axes, costs: Sequence[Efficiency]) -> list[tuple[float, float, str]]:
-    """Draw the lines of 1, 2 and 5 times powers of ten GFLOP/s that the points lie between.
+def _rates(axes: Axes, rates: Sequence[float]) -> list[tuple[float, float, str]]:
+    """Draw the lines of 1, 2 and 5 times powers of ten GFLOP/s that the points' rates lie between.
 
     Returns:
         Where each has its text.
     """
-    rates = [1e3 * cost.gflop / cost.latency_ms.median for cost in costs]
     known = [step * 10.0**power for power in range(-2, 6) for step in (1, 2, 5)]
     first = max((rate for rate in known if rate <= min(rates)), default=known[0])
     last = min((rate for rate in known if rate >= max(rates)), default=known[-1])

@@ -31,7 +31,7 @@ def few_images(curves: Curves, caption: str) -> Figure | NotDrawn:
     shown = [name for name in CATEGORIES if any(category == name for category, _ in curves)]
     if not shown:
         return NotDrawn("No runs on few images: `run evolved --set training.good_images=8`.")
-    figure, grid = subplots(1, len(shown), height=3.4, sharey=True, squeeze=False)
+    figure, grid = subplots(1, len(shown), height=3.4, squeeze=False)
     best = []
     for axes, category in zip(grid[0], shown, strict=True):
         counts: set[int] = set()

@@ -33,12 +33,12 @@ def _over_the_end(evidence: Evidence) -> Sentence:
     """The same, averaged over the last epochs: a lead of the last one alone is a draw."""
     both = evidence.alike("learned_noise_v2", "scenario_a")
     end = pair("I-AUROC", *both)
-    late = [runs.late_mean("I-AUROC") for runs in both]
-    if None in late:
+    late = [runs.late_values("I-AUROC") for runs in both]
+    if not all(late):
         raise MissingError("the courses of whole trainings, which tell of more than the last epoch")
-    average = pair("I-AUROC", *([value] for value in late))
+    average = pair("I-AUROC", *late)
     kept = "the last epoch says the same"
-    if average.step != end.step:
+    if (average.is_above, average.is_below) != (end.is_above, end.is_below):
         kept = "what the last epoch says is a draw"
     return Sentence(
         f"Over the last {LAST_EPOCHS} epochs v2 as stated has an I-AUROC of {average.told[0]} on "
@@ -77,10 +77,10 @@ def _simplest(evidence: Evidence) -> Sentence:
         simple, *learned = evidence.alike("scenario_a_relative", *V2.values(), category=category)
         best = max(learned, key=lambda runs: runs.mean("I-AUROC"))
         found = pair("I-AUROC", best, simple)
-        late = [runs.late_mean("I-AUROC") for runs in (best, simple)]
+        late = [runs.late_values("I-AUROC") for runs in (best, simple)]
         text, is_above = f"{category} {found.told[0]}, {found.step} {found.told[1]}", found.is_above
-        if None not in late:  # the last epoch alone is a draw
-            average = pair("I-AUROC", *([value] for value in late))
+        if all(late):  # the last epoch alone is a draw
+            average = pair("I-AUROC", *late)
             text += f" (over the last {LAST_EPOCHS} epochs {average.told[0]} and {average.told[1]})"
             is_above = is_above and average.is_above
         told.append(text)

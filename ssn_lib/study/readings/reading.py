@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import stdev
 from typing import Literal
 
 from ssn_lib.runs.record import device_name
@@ -20,6 +19,7 @@ from ssn_lib.study.claims.evidence import (
     Evidence,
     MissingError,
     Runs,
+    deviation,
     margin,
     mean,
     records_of,
@@ -151,17 +151,15 @@ def pair(
     Raises:
         MissingError: runs that do not have the metric.
     """
-    published = margin(metric, 1, math.inf, regime or None) / 2
     both = [_values(metric, one) for one in (first, second)]
-    errors = [_deviation(values, published) ** 2 / len(values) for values in both]
     told = tuple(str(of_seeds(values)) for values in both)
-    return Pair(*map(mean, both), 2 * math.sqrt(sum(errors)), told)
+    return Pair(*map(mean, both), margin(metric, *both, regime or None), told)
 
 
 def beside(metric: str, runs: Runs, constant: float) -> Pair:
     """A preset's mean beside a figure that has no deviation, such as chance."""
     known = _values(metric, runs)
-    wide = 2 * _deviation(known, margin(metric, 1, math.inf) / 2) / math.sqrt(len(known))
+    wide = 2 * deviation(metric, known) / math.sqrt(len(known))
     return Pair(mean(known), constant, wide, (str(of_seeds(known)), f"{constant:.1f}"))
 
 
@@ -170,7 +168,3 @@ def _values(metric: str, of: Runs | Sequence[float]) -> Sequence[float]:
         return of
     of.mean(metric)  # which says so where there is none
     return of.values(metric)
-
-
-def _deviation(values: Sequence[float], published: float) -> float:
-    return max(published, stdev(values)) if len(values) > 1 else published

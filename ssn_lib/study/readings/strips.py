@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ssn_lib.data.registry import images_title
 from ssn_lib.data.samples import number_of_masks
-from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs, margin
+from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import LABELS, SOUND
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
@@ -116,7 +116,8 @@ def _curve(evidence: Evidence) -> Sentence:
     points = _by_masks(evidence)
     values = [runs.mean("AP-loc") for runs in points.values()]
     steps = [after - before for before, after in pairwise(values)]
-    if values[-1] - values[0] <= margin("AP-loc", 1, 1, LABELS):
+    none, *_, most = points.values()
+    if values[-1] - values[0] <= most.margin("AP-loc", none, LABELS):
         course = "it does not rise by more than seeds explain"
     elif all(step > 0 for step in steps):
         course = "it rises with every step"
@@ -132,7 +133,8 @@ def _detection(evidence: Evidence) -> Sentence:
     """AP-det by the number of masks."""
     points = _by_masks(evidence)
     values = [runs.mean("AP-det") for runs in points.values()]
-    if max(values) - min(values) <= margin("AP-det", 1, 1, LABELS):
+    worst, *_, best = sorted(points.values(), key=lambda runs: runs.mean("AP-det"))
+    if max(values) - min(values) <= best.margin("AP-det", worst, LABELS):
         course = "no more than seeds explain"
     elif all(after >= before for before, after in pairwise(values)):
         course = "and rises with every step"

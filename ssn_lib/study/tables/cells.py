@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from ssn_lib.config import DataConfig, RunConfig, SupervisionConfig
-from ssn_lib.data.registry import images_title, source_of
+from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Spread
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.systems import LAST_EPOCHS, short
 from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
 
@@ -91,8 +92,10 @@ def _images(data: DataConfig) -> str:
 
 
 def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
-    """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing."""
-    if record.epochs_done <= LAST_EPOCHS or metric not in course:
+    """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing, nor
+    of one that diverged."""
+    over = record.epochs_done > LAST_EPOCHS and record.status != "diverged"
+    if not over or metric not in course:
         return pd.Series(dtype=float)
     return course[course["epoch"] > record.epochs_done - LAST_EPOCHS][metric].dropna()
 
@@ -125,7 +128,8 @@ def command_of(config: RunConfig) -> str:
 
 def run_command(like: RunConfig | None, name: str, category: str) -> str:
     """The command for a run of that preset and category, as long as a run that there is."""
-    source = source_of("mvtec_ad" if like is None else like.data.dataset)
+    usual = STRIPS if category == STRIPS else "mvtec_ad"
+    source = source_of(usual if like is None else like.data.dataset)
     command = f"python -m ssn_lib run {name} --dataset {source.name}"
     if source.category != "single":
         command += f" --category {category}"
@@ -199,6 +203,14 @@ def percent(value: float | None) -> str:
     return "undefined" if value is None else number(value)
 
 
+def whose(dataset: str, category: str) -> str:
+    """Whose images those of a data set's category are: "screw", "rendered screw", "KSDD2"."""
+    title = images_title(category)
+    if source_of(dataset).origin != "rendered":
+        return title
+    return f"rendered {'strips' if of_strips(dataset, category) else title}"
+
+
 def notes(
     outcomes: Sequence[Outcome], presets: Sequence[str], categories: Sequence[str]
 ) -> tuple[str, ...]:
@@ -217,7 +229,9 @@ def notes(
         for category in categories:
             asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
             if not any(outcome.record for outcome in asked):
-                command = run_command(records[0].config if records else None, "PRESET", "CATEGORY")
+                like = records[0].config if records else None
+                where = categories[0] if len(categories) == 1 else "CATEGORY"
+                command = run_command(like, "PRESET", where)
                 reason = asked[0].reason if asked else f"no record; `{command}` makes it"
                 reasons.setdefault(reason, []).append(f"{name} {images_title(category)}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ssn_lib.study.costs.records import (
     SCENARIO_A,
     Bench,
     Efficiency,
+    in_turns,
 )
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import short, title
@@ -54,9 +56,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
                 "GFLOP an image": number(cost.gflop),
                 "latency, ms (slides, P100)": said("latency_ms", 2),
                 "latency, ms": quartiles(cost.latency_ms, 1),
-                "× faster than plain": (
-                    EMPTY if cost.form == "plain" else quartiles(cost.speedup, 2)
-                ),
+                "× faster than plain": _speedup(cost),
                 "images/s (slides, P100)": said("throughput_img_s", 1),
                 "images/s": quartiles(cost.throughput_img_s, 1),
                 "memory, MB (slides, P100)": said("gpu_memory_mb", 1),
@@ -64,7 +64,7 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
             }
         )
     device = device_name(*(cost.environment for cost in measurements))
-    on_cpu = measurements[0].environment["device"] == "cpu"
+    on_cpu = measurements[0].device_type == "cpu"
     precision = f"float32 (forms with {HALF}: float16)" if half else "float32"
     how = (
         "peak resident memory of a fresh process minus what it held before the network was built"
@@ -86,9 +86,8 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
             for cost in measurements
         )
         notes.append(f"Peak memory allocated, MB: {allocated}.")
-    return Table(
-        f"Cost of inference, published and measured here: {device}", frame_of(rows), tuple(notes)
-    )
+    heading = f"Cost of inference, published and measured here: {device}"
+    return Table(heading, frame_of(rows), tuple(notes))
 
 
 def bench_costs(made: Bench) -> Table:
@@ -96,7 +95,7 @@ def bench_costs(made: Bench) -> Table:
     folded = next(
         (c for c in made.costs if (c.preset, c.form) == (SCENARIO_A, "folded")), made.costs[0]
     )
-    reference = folded.latency_ms.median
+    reference = in_turns(folded, made.costs).median
     rows = []
     for cost in made.costs:
         network = PEERS.get(cost.preset) or title(cost.preset)
@@ -108,10 +107,10 @@ def bench_costs(made: Bench) -> Table:
                 "parameters, M": number(cost.parameters / 1e6, ".2f"),
                 "GFLOP": number(cost.gflop),
                 "latency, ms": quartiles(cost.latency_ms, 1),
-                "× faster than plain": EMPTY
-                if cost.form == "plain"
-                else quartiles(cost.speedup, 2),
-                "× slower than A folded": number(cost.latency_ms.median / reference, ".2f"),
+                "× faster than plain": _speedup(cost),
+                "× slower than A folded": number(
+                    in_turns(cost, made.costs).median / reference, ".2f"
+                ),
                 "images/s": quartiles(cost.throughput_img_s, 1),
                 "memory, MB": quartiles(cost.memory_mb, 0) if cost.memory_mb else EMPTY,
             }
@@ -124,6 +123,10 @@ def bench_costs(made: Bench) -> Table:
             "plain and folded in turns in one process; the engines and 16 bits of a system in "
             "turns with its plain form in another, as they run on the line; the peers in turns "
             "with plain Scenario A.",
+            "× slower than A folded: by these ratios in turns. The machine's speed differs from "
+            "process to process, so latencies of different processes do not compare by themselves.",
+            "images/s: in batches of 16. Where that is less than 1000 / latency, images one after "
+            "another are faster on this machine.",
             "Peers untrained, with a memory bank or covariance of the size that bottle gives them; "
             "GFLOP of ONNX Runtime and OpenVINO are counted on the folded network. int8: "
             "calibrated on noise, for its cost alone.",
@@ -188,7 +191,7 @@ def bench_timings(made: Bench) -> Table:
         {
             "work": timing.work,
             "by": timing.how,
-            "seconds": quartiles(timing.seconds, 3),
+            "seconds": quartiles(timing.seconds, _digits(timing.seconds.median)),
             "× faster": quartiles(timing.speedup, 2),
             "memory, GB": EMPTY if timing.memory_gb is None else number(timing.memory_gb),
             "repetitions": str(timing.repetitions),
@@ -200,10 +203,20 @@ def bench_timings(made: Bench) -> Table:
         frame_of(rows),
         (
             f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "
-            "faster than the first way of the same work (metrics: than the last). Memory: beyond "
-            "the inputs.",
+            "faster than the first way of the same work (metrics: than the last), the median of "
+            "the ratios repetition by repetition, which is not the ratio of the medians. Memory: "
+            "beyond the inputs.",
         ),
     )
+
+
+def _speedup(cost: Efficiency) -> str:
+    return EMPTY if cost.form == "plain" else quartiles(cost.speedup, 2)
+
+
+def _digits(seconds: float) -> int:
+    """Decimals that show three digits of it."""
+    return max(0, 2 - math.floor(math.log10(seconds)))
 
 
 def _where(environment: dict[str, Any]) -> str:

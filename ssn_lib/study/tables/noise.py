@@ -88,8 +88,12 @@ def _moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
     )
 
 
-def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
-    """The slides' β sweep on screw: published, its log, and both forms measured here."""
+def beta_sweep(outcomes: Sequence[Outcome], which: str = "") -> Table:
+    """The slides' β sweep on screw: published, its log, and both forms measured here.
+
+    Args:
+        which: of the trainings are shown, in words.
+    """
     slides = {row["beta"]: row for row in published_figures()["slides"]["table_beta_sweep_screw"]}
     rows = []
     for beta in (None, *BETAS):
@@ -132,7 +136,8 @@ def beta_sweep(outcomes: Sequence[Outcome]) -> Table:
         notes.append(
             f"{EMPTY} in the other columns: no record; `{command} --set {BETA}=β` makes it."
         )
-    return Table(f"β of the learned noise, {SWEEP_CATEGORY}", frame_of(rows), tuple(notes))
+    heading = f"β of the learned noise, {SWEEP_CATEGORY}{which and f', {which}'}: percent"
+    return Table(heading, frame_of(rows), tuple(notes))
 
 
 def inference_free(made: Comparison) -> Table:
@@ -184,7 +189,7 @@ def inference_free(made: Comparison) -> Table:
         "What learned noise costs at inference",
         frame_of(rows),
         (
-            f"Measured on {device_name(made.first.environment)}, the two in turns, "
+            f"Measured on {device_name(made.first.environment)}, float32, the two in turns, "
             f"{made.first.repetitions} repetitions (half for throughput and memory): median "
             "[quartiles]; differences repetition by repetition. Chance: how probable signs as "
             "one-sided as these are between two equal networks (two-sided sign test).",

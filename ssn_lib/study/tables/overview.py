@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ssn_lib.data.registry import images_title, source_of
+from ssn_lib.data.registry import images_title
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Efficiency
@@ -17,6 +17,7 @@ from ssn_lib.study.tables.cells import (
     measured,
     percent,
     records_of,
+    whose,
 )
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
@@ -83,7 +84,8 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
                 f"{images_title(strips)}: AP-det / AP-loc": on_strips,
             }
         )
-    own = [o for o in outcomes if o.preset in SYNTHESIS_PRESETS]
+    shown = (SWEEP_CATEGORY, strips)
+    own = [o for o in outcomes if o.preset in SYNTHESIS_PRESETS and o.category in shown]
     records = [o.record for o in own if o.record is not None]
     device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
@@ -113,10 +115,7 @@ def all_runs(records: Sequence[Record]) -> Table:
     rows = []
     for record in sorted(records, key=lambda r: (r.config.preset, r.run_id)):
         config, data = record.config, record.config.data
-        images = images_title(data.category)
-        rendered = source_of(data.dataset).origin == "rendered"
-        images = f"rendered {images}" if rendered else images
-        row = {"run": f"`{command_of(config)}`", "images": images}
+        row = {"run": f"`{command_of(config)}`", "images": whose(data.dataset, data.category)}
         row |= {
             name: percent(record.metrics.get(name))
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")

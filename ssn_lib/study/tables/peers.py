@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 from ssn_lib.data.registry import images_title, of_strips, source_of
@@ -10,7 +11,7 @@ from ssn_lib.runs.choice import warning
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import SCENARIO_A, Bench
 from ssn_lib.study.peers.records import TITLES, PeerRecord
-from ssn_lib.study.selection import longest
+from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.systems import short, title
 from ssn_lib.study.tables.cells import is_whole, of_seeds, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
@@ -55,10 +56,12 @@ def beside_peers(
         "`make peer DATASET=mvtec_ad CATEGORY=screw DATA=path/to/data` measures them on any "
         "images. Same files, same metrics, same ImageNet weights; nothing is cropped.",
         *(f"{one}." for one in settings),
-        "Epochs: of how many that the system's own protocol has. A peer's fit is timed from "
-        "decoded images, features included (of one that other work ran beside, its own processor "
-        "time); our training without the backbone's outputs, half a minute; each on the machine "
-        "and in the precision of its record.",
+        "Epochs: of how many that the system's own protocol has.",
+        "Training: the median of the seeds; minutes of different devices and precisions do not "
+        "compare. A peer's fit is timed from decoded images, features included (of one that other "
+        "work ran beside, its own processor time). Ours is the number of epochs times the median "
+        "epoch, so that pauses count nothing, without the backbone's outputs (half a minute) and "
+        "the tests on the way.",
         "Latency: of one image, over that of Scenario A at 256×256 by the published operations, "
         "both in PyTorch, float32, on one machine; ours folded. Stored: every number kept, in "
         "10^6 bytes.",
@@ -82,12 +85,9 @@ def _unchanged(records: Sequence[Record]) -> list[Outcome]:
 def _compares(record: Record) -> bool:
     """Whether a record is of `OURS` with trained backbone weights, on public images at its preset's
     size, or at that of strips."""
-    data, name = record.config.data, record.config.preset
-    if name not in OURS or record.weights_source is None:
+    if record.config.preset not in OURS or record.weights_source is None:
         return False
-    own = preset(name).image_size
-    has_own_size = own is None or data.image_size == own or of_strips(data.dataset, data.category)
-    return has_own_size and source_of(data.dataset).origin == "public"
+    return has_usual_size(record) and source_of(record.config.data.dataset).origin == "public"
 
 
 def _categories(found: Iterable[str]) -> list[str]:
@@ -108,9 +108,8 @@ def _own_row(
         "epochs": f"{config.training.epochs} of {preset(name).training.epochs}",
     }
     row |= {metric: _of(records, metric) for metric in SHOWN}
-    minutes = [record.training_s / 60 for record in records]
     strips = of_strips(config.data.dataset, category)
-    row["training, min"] = number(min(minutes)) if minutes else EMPTY
+    row |= _training(records)
     row["latency, × Scenario A"] = EMPTY
     if own and plain and not strips:  # it was measured at the size of plates
         share = own.latency_ms.median / plain.latency_ms.median
@@ -128,10 +127,17 @@ def _peer_row(name: str, category: str, peers: Sequence[PeerRecord]) -> dict[str
         "epochs": EMPTY,
     }
     row |= {metric: _of(peers, metric) for metric in SHOWN}
-    row["training, min"] = number(first.training_s / 60)
+    row |= _training(peers)
     row["latency, × Scenario A"] = quartiles(first.of_scenario_a, 2)
     row["stored, MB"] = number(first.stored_mb)
     return row
+
+
+def _training(records: Sequence[Record | PeerRecord]) -> dict[str, str]:
+    """How long the training of a seed took in the middle, and where they ran."""
+    minutes = statistics.median(record.training_s / 60 for record in records)
+    where = device_name(*(record.environment for record in records))
+    return {"training, min": number(minutes), "trained on": where}
 
 
 def _of(records: Sequence[Record | PeerRecord], metric: str) -> str:
@@ -251,4 +257,7 @@ def described(curves: Curves) -> str:
     if not measured:
         return ""
     devices = device_name(*(one.environment for one in measured))
-    return f"MVTec AD, test images, each system by its own protocol, one seed; {devices}"
+    return (
+        "MVTec AD, test images, each panel on a scale of its own; each system by its own protocol, "
+        f"one seed; {devices}"
+    )

@@ -218,7 +218,7 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
         frame_of(rows),
         (
             *notes(outcomes, METHOD_PRESETS, [category]),
-            "ΔAP-det: against all masks, in points.",
+            "ΔAP-det: against all masks, in points; taken before rounding.",
             "Here: of raw maps. Slides and papers: KSDD2, WideResNet50-2, 300 epochs; papers: JIMS "
             "2025 / ICPR 2024. The slides' AP-loc of SimpleNet (89.6) and of SuperSimpleNet (93.0) "
             "occur in neither of SuperSimpleNet's papers, whose AP-loc with all masks is 81 to 82. "

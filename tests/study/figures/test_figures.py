@@ -211,10 +211,10 @@ def test_the_trade_off_has_a_panel_for_each_category_and_the_slides_points(trade
 
 def test_the_trade_off_says_which_systems_are_useful(tradeoff, record):
     said = tradeoff.get_suptitle().replace("\n", " ")
-    assert said.startswith("1 of 1 systems drawn reaches 90 % I-AUROC on bottle and screw")
+    assert said.startswith("Here 1 of 1 systems reaches 90 % I-AUROC on bottle and screw")
     assert said.endswith("Scenario A in 20 ms")
     weak = Outcome.of(record(**{"I-AUROC": 50.0}))
-    assert "0 of 1 systems drawn reach 90 %" in bubble_chart([COST], [weak], "").get_suptitle()
+    assert "Here 0 of 1 systems reach 90 %" in bubble_chart([COST], [weak], "").get_suptitle()
     assert "accuracy" in bubble_chart([COST], [], "")
 
 
@@ -246,7 +246,7 @@ def test_scores_by_defect_have_a_row_for_each_kind_and_one_for_sound_images(reco
     assert drawn == [[0.2, 0.9], [0.5], [0.1, 0.4]]
     assert axes.lines[0].get_xdata() == [0.3, 0.3]
     assert axes.get_title().endswith("bottle, 10 epochs, 256×256 px")
-    said = "At its own limit Scenario A finds 2 of 3 defective images (1 of 2 false alarms)"
+    said = "At its own limit Scenario A calls 2 of 3 defective and 1 of 2 sound images defective"
     assert figure.get_suptitle().replace("\n", " ") == said
     assert "see the tables above" in scores_by_defect([], "caption")
 
@@ -283,6 +283,15 @@ def test_maps_lie_over_the_image_and_the_defect_is_shown_from_near(strip):
     assert said.startswith("half outlines the defects of 2 images best: overlap 50 % of the union")
     assert said.endswith("none: 0 %")
     assert "2.00, limit 1.00\n→ defective" in whole[1].get_title()
+
+
+def test_outlines_that_hardly_meet_the_defect_are_not_ranked(strip):
+    image, mask, half, none = strip
+    quarter = half * (np.arange(20) < 10)
+    panels = [panel(quarter, "quarter"), panel(none, "none")]
+    figure = maps_over_images([image], [mask], [panels], "caption")
+    said = figure.get_suptitle().replace("\n", " ")
+    assert said.endswith("no outline meets this defect well: overlap 0 to 25 % of the union")
 
 
 def test_what_lies_above_a_threshold_below_0_has_a_whole_line(strip):
