@@ -19,7 +19,7 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import metrics_lines, read_record
-from ssn_lib.storage import REPOSITORY, shown
+from ssn_lib.storage import REPOSITORY, shown, unusable
 
 if TYPE_CHECKING:
     from ssn_lib.deploy.inspection import Inspection
@@ -51,6 +51,11 @@ def _run_command(options: argparse.Namespace) -> int:
         COMMANDS[options.command](options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that may not be entered, a name that is too long, …
+        if error.filename is None or isinstance(error, FileNotFoundError):
+            raise
+        print(f"error: {unusable(Path(os.fsdecode(error.filename)), error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted{_how_to_go_on(options)}", file=sys.stderr)
@@ -144,9 +149,9 @@ def _doubt(record: Record, good: int) -> str | None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ssn_lib import inference
-    from ssn_lib.runs.run import dataset_of, load_run
+    from ssn_lib.runs.run import dataset_of, load_detector
 
-    record, model = load_run(options.run, options.weights_dir)
+    record, model = load_detector(options.run, options.weights_dir)
     dataset = dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = {name: None if value != value else value for name, value in measured.items()}

@@ -12,15 +12,17 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Resize = Literal["antialiased", "plain"]  # of images; see `data.images.read_image`
 FOLDS = 3  # of the training images, for a threshold without test labels
 FORMS = ("plain", "folded")  # of a network: the published operations one by one, or `fuse`d
-PRECISIONS = ("float32", "bf16", "int8")  # of an exported network
+Precision = Literal["float32", "bf16", "int8"]  # of an exported network
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MARGIN = 0.5  # of the truncated L1 loss
 FOCAL_GAMMA = 4.0
 LOCAL_WEIGHT = 0.15  # of the local view in a map; the decoder has 1
+SLUG_BYTES = 150  # of a category's name in a run's id
 PUBLISHED_SIZE = (256, 256)  # height and width of images
 IMAGE_STRIDE = 8  # an image side must be a multiple of it: the stride of layer 2
 
@@ -317,9 +319,10 @@ class RunConfig:
         """
         text = json.dumps(beside_defaults(self), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return (
-            f"{self.preset}-{self.data.dataset}-{self.data.category}-s{self.seed}-{digest[:8]}"
-        ).replace("/", "_")
+        # No folder's name is longer than 255 bytes; the hash tells the rest.
+        category = self.data.category.encode()[:SLUG_BYTES].decode(errors="ignore")
+        slug = f"{self.preset}-{self.data.dataset}-{category}-s{self.seed}-{digest[:8]}"
+        return slug.replace("/", "_")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import difflib
 import typing
 
+LIKE = 0.5  # likeness from which on a name may be meant
+MOST = 3  # names that are equally near and still a hint
+
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known one, or the whole list."""
+    """A hint for an unknown name: the nearest known ones, in any case, or the whole list."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    likeness = {
+        one: difflib.SequenceMatcher(None, one.casefold(), str(name).casefold()).ratio()
+        for one in known
+    }
+    best = max(likeness.values(), default=0.0)
+    close = [repr(one) for one in known if likeness[one] == best]
+    if best < LIKE or len(close) > MOST:
+        return f"known: {', '.join(known)}"
+    return f"did you mean {' or '.join(close)}?"
 
 
 class InputError(ValueError):
     """Something the user gave is wrong: the message is one line, names it and says what to do.
 
-    The command line prints the message and ends with exit code 2; nothing else is caught there.
+    The command line prints the message and ends with exit code 2.
     """
 
 

@@ -97,7 +97,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             raise InputError(f"{name}={value!r}: expected one of {allowed}")
         return value
     if origin in (typing.Union, types.UnionType):
-        if value in (None, "none"):
+        if value is None or str(value).lower() == "none":
             return None
         return _convert(args[0] if len(args) == 2 else _number(value), value, name)
     if origin is tuple:

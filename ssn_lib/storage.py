@@ -6,9 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
-import pickle
 import shutil
 import sys
+import unicodedata
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,12 +25,26 @@ except ImportError:  # Windows has none: there nothing is held
 if TYPE_CHECKING:
     import torch
 
+_CONTROL = ("Cc", "Zl", "Zp")  # kinds of characters: control, ends of lines and of paragraphs
 REPOSITORY = Path(__file__).resolve().parent.parent  # of a checkout, with its results/
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that any file and console takes: what is not UTF-8 in it, as an escape."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """A path as text that any file and console takes, in one line: what is not UTF-8 in it, or ends
+    a line, as an escape."""
+    text = str(path).encode(errors="backslashreplace").decode()
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _CONTROL else char
+        for char in text
+    )
+
+
+def unusable(path: Path, error: OSError) -> str:
+    """Why the system does not let a file or folder be used, as one line that names it."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{shown(path)}: {reason}; give a shorter one"
+    return f"{shown(path)}: {reason}; choose another, or ask for the right to use it"
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
@@ -100,13 +115,17 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     import torch  # here: most who store anything wait for no PyTorch
 
     try:
+        # PyTorch reads on where single bytes have changed; what it writes is an archive that tells.
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("it is damaged")
         return torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
-    except pickle.UnpicklingError:  # PyTorch advises to load it all the same, whatever it may run
-        raise ValueError("it is damaged, or holds more than tensors and plain data") from None
-    except Exception as error:  # of many kinds where a file is damaged
-        raise ValueError((str(error).splitlines() or ["it ends too early"])[0]) from None
+    # Of many kinds, and PyTorch advises to load it all the same, whatever it may run.
+    except Exception:
+        raise ValueError("it is damaged, or no file of tensors and plain data") from None
 
 
 @contextlib.contextmanager
@@ -131,12 +150,14 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        # torch.save turns a full disk into a RuntimeError that does not say so.
-        if isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 2**20:
-            reason = "the disk is full"
         with contextlib.suppress(OSError):
             temporary.unlink()
+        # torch.save turns a full disk into a RuntimeError that does not say so.
+        full = isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 2**20
+        known = error if isinstance(error, OSError) else error.__context__
+        if not full and not isinstance(known, OSError):
+            raise  # the block's own
+        reason = "the disk is full" if full else known.strerror or type(known).__name__
         raise InputError(
             f"cannot write {path}: {reason}; free space or choose another folder"
         ) from None

@@ -139,6 +139,26 @@ def test_a_diverged_training_says_what_to_do(arguments, capsys):
     assert "" not in said.out.splitlines()
 
 
+def test_a_diverged_run_is_not_evaluated(arguments, tmp_path, capsys):
+    rates = ("--set", "training.adaptor_lr=1e30", "--set", "training.head_lr=1e30")
+    given = arguments("scenario_a", "--untrained", *rates, "--epochs", "2", "--json")
+    assert main(given) == 0
+    run_id = json.loads(capsys.readouterr().out.splitlines()[-1])["run_id"]
+    (run,) = tmp_path.rglob(run_id)
+    assert "the training diverged, so its network" in refused(["evaluate", str(run)], capsys)
+
+
+def test_what_the_system_does_not_let_be_used_is_one_line(arguments, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "locked/run")
+
+    monkeypatch.setitem(cli.COMMANDS, "run", refuse)
+    line = refused(arguments("scenario_a"), capsys)
+    assert line == (
+        "error: locked/run: permission denied; choose another, or ask for the right to use it"
+    )
+
+
 def test_a_folder_that_is_not_there_is_no_unfinished_run(tmp_path, capsys):
     line = refused(["evaluate", str(tmp_path / "none")], capsys)
     assert line == f"error: {tmp_path / 'none'}: no such file or folder"

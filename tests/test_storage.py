@@ -23,7 +23,7 @@ def test_an_error_in_the_middle_keeps_the_old_file(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, RuntimeError])
 def test_whatever_ends_it_leaves_no_half_file(error, tmp_path):
     with pytest.raises(error):  # noqa: SIM117
         with written_whole(tmp_path / "file.txt") as file:

@@ -112,15 +112,14 @@ def list_folders(folder: Path) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name, without hidden ones and own overlays.
+    """The image files of a folder, sorted by name, without hidden ones and own overlays, and
+    without pipes and devices, which would be waited for.
 
     Raises:
         Unreadable: it cannot be looked into.
     """
     return [
-        path
-        for path, entry in _entries(folder)
-        if _is_image(path) and not _leads_to_folder(path, entry)
+        path for path, entry in _entries(folder) if _may_be_file(path, entry) and _is_image(path)
     ]
 
 
@@ -310,6 +309,15 @@ def _entries(folder: Path) -> list[tuple[Path, os.DirEntry[str]]]:
     except OSError as error:
         raise Unreadable(str(unreadable(folder, error))) from None
     return sorted(((folder / e.name, e) for e in entries), key=lambda pair: pair[0])
+
+
+def _may_be_file(path: Path, entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to one, or to nothing: whoever reads it says so."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return not _leads_to_folder(path, entry)
+    return stat.S_ISREG(mode)
 
 
 def _leads_to_folder(path: Path, entry: os.DirEntry[str]) -> bool:

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ssn_lib.config import Resize
+from ssn_lib.config import Precision, Resize
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import ChosenThreshold, Reference, reference_of
-from ssn_lib.deploy.openvino import Precision
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import predict

@@ -105,6 +105,8 @@ def inspect(
             all the same.
     """
     images = [Path(one) for one in ([images] if isinstance(images, str | Path) else images)]
+    if not images:
+        raise InputError("no images to inspect: name files, or folders of them")
     out = Path(out)
     trained = open_detector(run, weights)
     chosen = None if threshold is None else read_threshold(threshold, trained.run_id)

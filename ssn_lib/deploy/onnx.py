@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ssn_lib import machine
+from ssn_lib.config import FORMS
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
 from ssn_lib.errors import InputError
@@ -57,6 +58,8 @@ def export_run(
         InputError: the run is not finished or diverged, `path` has another suffix or cannot be
             written, or a package that this needs is missing.
     """
+    if form not in FORMS:
+        raise InputError(f"form={form!r}: choose one of {', '.join(FORMS)}")
     run, path = Path(run), Path(path)
     if path.suffix != SUFFIX or path.is_dir():  # by which `predict` knows such a file
         raise InputError(

@@ -18,13 +18,14 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ssn_lib import machine
+from ssn_lib.config import PRECISIONS, Precision
 from ssn_lib.data.appearance import appearance
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.deploy.limits import Reference, reference_of
@@ -40,7 +41,6 @@ from ssn_lib.runs.run import dataset_of, load_detector
 from ssn_lib.storage import shown
 from ssn_lib.training.holdout import reference_images
 
-Precision = Literal["float32", "bf16", "int8"]  # `config.PRECISIONS`
 MODEL = "detector.xml"  # its weights lie beside it, in detector.bin
 ABOUT = "ssn_lib"  # the section of the file that says what its user must know
 CALIBRATION = 128  # images that int8's ranges are taken from
@@ -160,7 +160,13 @@ def openvino() -> ModuleType:
 
 
 def _check_units(precision: Precision) -> None:
-    """A warning where this processor computes 16 bits in 32: the cost it measures is another's."""
+    """A warning where this processor computes 16 bits in 32: the cost it measures is another's.
+
+    Raises:
+        InputError: no such precision, or OpenVINO is not installed.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision={precision!r}: choose one of {', '.join(PRECISIONS)}")
     offered = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision != "float32" and "BF16" not in offered:
         warnings.warn(
@@ -332,6 +338,7 @@ def _write(converted: Any, folder: Path, entries: Mapping[str, Any]) -> None:
     """Both files whole or neither."""
     for name, value in entries.items():
         converted.set_rt_info(json.dumps(value), [ABOUT, name])
+    folder = folder.absolute()  # "." has no name
     part = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)

@@ -125,7 +125,7 @@ class Scores:
     def overlay_name(self, path: Path) -> str:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
-        image, stem = image_name(path), _on_one_line(Path(path.stem)).replace("\\", "_")
+        image, stem = image_name(path), shown(Path(path.stem)).replace("\\", "_")
         own = self._overlays.get(image)
         if own is None or not _is_free(self.out / own):
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
@@ -209,7 +209,7 @@ def image_name(path: Path) -> str:
             found = found.parent
         else:
             found /= part
-    return _on_one_line(found)
+    return shown(found)
 
 
 def _as_now(image: str) -> str:
@@ -221,10 +221,6 @@ def _as_now(image: str) -> str:
     if PureWindowsPath(image).is_absolute() or not path.is_file():
         return image
     return image_name(path)
-
-
-def _on_one_line(path: Path) -> str:
-    return shown(path).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _modified(path: Path) -> str | None:

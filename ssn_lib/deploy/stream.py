@@ -21,7 +21,7 @@ from ssn_lib.data.images import read_image
 from ssn_lib.data.shape import is_stretched
 from ssn_lib.deploy.detector import Trained
 from ssn_lib.errors import InputError
-from ssn_lib.storage import unreadable
+from ssn_lib.storage import shown, unreadable
 
 BATCH = 16  # images predicted at once
 AHEAD = 2 * BATCH  # images decoded in advance: one batch while another is predicted
@@ -72,7 +72,8 @@ class Judged:
 def judged(
     trained: Trained, files: Iterable[Path], pool: Executor, remarks: Remarks
 ) -> Iterator[Judged | Refused]:
-    """What a detector says of each file, in order. However many there are, few are held at once.
+    """What a detector says of each file, in order; of each batch first which are refused at sight.
+    However many there are, few are held at once.
 
     Args:
         pool: threads that decode.
@@ -104,6 +105,10 @@ def judged(
             continue
         maps, scores = trained.predict(torch.stack([item.pixels for item in photographs]))
         for item, anomaly_map, score in zip(photographs, maps, scores, strict=True):
+            if not (anomaly_map.isfinite().all() and score.isfinite()):
+                why = f"{shown(item.path)}: the network's answer to it is no finite number"
+                yield Refused(item.path, InputError(why))
+                continue
             image = item.pixels.permute(1, 2, 0).numpy()
             yield Judged(item.path, item.modified, image, anomaly_map[0].numpy(), score.item())
 
@@ -145,4 +150,9 @@ def modified_at(path: Path) -> str:
         seconds = path.stat().st_mtime
     except OSError as error:
         raise unreadable(path, error) from None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"{shown(path)}: its time of modification is none; set it anew, as `touch` does"
+        ) from None

@@ -76,14 +76,20 @@ class Backbone(nn.Module):
             if name.endswith("num_batches_tracked"):  # not in files of before 2018, and not used
                 continue
             if theirs not in state:
-                raise InputError(
-                    f"weights {source}: {theirs!r} is missing; they are of another network"
-                )
+                why = "they are of another network"
+                if theirs.startswith("layer") and "layer1.0.conv1.weight" in state:
+                    why = "they are of a smaller network, or cut: give torchvision's whole file"
+                raise InputError(f"weights {source}: {theirs!r} is missing; {why}")
             value = state[theirs]
             if value.shape != current.shape:
                 raise InputError(
                     f"weights {source}: {theirs!r} is {tuple(value.shape)}, this backbone needs "
                     f"{tuple(current.shape)}; they are of another network"
+                )
+            if not value.isfinite().all():
+                raise InputError(
+                    f"weights {source}: {theirs!r} holds values that are not finite; get the file "
+                    "anew"
                 )
             loaded[name] = value
         self.load_state_dict(loaded, strict=False)

@@ -25,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEAST_SHARE = 0.01  # of a layer's largest deviation; in the study's photographs all are larger
+
 
 class Decoder(nn.Module):
     """Layers (B, C_l, h_l, w_l), the finest first, to the map M (B, 1, h_1, w_1).
@@ -124,10 +126,14 @@ class Standard(nn.Module):
         return (layer - self.mean) / self.std
 
     def learn(self, layer: Tensor) -> None:
-        """Take the statistics of (N, C, h, w); a channel that is always the same counts nothing."""
+        """Take the statistics of (N, C, h, w).
+
+        A deviation counts as `LEAST_SHARE` of the largest at least: even surfaces have channels
+        that are always 0, and the first time that one is not, it would come in as thousands.
+        """
         std, mean = torch.std_mean(layer, dim=(0, 2, 3), correction=0)
         self.mean.copy_(mean[:, None, None])
-        self.std.copy_(std.clamp(min=1e-6 * std.max())[:, None, None])
+        self.std.copy_(std.clamp(min=LEAST_SHARE * std.max())[:, None, None])
 
     def squared(self, difference: Tensor) -> Tensor:
         """The squared length of a standardised difference in the layer's own units, (B, 1, h, w),

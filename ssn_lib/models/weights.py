@@ -28,8 +28,8 @@ def load_weights(backbone: Backbone, name: str, weights: str | Path | None) -> s
     Args:
         name: of the backbone.
         weights: None leaves it untrained, without a look-up; "imagenet" looks in SSN_WEIGHTS_DIR,
-            torch's hub cache and, last, torchvision's download; a path is that file, or a folder
-            that holds torchvision's file or `<name>_layers123.pth`.
+            torch's hub cache and, last, torchvision's download; a path (or SSN_WEIGHTS_DIR) is
+            that file, or a folder that holds torchvision's file or `<name>_layers123.pth`.
 
     Returns:
         "file name (sha256 …)" of what was loaded, None if nothing.
@@ -44,8 +44,8 @@ def load_weights(backbone: Backbone, name: str, weights: str | Path | None) -> s
         state = load_tensors(path)
     except ValueError as error:
         raise InputError(f"weights {path} cannot be read: {error}") from None
-    if not isinstance(state, dict):
-        raise InputError(f"weights {path}: not a state dict")
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise InputError(f"weights {path}: no state dict, which holds tensors by name and no more")
     backbone.load(state, str(path))
     return f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
 
@@ -66,6 +66,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     folders = [hub]
     if os.environ.get("SSN_WEIGHTS_DIR"):
         folders.insert(0, Path(os.environ["SSN_WEIGHTS_DIR"]))
+    if folders[0].is_file():
+        return folders[0]
     try:
         return _first(folders, names, "")
     except InputError:
@@ -83,8 +85,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
     except (ImportError, OSError, HTTPException, RuntimeError):
         tried = ", ".join(map(str, folders))
         raise InputError(
-            f"no ImageNet weights for {name}: {names[0]} is not in {tried}, and the download "
-            "failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
+            f"no ImageNet weights for {name}: {' or '.join(names)} is not in {tried}, and the "
+            "download failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR"
         ) from None
     return hub / names[0]
 

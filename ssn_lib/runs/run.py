@@ -145,11 +145,24 @@ def run(
         before_epoch: as for `fit`; also called before anything costly is begun.
 
     Raises:
-        InputError: an image cannot be read, there are no weights, the folder cannot be written.
+        InputError: the configuration is of other images, one cannot be read, there are no weights,
+            the folder cannot be written.
     """
+    _check_images(config, dataset)
     warn_of_copies(dataset, labels=config.training.supervision.labels)
     _warn_of_no_masks(config, dataset)
     return _run(config, dataset, Path(runs_dir), weights, progress, before_epoch)
+
+
+def _check_images(config: RunConfig, dataset: Dataset) -> None:
+    data, train = config.data, dataset.train  # a record tells of the former
+    said = data.image_size, data.resize, data.full_scale
+    there = train.image_size, train.resize, train.full_scale
+    if said != there or not dataset.has_fingerprint(data.fingerprint):
+        raise InputError(
+            f"the configuration is of other images ({data.category}, {said[0]}) than the data set "
+            f"({dataset.category}, {there[0]}); make it with `configure` for this one"
+        )
 
 
 def _warn_of_no_masks(config: RunConfig, dataset: Dataset) -> None:

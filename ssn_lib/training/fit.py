@@ -92,6 +92,7 @@ def fit(
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
     trainer = kind(model, config, seed, device, train, training_set)
+    _check_last_batch(trainer, train.image_size)
     history = _begun(trainer, checkpoint, progress)
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
@@ -114,10 +115,23 @@ def _check(model: Detector, train: ImageSet, config: TrainingConfig, seed: int) 
     ):
         if not isinstance(value, kind):
             raise InputError(f"{name}: {type(value).__name__}; must be {what}")
-    if seed < 0:
-        raise InputError(f"seed={seed} is out of range: must be 0 or more")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed} is out of range: must be from 0 to 2^32 - 1")
     check_training(model.config, config)
     check_image_size(train.image_size)
+
+
+def _check_last_batch(trainer: _Trainer, size: tuple[int, int]) -> None:
+    """Behind a decoder's bottleneck a batch normalisation wants two values, of one image too."""
+    if not isinstance(trainer, _Rebuilder):
+        return
+    batch = trainer.config.batch_size
+    last = trainer.per_epoch % batch or batch
+    if last == 1 and max(size) <= 2 ** (trainer.model.config.layers[-1] + 2):
+        raise InputError(
+            f"images of {size[0]}×{size[1]} pixels are too small for a last batch of one image: "
+            f"give larger ones, or another batch size than {batch}"
+        )
 
 
 def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
@@ -440,7 +454,8 @@ class _Trainer:
     def restore(self, path: Path) -> History:
         """Take the state over from a checkpoint of the same training."""
         state: dict[str, Any] = read_tensors(path, self.device)
-        if not is_of(state["training"], self.identity()):
+        of = state.get("training") if isinstance(state, dict) else None
+        if not (isinstance(of, dict) and is_of(of, self.identity())):
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -48,6 +48,13 @@ def test_images_are_listed_by_name_without_what_is_hidden(put):
     assert names(list_images(folder)) == ["a.JPG", "b.png", "c.Tif"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_image_and_is_not_waited_for(put):
+    folder = put("a.png")
+    os.mkfifo(folder / "b.png")
+    assert names(list_images(folder)) == ["a.png"]
+
+
 @pytest.mark.parametrize(
     "name",
     [".git", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"],

@@ -111,6 +111,14 @@ def test_a_mask_among_the_images(own_category, refusal):
     assert "000_label.png is named like a mask" in refusal(lambda: read_mvtec(own_category))
 
 
+def test_strips_are_none_of_the_categories_that_there_are(own_root, own_category, refusal):
+    """They have folders train and test, too."""
+    for part in ("train", "test"):
+        (own_root / "strips" / part).mkdir(parents=True)
+    said = refusal(lambda: load_dataset("mvtec_ad", own_root, category="bottle"))
+    assert said.endswith(f"there are {own_category.name}")
+
+
 def test_a_category_of_another_code_page(own_root, own_category, refusal):
     odd = os.fsdecode(b"wi\xdfget")
     try:

@@ -28,6 +28,12 @@ def without_reference(monkeypatch):
     monkeypatch.setattr("ssn_lib.deploy.detector.reference_of", lambda _: None)
 
 
+@pytest.mark.parametrize("watch", [False, True])
+def test_no_images_are_said(watch, tiny_run, tmp_path):
+    with pytest.raises(InputError, match="no images to inspect: name files"):
+        inspection.inspect(tiny_run[0], [], tmp_path / "out", weights=None, watch=watch)
+
+
 def test_predict_writes_overlay_and_scores(tiny_run, dataset, tmp_path):
     folder, images = tiny_run
     table = inspection.inspect(folder, [images], tmp_path / "out", weights=None).table

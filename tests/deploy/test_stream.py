@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +72,33 @@ def test_what_cannot_be_read_is_told_and_costs_no_other(trained, files):
     assert "no such file" in str(refused[1].error)
     others = [item.path for item in found if isinstance(item, Judged)]
     assert others == [path for path in files if path not in (files[3], files[20])]
+
+
+def test_an_answer_that_is_no_number_is_no_good_image(trained, files):
+    """Not above the threshold, it would pass for one."""
+
+    class Broken(MeanGrey):
+        def forward(self, images):
+            answer = super().forward(images)
+            answer.score[1] = torch.nan
+            answer.anomaly_map[2] = torch.inf
+            return answer
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(judged(replace(trained, network=Broken()), files[:4], pool, Remarks()))
+    assert [type(item) for item in found] == [Judged, Refused, Refused, Judged]
+    assert "001.png: the network's answer to it is no finite number" in str(found[1].error)
+
+
+def test_a_time_that_is_none_costs_no_other(trained, files):
+    os.utime(files[1], (2**37, 2**37))  # beyond the year 9999, where the file system keeps that
+    if files[1].stat().st_mtime < 2**36:
+        pytest.skip("this file system keeps no such time")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(judged(trained, files[:3], pool, Remarks()))
+    refused = [item for item in found if isinstance(item, Refused)]
+    assert "its time of modification is none" in str(refused[0].error)
+    assert len(found) == 3
 
 
 def test_images_of_another_shape_are_said_once(trained, files):

@@ -141,7 +141,35 @@ def test_weights_that_lack_a_part_are_refused(resnet18):
     Backbone("resnet18", (2,)).load(state, "test")  # where it is not needed
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"model": torch.zeros(3)}])
+def test_a_file_that_is_cut_is_not_called_another_networks(resnet18):
+    state = {n: v for n, v in resnet18.state_dict().items() if not n.startswith(("layer4", "fc"))}
+    with pytest.raises(InputError, match="or cut: give torchvision's whole file"):
+        Backbone("resnet18", (2, 3, 4)).load(state, "test")
+
+
+def test_weights_that_are_no_numbers_are_refused(resnet18):
+    state = resnet18.state_dict()
+    state["layer2.0.conv1.weight"] = state["layer2.0.conv1.weight"].clone()
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"'layer2\.0\.conv1\.weight' holds values that are not"):
+        Backbone("resnet18", (2, 3)).load(state, "test")
+
+
+def test_a_file_with_changed_bytes_is_refused(resnet18, tmp_path):
+    """PyTorch reads it."""
+    path = tmp_path / FILE
+    torch.save(resnet18.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path)
+    with pytest.raises(InputError, match=f"{FILE} cannot be read: it is damaged"):
+        load_weights(Backbone("resnet18", (2, 3)), "resnet18", path)
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"model": torch.zeros(3)}, {"state_dict": {"conv1.weight": 1}}]
+)
 def test_a_file_of_something_else_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w\.pth"):
@@ -149,13 +177,15 @@ def test_a_file_of_something_else_is_refused(content, tmp_path):
 
 
 @pytest.mark.parametrize("name", [FILE, "resnet18_layers123.pth"])
-@pytest.mark.parametrize("where", ["file", "folder", "environment", "hub"])
+@pytest.mark.parametrize("where", ["file", "folder", "environment", "its file", "hub"])
 def test_where_weights_are_found(where, name, resnet18, no_hub, tmp_path, monkeypatch):
     folder = no_hub if where == "hub" else tmp_path / "weights"
     folder.mkdir(parents=True)
     torch.save(resnet18.state_dict(), folder / name)
     if where == "environment":
         monkeypatch.setenv("SSN_WEIGHTS_DIR", str(folder))
+    if where == "its file":
+        monkeypatch.setenv("SSN_WEIGHTS_DIR", str(folder / name))
     given = {"file": folder / name, "folder": folder}.get(where, "imagenet")
     backbone = Backbone("resnet18", (2, 3))
     source = load_weights(backbone, "resnet18", given)

@@ -79,6 +79,18 @@ def test_a_dead_channel_is_no_error():
     assert loss_of(decoder.errors(layers)).isfinite()
 
 
+def test_a_channel_that_wakes_up_does_not_drown_the_others():
+    """Always 0 in training, and 0.02 at one place later: on an even surface that is no defect."""
+    layers, decoder = features((2, 3)), make()
+    layers[0][:, 2] = 0.0
+    decoder.standardise(layers)
+    woken = [layer.clone() for layer in layers]
+    woken[0][0, 2, 3, 3] = 0.02
+    standards = decoder.standards[0]
+    assert standards(woken[0])[0, 2, 3, 3].abs() < 5
+    torch.testing.assert_close(decoder(woken), decoder(layers), rtol=0.2, atol=0.2)
+
+
 def test_the_score_is_the_mean_of_the_highest_pixels():
     maps = torch.arange(2000.0).view(1, 1, 40, 50)
     assert top_mean(maps, 0.002).tolist() == [(1999 + 1998 + 1997 + 1996) / 4]

@@ -410,6 +410,18 @@ def test_a_training_never_sees_the_test_images(finished, own_root, own_category,
     ).any()
 
 
+@pytest.mark.parametrize("other", ["size", "files"])
+def test_a_configuration_of_other_images_makes_no_record(other, dataset, tmp_path):
+    """It would say of a network that it was trained on these."""
+    config = configure(dataset)
+    data = replace(config.data, image_size=(64, 64))
+    if other == "files":
+        data = replace(config.data, fingerprint="0" * 32)
+    with pytest.raises(InputError, match="of other images .* make it with `configure`"):
+        run(replace(config, data=data), dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_diverged_run_is_recorded_and_not_repeated(dataset, tmp_path, monkeypatch):
     rates = ("training.adaptor_lr=1e30", "training.head_lr=1e30")
     config = configure(dataset, *rates, epochs=3)

@@ -184,6 +184,20 @@ def test_a_checkpoint_of_another_training_is_refused(change, train, make_model, 
         fitted(make_model(), train, checkpoint=tmp_path / "c.pt", **{"config": short} | change)
 
 
+@pytest.mark.parametrize("content", [[1], {}, {"training": 1}])
+def test_a_checkpoint_that_is_none_is_refused(content, train, make_model, tmp_path):
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(InputError, match="of another training"):
+        fitted(make_model(), train, checkpoint=tmp_path / "c.pt")
+
+
+def test_a_last_batch_of_one_small_image_is_one_line(train, make_model):
+    model = make_model(preset("evolved").model)
+    one = replace(preset("evolved").training, epochs=1, batch_size=1)
+    with pytest.raises(InputError, match="too small for a last batch of one image"):
+        fitted(model, train, one)
+
+
 def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_model, tmp_path):
     short = replace(TINY, epochs=1)
     fitted(make_model(), train, short, checkpoint=tmp_path / "c.pt")

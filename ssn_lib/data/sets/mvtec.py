@@ -124,9 +124,11 @@ def _categories(home: Path) -> dict[str, Path]:
 
 
 def _is_category(folder: Path) -> bool:
-    return is_folder(folder) and all(
-        is_folder(subfolder(folder, part)) for part in ("train", "test")
-    )
+    """Whether it has a folder train/good and a folder test: strips have the latter two alone."""
+    if not is_folder(folder):
+        return False
+    train, test = (subfolder(folder, part) for part in ("train", "test"))
+    return is_folder(train) and is_folder(test) and any(map(is_normal, list_folders(train)))
 
 
 SOURCE = Source(

@@ -127,9 +127,12 @@ def check(repository: Path = REPOSITORY) -> str:
         metadata["dataset_sources"],
     ):
         raise InputError(f"{built / METADATA}: made of another {METADATA}; make kernel")
-    sha256 = _archive(repository)[1]
-    if not any(sha256 in "".join(cell["source"]) for cell in cells):
+    packed, sha256 = _archive(repository)
+    sources = ["".join(cell["source"]) for cell in cells]
+    if not any(sha256 in source for source in sources):
         raise InputError(f"{path}: built from other files than those that are here; make kernel")
+    if not any(packed in source for source in sources):
+        raise InputError(f"{path}: the embedded archive is damaged; make kernel")
     return f"{path.relative_to(repository)}: {size:,} bytes as sent, {metadata['id']}"
 
 

@@ -109,6 +109,9 @@ def describe(
             "them, as in your profile's address"
         )
     own = f"{owner}/{slug}" if owner else template["id"]
+    for name in datasets:
+        if not re.fullmatch(r"[\w-]+/[\w.-]+", name, re.A):
+            raise InputError(f"data set {name!r}: expected owner/dataset, as in its address")
     if resume and own.startswith(OWNER_UNSET):
         raise InputError("to resume, the kernel's owner must be known: make kernel OWNER=<name>")
     return template | {

@@ -264,6 +264,21 @@ class TestBuild:
         kernel.build({"modifications": "01"}, repository=repository)
         assert "(#00_new)" not in built(repository)["cells"][0]["source"]
 
+    def test_a_damaged_archive_is_refused(self, repository):
+        kernel.build({}, repository=repository)
+        text = (repository / NOTEBOOK).read_text(encoding="utf-8")
+        start = text.index("ARCHIVE = ") + 500
+        changed = "a" if text[start] != "a" else "b"
+        text = text[:start] + changed + text[start + 1 :]
+        (repository / NOTEBOOK).write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match="the embedded archive is damaged; make kernel"):
+            kernel.check(repository)
+
+    @pytest.mark.parametrize("name", ["foo", "https://x", ""])
+    def test_a_data_set_that_has_no_address_is_refused(self, name, repository):
+        with pytest.raises(InputError, match="expected owner/dataset"):
+            kernel.build({}, repository=repository, datasets=[name])
+
     def test_outside_a_checkout_it_says_what_is_missing(self, repository):
         shutil.rmtree(repository / ".git")
         message = "built from a git checkout, and `git ls-files` failed: fatal: not a git"
