@@ -282,6 +282,8 @@ def _exported_threshold(options: argparse.Namespace, *, anew: bool = False) -> s
 def _study(options: argparse.Namespace) -> None:
     from ssn_lib.study.notebooks import study
 
+    if options.hours is not None and not options.hours > 0:
+        raise InputError(f"--hours {options.hours:g}: give a number above 0")
     study(
         options.profile,
         data_root=options.data_root,

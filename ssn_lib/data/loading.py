@@ -47,6 +47,9 @@ def load_dataset(
     Raises:
         InputError: in one line, what is wrong and what to do.
     """
+    for what, value in (("root", root), ("category", category)):
+        if value is not None and (not isinstance(value, str | Path) or "\0" in str(value)):
+            raise InputError(f"{what}={value!r}: must be text")
     source = source_of(name)
     if resize not in get_args(Resize):
         raise InputError(f"resize={resize!r}: choose one of {', '.join(get_args(Resize))}")
@@ -59,8 +62,9 @@ def load_dataset(
             f"category={shown(category)!r}: {source.title} has no categories; leave it out"
         )
     trained_on = [sample.image for sample in files.train]
-    if image_size is not None and not _is_size(image_size):
-        raise InputError(f"image_size={image_size!r}: give height and width, such as (256, 256)")
+    for what, value in (("image_size", image_size), ("made_for", made_for)):
+        if value is not None and not _is_size(value):
+            raise InputError(f"{what}={value!r}: give height and width, such as (256, 256)")
     size = tuple(map(int, image_size or source.like(category).image_size))
     if made_for is not None and image_size is None and source.like(category).kind == "plates":
         size = made_for
@@ -80,7 +84,7 @@ def _is_size(size: object) -> bool:
     return (
         isinstance(size, tuple | list)
         and len(size) == 2
-        and all(isinstance(side, Integral) for side in size)
+        and all(isinstance(side, Integral) and side > 0 for side in size)
     )
 
 

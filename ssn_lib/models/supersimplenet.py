@@ -266,6 +266,9 @@ def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detec
     Raises:
         InputError: a value of the configuration makes no sense, or no weights to be had.
     """
+    if not isinstance(config, ModelConfig):
+        kind = type(config).__name__
+        raise InputError(f"config: {kind}; must be a ModelConfig, as `.model` of a preset is")
     check_model(config)
     model = DETECTORS[config.score](config, weights)
     if config.initialisation == "xavier":

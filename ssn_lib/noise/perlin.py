@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssn_lib.config import NoiseConfig
+from ssn_lib.errors import InputError
 
 PERLIN_EXPONENTS = 6  # scales 2^0 … 2^5 per axis
 EMPTY_PROBABILITY = 0.5
@@ -49,8 +50,13 @@ def perlin_masks(
     Returns:
         (B, 1, h, w) float32, 0/1.
 
+    Raises:
+        InputError: fewer masks than none, or a side without pixels.
+
     Source: Perlin 1985 with quintic fade; Zavrtanik et al., DSR, ECCV 2022; Rolih et al. 2024.
     """
+    if batch < 0 or min(size) < 1:
+        raise InputError(f"perlin_masks: {batch} masks of {size}; must be 0 or more, of pixels")
     device = generator.device if generator is not None else torch.device("cpu")
     finest = 2 ** (PERLIN_EXPONENTS - 1)
     power = tuple(1 << max(1, (int(side) - 1).bit_length()) for side in size)

@@ -407,7 +407,7 @@ class Report(Lessons):
         return efficiency(costs) if costs else _unmeasured("make bench")
 
     def evolved_ingredients(self) -> Table:
-        """The recipe without one ingredient at a time."""
+        """The recipe without an ingredient, and the recipes before it."""
         return evolved_tables.ingredients(self.study.committed())
 
     def evolved_search(self) -> Table:

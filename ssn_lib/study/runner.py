@@ -319,7 +319,7 @@ class Study:
         """What every table and figure of these runs says of them: data, epochs, seeds, device."""
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
         if not records:
-            return "Nothing was run."
+            return "nothing was run"
         return describe(records)
 
     def efficiency(self, presets: Sequence[str]) -> list[Efficiency]:

@@ -74,7 +74,7 @@ def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
         if made.preset == recipe.preset and (runs := _runs(evidence, made, records))
     }
     if own is None or not found:
-        raise MissingError("the recipe without one ingredient at a time")
+        raise MissingError("the recipe without an ingredient")
     pairs = {title: pair("I-AUROC", runs, own) for title, runs in found.items()}
     felt = [f"{title} ({one.told[0]})" for title, one in pairs.items() if one.is_below]
     return Sentence(

@@ -13,6 +13,7 @@ from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import Spread
+from ssn_lib.study.peers.records import PeerRecord
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.systems import LAST_EPOCHS, short
 from ssn_lib.study.tables.table import EMPTY, Cell, deviating, interval, number
@@ -184,6 +185,12 @@ def of_seeds(values: Sequence[float]) -> str:
     if len(values) == 1:
         return number(values[0])
     return deviating(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+
+
+def of_records(records: Sequence[Record | PeerRecord], metric: str) -> str:
+    """As `of_seeds`, of the records that have that metric, one of each seed."""
+    known = [record.metrics.get(metric) for record in records]
+    return of_seeds([value for value in known if value is not None])
 
 
 def values(

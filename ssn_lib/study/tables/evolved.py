@@ -16,7 +16,15 @@ from ssn_lib.study import search
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import group, short, title
-from ssn_lib.study.tables.cells import command_of, describe, measured, notes, of_seeds, run_command
+from ssn_lib.study.tables.cells import (
+    command_of,
+    describe,
+    measured,
+    notes,
+    of_records,
+    of_seeds,
+    run_command,
+)
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYSTEMS = group("evolved")
@@ -133,22 +141,22 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def ingredients(records: Sequence[Record]) -> Table:
-    """The recipe without one ingredient at a time."""
+    """The recipe without an ingredient, and the recipes before it."""
     rows = []
     recipes = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
     for recipe, made in recipes:
-        row, precisions = {"recipe": recipe}, set()
+        config = made.config("CATEGORY")
+        row, precisions = {"recipe": recipe, "epochs": str(config.training.epochs)}, set()
         for category in _OF_RECIPES:
             found = made.records(records, category)
             precisions |= {record.config.training.precision for record in found}
             for metric in ("I-AUROC", "AUPRO", "AP-loc", "imitated-I-AUROC"):
-                row[f"{category}: {metric}"] = _of(found, metric)
-        config = made.config("CATEGORY")
+                row[f"{category}: {metric}"] = of_records(found, metric)
         if len(precisions) == 1:
             config = override(config, (assignment("training.precision", *precisions),))
         rows.append(row | {"command": f"`{command_of(config)}`"})
     return Table(
-        "The recipe without one ingredient at a time: percent",
+        "The recipe changed, by one ingredient at first, and earlier recipes: percent",
         frame_of(rows),
         (
             _made_by(records, [made for _, made in recipes], _OF_RECIPES),
@@ -164,8 +172,8 @@ def log(records: Sequence[Record]) -> Table:
     for position, trial in enumerate(search.TRIALS, start=1):
         found = trial.made.records(records, SCREW) if trial.made else []
         row = {"": str(position), "idea": trial.idea}
-        row |= {metric: _of(found, metric) for metric in ("I-AUROC", "seg-I-AUROC", "AUPRO")}
-        row["imitated I-AUROC"] = _of(found, "imitated-I-AUROC")
+        row |= {metric: of_records(found, metric) for metric in ("I-AUROC", "seg-I-AUROC", "AUPRO")}
+        row["imitated I-AUROC"] = of_records(found, "imitated-I-AUROC")
         row["sketch"] = trial.sketch or EMPTY
         rows.append(row | {"what was learned": trial.lesson})
     sketches = sum(trial.made is None for trial in search.TRIALS)
@@ -184,11 +192,6 @@ def log(records: Sequence[Record]) -> Table:
 
 
 _EMPTY_CELLS = f"{EMPTY}: no such record, or the run left no such metric."
-
-
-def _of(records: Sequence[Record], metric: str) -> str:
-    values = [record.metrics.get(metric) for record in records]
-    return of_seeds([value for value in values if value is not None])
 
 
 def _made_by(

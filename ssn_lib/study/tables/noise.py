@@ -77,11 +77,14 @@ def learned_noise(
 
 def _moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
     """Between what a metric moved at the end of those trainings, in words."""
-    ranges = [
-        f"{short(outcome.preset)} {outcome.category} {last.min():.0f} to {last.max():.0f}"
-        for outcome, course in courses
-        if outcome.record is not None and len(last := late(course, metric, outcome.record))
-    ]
+    found: dict[str, list[float]] = {}
+    for outcome, course in courses:
+        if outcome.record is not None:
+            of = found.setdefault(f"{short(outcome.preset)} {outcome.category}", [])
+            of += late(course, metric, outcome.record).tolist()
+    ranges = [f"{name} {min(of):.0f} to {max(of):.0f}" for name, of in found.items() if of]
+    if not ranges:
+        return f"No training kept its {metric} over the last {LAST_EPOCHS} epochs."
     return (
         f"{metric} over the last {LAST_EPOCHS} epochs, a chance that the last one draws from: "
         f"{', '.join(ranges)}."

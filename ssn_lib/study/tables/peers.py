@@ -13,7 +13,7 @@ from ssn_lib.study.costs.records import SCENARIO_A, Bench
 from ssn_lib.study.peers.records import TITLES, PeerRecord
 from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.systems import short, title
-from ssn_lib.study.tables.cells import is_whole, of_seeds, quartiles
+from ssn_lib.study.tables.cells import is_whole, of_records, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 OURS = ("evolved", "simplenet", "scenario_a_relative")
@@ -107,7 +107,7 @@ def _own_row(
         "image, px": "×".join(map(str, config.data.image_size)),
         "epochs": f"{config.training.epochs} of {preset(name).training.epochs}",
     }
-    row |= {metric: _of(records, metric) for metric in SHOWN}
+    row |= {metric: of_records(records, metric) for metric in SHOWN}
     strips = of_strips(config.data.dataset, category)
     row |= _training(records)
     row["latency, × Scenario A"] = EMPTY
@@ -126,7 +126,7 @@ def _peer_row(name: str, category: str, peers: Sequence[PeerRecord]) -> dict[str
         "image, px": "×".join(map(str, first.config.image_size)),
         "epochs": EMPTY,
     }
-    row |= {metric: _of(peers, metric) for metric in SHOWN}
+    row |= {metric: of_records(peers, metric) for metric in SHOWN}
     row |= _training(peers)
     row["latency, × Scenario A"] = quartiles(first.of_scenario_a, 2)
     row["stored, MB"] = number(first.stored_mb)
@@ -138,11 +138,6 @@ def _training(records: Sequence[Record | PeerRecord]) -> dict[str, str]:
     minutes = statistics.median(record.training_s / 60 for record in records)
     where = device_name(*(record.environment for record in records))
     return {"training, min": number(minutes), "trained on": where}
-
-
-def _of(records: Sequence[Record | PeerRecord], metric: str) -> str:
-    values = [record.metrics.get(metric) for record in records]
-    return of_seeds([value for value in values if value is not None])
 
 
 def few_images(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Table:
