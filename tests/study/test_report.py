@@ -23,6 +23,7 @@ from ssn_lib.study.publishing import UNPUBLISHED
 from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.selection import has_usual_size
 from ssn_lib.study.tables.table import EMPTY, Table
 
 RESULTS, FIGURES = REPOSITORY / "results", REPOSITORY / "figures"
@@ -170,6 +171,40 @@ def on_strips(made):
     data = replace(made.config.data, image_size=PROFILES["quick"].strip_size)
     config = replace(made.config, data=data)
     return replace(made, config=config, run_id=config.run_id)
+
+
+def test_a_second_run_of_a_seed_is_no_other_seed(record, written):
+    """Of other files of the same images, or in another precision."""
+    first = record(batch=8, **{"I-AUROC": 60.0})
+    files = replace(first.config, data=replace(first.config.data, fingerprint="of other files"))
+    again = replace(first, config=files, run_id=files.run_id, metrics={**first.metrics})
+    made = written(first, again, record(batch=8, seed=43, **{"I-AUROC": 62.0}))
+    assert made.backbone_swap().frame["here, Scenario A"][0] == "61.0 ± 1.4 (n=2)"
+    assert "another run of the same configuration and seed" in made.left_out().to_markdown()
+
+
+def test_one_run_on_ksdd2_does_not_hide_what_was_run_on_other_strips(record, written):
+    other = "kolektor_sdd1_in_ksdd2_layout"
+    names = ("gap_cam", "full_ssn")
+    made = written(
+        *(on_strips(record(name, other, epochs=10, batch=8)) for name in names),
+        on_strips(record("gap_cam", "ksdd2", epochs=10, batch=8)),
+    )
+    assert made.strips == other
+    made = written(on_strips(record("full_ssn", "ksdd2", epochs=10, batch=8)))
+    assert made.strips == "ksdd2"  # as many systems: KSDD2's come first
+
+
+def test_strips_of_another_size_are_not_averaged_with_the_usual(record):
+    usual = on_strips(record("simplenet", "kolektor_sdd1_in_ksdd2_layout"))
+    large = replace(
+        usual,
+        config=replace(usual.config, data=replace(usual.config.data, image_size=(1280, 464))),
+    )
+    assert has_usual_size(usual)
+    assert not has_usual_size(large)
+    plate = record("evolved", "screw")
+    assert not has_usual_size(plate)  # 256×256; evolved takes 448×448
 
 
 def test_ksdd2_decides_itself_and_other_strips_stand_elsewhere(record, written):

@@ -17,6 +17,7 @@ from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
 from ssn_lib.study.systems import BETA, BETAS
+from ssn_lib.study.tables.cells import late
 from ssn_lib.study.tables.supervision import PUBLISHED_MASKS
 from ssn_lib.study.tables.table import EMPTY
 
@@ -124,6 +125,14 @@ def test_a_training_that_collapses_again_and_again_is_not_stable(course, epochs,
         assert f"it learns, but {told}, with a loss of up to 3.4" in row["why"]
 
 
+def test_a_v2_that_is_saturated_is_not_stable(evidence):
+    """Its generator has nothing to learn from."""
+    made = evidence(learned_noise_v1=RISES, learned_noise_v2=VANISHES)
+    row = judged("v2-stabilises", made)
+    assert row["verdict"] == "not reproduced"
+    assert "the detector wins at once" in row["why"]
+
+
 def test_a_detector_that_wins_at_once_is_said(evidence):
     made = evidence(learned_noise_v1=VANISHES, learned_noise_v1_published=RISES)
     assert "without a gradient" in judged("v1-collapses", made)["why"]
@@ -198,6 +207,20 @@ def test_scenario_a_may_be_saturated_or_stuck_but_not_collapsed(course, verdict,
     row = judged("v2-detection", made)
     assert row["verdict"] == verdict
     assert ("Scenario A has collapsed" in row["why"]) == (course is RISES)
+
+
+def test_of_a_run_that_diverged_no_late_epochs_count(evidence, record):
+    made = replace(record("scenario_a", "screw", epochs=WHOLE), epochs_done=119)
+    rows = course([70.0] * 5, first=40)
+    assert len(late(rows, "I-AUROC", made))
+    assert not len(late(rows, "I-AUROC", replace(made, status="diverged")))
+
+
+def test_what_diverged_is_not_called_missing(evidence):
+    made = evidence(scenario_a=None, learned_noise_v2=LEARNS, learned_noise_v2_published=LEARNS)
+    why = judged("v2-detection", made)["why"]
+    assert "the training of scenario_a on screw diverged" in why
+    assert "no run of scenario_a" not in why
 
 
 def test_the_margin_narrows_with_seeds():
@@ -557,6 +580,19 @@ def test_a_lead_of_the_last_epoch_alone_is_a_draw(before, verdict, why, evidence
     row = judged("v2-detection", replace(made, courses=courses))
     assert row["verdict"] == verdict
     assert why in row["why"]
+
+
+def test_a_lead_of_the_published_form_is_asked_twice_too(evidence):
+    made = evidence(
+        scenario_a=(LEARNS, {"I-AUROC": 50.0}),
+        learned_noise_v2_published=(LEARNS, {"I-AUROC": 70.0}),
+        learned_noise_v2=(LEARNS, {"I-AUROC": 50.0}),
+    )
+    a, v2, _ = made.outcomes
+    courses = [(a, course([50.0] * 5)), (v2, course([50.0] * 4 + [70.0]))]
+    row = judged("v2-detection", replace(made, courses=courses))
+    assert row["verdict"] == "explained otherwise"
+    assert row["why"].startswith("the last epoch's draw: over the last 100 epochs v2 as published")
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,17 @@ def test_the_trade_off_says_which_systems_are_useful(tradeoff, record):
     assert "accuracy" in bubble_chart([COST], [], "")
 
 
+def test_a_point_of_the_trade_off_tells_its_own_categorys_training(record):
+    runs = [
+        Outcome.of(record("scenario_a", category, epochs=epochs))
+        for category, epochs in (("bottle", 300), ("screw", 10))
+    ]
+    figure = bubble_chart([COST], runs, "")
+    told = ["".join(text.get_text() for text in axes.texts) for axes in figure.axes[1::2]]
+    assert "300 epochs" in told[0]
+    assert "10 epochs" in told[1]
+
+
 def test_no_label_of_the_trade_off_covers_another(tradeoff):
     FigureCanvasAgg(tradeoff).draw()
     renderer = tradeoff.canvas.get_renderer()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ssn_lib.metrics import Thresholds
 from ssn_lib.runs.exports import Export, PrecisionCost
-from ssn_lib.study.costs.records import Bench, Efficiency, Spread
-from ssn_lib.study.tables.costs import exports
+from ssn_lib.study.costs.records import PEERS, Bench, Efficiency, Spread, Timing, in_turns
+from ssn_lib.study.tables.costs import bench_costs, bench_timings, exports
 from ssn_lib.study.tables.table import EMPTY
 
 
@@ -40,6 +42,36 @@ def bench():
 
     costs = [cost("plain", 1.0), cost("openvino-bf16", 8.5), cost("openvino-int8", 9.5)]
     return Bench(costs, [], [], costs[0].environment)
+
+
+def test_costs_compare_by_what_was_measured_in_turns(bench):
+    """Another process's latency, of a machine at half its speed, is no cost of a network."""
+    plain, *_ = bench.costs
+
+    def cost(name, form, ms, ratio):
+        ratio = Spread(ratio, ratio / 2, 2 * ratio)
+        return replace(plain, preset=name, form=form, latency_ms=Spread.of([ms]), speedup=ratio)
+
+    folded, peer = (
+        cost("scenario_a", "folded", 10.0, 2.0),
+        cost(next(iter(PEERS)), "peer", 80.0, 0.5),
+    )
+    made = replace(bench, costs=[plain, folded, peer])
+    slower = bench_costs(made).frame["× slower than A folded"]
+    assert [*slower] == ["2.00", "1.00", "4.00"]  # 80 ms are 8 times 10
+    assert in_turns(peer, made.costs) == Spread(40.0, 20.0, 80.0)
+    assert in_turns(plain, made.costs) == plain.latency_ms
+    assert in_turns(peer, [peer]) == peer.latency_ms  # nothing to set it beside
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.004468, "0.00447"), (0.15, "0.150"), (15.094, "15.1"), (174.2, "174")]
+)
+def test_times_show_three_digits(seconds, shown, bench):
+    timing = Timing("work", "way", 3, Spread.of([seconds]), Spread.of([1.0]))
+    table = bench_timings(replace(bench, timings=[timing]))
+    assert table.frame["seconds"][0].startswith(shown + " [")
+    assert table.title.endswith("CPU, 2 threads (another)")
 
 
 def test_accuracy_stands_beside_the_cost_of_the_same_network(bench):

@@ -67,6 +67,18 @@ def test_ours_and_peers_stand_in_one_category_with_what_they_cost(evolved):
     assert any(note == "how padim." for note in table.notes)
 
 
+def test_a_trainings_time_is_of_its_median_seed_and_says_where(evolved):
+    minutes = {42: 2.0, 43: 9.0, 44: 4.0}
+    records = [
+        replace(evolved(seed=seed), timings={"epoch_median_s": 60 * taken / 30})
+        for seed, taken in minutes.items()
+    ]
+    gpu = replace(peer(), environment={"device": "cuda", "gpu": "a GPU"})
+    table = peer_tables.beside_peers(records, [gpu], None)
+    assert table.frame["training, min"].tolist() == ["4.0", "1.5"]
+    assert table.frame["trained on"].tolist() == ["CPU, 2 threads (a processor)", "a GPU"]
+
+
 def test_what_other_work_took_from_a_fit_does_not_count():
     alone = replace(peer(), fit_cpu_s=170.0)  # 90 s of two threads
     beside = replace(peer("stfpm"), fit_cpu_s=66.0)  # of one thread that had to wait

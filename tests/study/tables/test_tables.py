@@ -18,7 +18,7 @@ from ssn_lib.study.published import (
     published_logs,
 )
 from ssn_lib.study.systems import ABLATION_PRESETS, title
-from ssn_lib.study.tables.cells import command_of, describe, measured
+from ssn_lib.study.tables.cells import command_of, describe, measured, notes
 from ssn_lib.study.tables.costs import efficiency
 from ssn_lib.study.tables.noise import beta_sweep, learned_noise, sign_test
 from ssn_lib.study.tables.overview import SAME_NETWORK, all_runs, synthesis
@@ -70,6 +70,11 @@ def test_every_empty_cell_says_why(record):
     assert "baseline bottle: no ImageNet weights" in notes
     assert re.search("scenario_b screw.*: no record; `python -m ssn_lib run", notes)
     assert "scenario_a bottle" not in notes
+
+
+def test_an_empty_cell_of_strips_names_a_command_for_strips():
+    (note,) = [note for note in notes([], ["gap_cam"], ["ksdd2"]) if note.startswith(EMPTY)]
+    assert "`python -m ssn_lib run PRESET --dataset ksdd2`" in note
 
 
 def test_untrained_backbones_are_named_in_the_notes(record):
