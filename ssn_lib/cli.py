@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ssn_lib.runs.record import Record
 
 TRAINING = ("run", "study", "protocol")  # commands that are ended before their time by no output
+FULL_GPU = (
+    "the GPU's memory is full: take smaller batches (--set training.batch_size=8) or images "
+    "(--image-size), end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the processor"
+)
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 
 
@@ -56,6 +60,11 @@ def _run_command(options: argparse.Namespace) -> int:
         if error.filename is None or isinstance(error, FileNotFoundError):
             raise
         print(f"error: {unusable(Path(os.fsdecode(error.filename)), error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which may not be imported
+            raise
+        print(f"error: {FULL_GPU}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted{_how_to_go_on(options)}", file=sys.stderr)

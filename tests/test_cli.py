@@ -159,6 +159,21 @@ def test_what_the_system_does_not_let_be_used_is_one_line(arguments, monkeypatch
     )
 
 
+def test_a_gpu_that_is_full_is_one_line(arguments, monkeypatch, capsys):
+    def fill(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setitem(cli.COMMANDS, "run", fill)
+    assert "smaller batches" in refused(arguments("scenario_a"), capsys)
+
+    def break_down(*_):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setitem(cli.COMMANDS, "run", break_down)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(arguments("scenario_a"))
+
+
 def test_a_folder_that_is_not_there_is_no_unfinished_run(tmp_path, capsys):
     line = refused(["evaluate", str(tmp_path / "none")], capsys)
     assert line == f"error: {tmp_path / 'none'}: no such file or folder"

@@ -98,10 +98,8 @@ def fit(
         checkpoints = _Checkpoints(checkpoint, trainer, history)
         with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
             _run_epochs(run_epoch, trainer, history, checkpoints, before_epoch, after_epoch)
-    if config.select_epoch == "validation" and trainer.best is not None:
+    if trainer.best is not None:
         model.load_trained_state(trainer.best)
-    elif history.epochs:
-        history.selected = history.epochs[-1].epoch
     model.eval()
     return history
 
@@ -202,7 +200,9 @@ def _run_epochs(
             history.diverged_at = number
             break
         losses = [past.validation_loss for past in history.epochs]
-        if not losses or epoch.validation_loss < min(losses):
+        if trainer.config.select_epoch == "last":
+            history.selected = number
+        elif epoch.validation_loss < min(losses, default=math.inf):
             trainer.best = copy.deepcopy(trainer.model.trained_state())
             history.selected = number
         history.epochs.append(epoch)
@@ -309,7 +309,7 @@ class _Trainer:
             device.type, init_scale=256.0, enabled=self.products == torch.float16
         )
         self.form = "split"
-        self.best: dict[str, Tensor] | None = None  # trained state of the lowest validation loss
+        self.best: dict[str, Tensor] | None = None  # of the lowest validation loss, if it selects
         self.schedule = _schedule(self.optimiser, config, self.steps)
 
     def run_epoch(
@@ -441,7 +441,7 @@ class _Trainer:
             "history": [asdict(epoch) for epoch in history.epochs],
             "selected": history.selected,
             "trained": self.model.trained_state(),
-            "best": self.best if self.config.select_epoch == "validation" else None,
+            "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -467,7 +467,8 @@ class _Trainer:
             self.rule.optimiser.load_state_dict(state["generator_optimiser"])
         self.best = state["best"]
         epochs = [Epoch(**row) for row in state["history"]]
-        return History(epochs, None, state["selected"], self.source, per_epoch=self.per_epoch)
+        selected = state["selected"] if self.best is not None else len(epochs)
+        return History(epochs, None, selected, self.source, per_epoch=self.per_epoch)
 
 
 class _Rebuilder(_Trainer):
