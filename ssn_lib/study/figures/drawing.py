@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -131,7 +132,10 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(_Fine(subs="auto"))
     axis.set_minor_formatter(_Between(minor_thresholds=(1, NARROW)))
-    axis.set_tick_params(which="minor", labelsize=SMALL)
+    # All numbers in one line, though the ticks between the decades are shorter.
+    long, short = (rcParams[f"xtick.{kind}.size"] for kind in ("major", "minor"))
+    axis.set_tick_params(which="both", labelsize=SMALL)
+    axis.set_tick_params(which="minor", pad=rcParams["xtick.major.pad"] + long - short)
 
 
 class _Fine(LogLocator):
