@@ -45,7 +45,7 @@ def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
             continue
         if not found:
             unread.append(InputError(f"{shown(path)}: no images there"))
-        warn_of_unused(path, found, "give folders inside it beside it, to inspect them too")
+        warn_of_unused(path, found, "name those folders too, to inspect what is in them")
         masks = [file.name for file in found if named_like_a_mask(file)]
         if masks:
             warnings.warn(
