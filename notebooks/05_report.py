@@ -47,7 +47,7 @@ report = Report(study)
 # (`ssn_lib/study/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not.
 # *Explained otherwise*: the effect is there, here or in the author's log, and has another cause.
 # *Not measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on
-# other images, where the claim's own were not at hand. The whole ledger, with its evidence, is
+# other images, where the claim's own do not decide it. The whole ledger, with its evidence, is
 # near the end.
 
 # %%

@@ -125,7 +125,7 @@ report.save("settings_evolved")
 # momentum moves the other way (one cycle; Smith and Topin, 2019). Gradients longer than 1 are
 # shortened. The convolutions start from PyTorch's own random weights: before a batch normalisation
 # the scale of a weight changes nothing but how fast it learns, and Xavier's, as published for SSN's
-# heads, are 1.6 to 2 times as large and so learn more slowly.
+# heads, are 1.4 to 2.1 times as large and so learn more slowly.
 #
 # **Why 448×448.** The published form of Scenario A upscales the features first and multiplies the
 # channels on the large grid. Notebook 01 shows that the order does not matter: with $W$ the weights

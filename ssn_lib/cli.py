@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 TRAINING = ("run", "study", "protocol")  # commands that are ended before their time by no output
 FULL_GPU = (
-    "the GPU's memory is full: take smaller batches (--set training.batch_size=8) or images "
-    "(--image-size), end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the processor"
+    "the GPU's memory is full: end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the "
+    "processor"
 )
+SMALLER = ", or take smaller batches (training.batch_size) or images (--image-size)"
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 
 
@@ -56,16 +57,6 @@ def _run_command(options: argparse.Namespace) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # a folder that may not be entered, a name that is too long, …
-        if error.filename is None or isinstance(error, FileNotFoundError):
-            raise
-        print(f"error: {unusable(Path(os.fsdecode(error.filename)), error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which may not be imported
-            raise
-        print(f"error: {FULL_GPU}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"interrupted{_how_to_go_on(options)}", file=sys.stderr)
         return 130
@@ -73,6 +64,17 @@ def _run_command(options: argparse.Namespace) -> int:
         if options.command in TRAINING or getattr(options, "watch", False):
             print(f"nobody reads the output{_how_to_go_on(options)}", file=sys.stderr)
         return 141
+    except OSError as error:
+        if (said := unusable(error)) is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "out of memory" not in str(error):  # a GPU's, which several kinds of errors tell
+            raise
+        smaller = SMALLER if options.command in TRAINING else ""
+        print(f"error: {FULL_GPU}{smaller}", file=sys.stderr)
+        return 2
     return 0
 
 

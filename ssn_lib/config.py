@@ -320,7 +320,9 @@ class RunConfig:
         text = json.dumps(beside_defaults(self), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         # No folder's name is longer than 255 bytes; the hash tells the rest.
-        category = self.data.category.encode()[:SLUG_BYTES].decode(errors="ignore")
+        category = self.data.category
+        while len(category.encode(errors="surrogatepass")) > SLUG_BYTES:
+            category = category[:-1]
         slug = f"{self.preset}-{self.data.dataset}-{category}-s{self.seed}-{digest[:8]}"
         return slug.replace("/", "_")
 

@@ -10,7 +10,7 @@ MOST = 3  # names that are equally near and still a hint
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known ones, in any case, or the whole list."""
+    """A hint for an unknown name: the nearest known ones, whatever the case, or all of them."""
     known = sorted(known)
     likeness = {
         one: difflib.SequenceMatcher(None, one.casefold(), str(name).casefold()).ratio()

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import sys
 import unicodedata
 import zipfile
@@ -39,12 +38,22 @@ def shown(path: Path | str) -> str:
     )
 
 
-def unusable(path: Path, error: OSError) -> str:
-    """Why the system does not let a file or folder be used, as one line that names it."""
-    reason = (error.strerror or str(error)).lower()
-    if error.errno == errno.ENAMETOOLONG:
-        return f"{shown(path)}: {reason}; give a shorter one"
-    return f"{shown(path)}: {reason}; choose another, or ask for the right to use it"
+_ADVICE = {
+    errno.ENAMETOOLONG: "give a shorter one",
+    errno.ENOSPC: "free space, or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+}
+
+
+def unusable(error: OSError) -> str | None:
+    """Why the system does not let a file or folder be used, as one line that names it; None of what
+    is no such error, or would be a fault of the program."""
+    advice = _ADVICE.get(error.errno)
+    if isinstance(error, PermissionError):
+        advice = "choose another, or ask for the right to use it"
+    if advice is None or not isinstance(error.filename, str | bytes):
+        return None
+    return f"{shown(os.fsdecode(error.filename))}: {error.strerror.lower()}; {advice}"
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
@@ -123,6 +132,8 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
         return torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # of the machine, not of the file
     # Of many kinds, and PyTorch advises to load it all the same, whatever it may run.
     except Exception:
         raise ValueError("it is damaged, or no file of tensors and plain data") from None
@@ -153,11 +164,10 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         # torch.save turns a full disk into a RuntimeError that does not say so.
-        full = isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 2**20
         known = error if isinstance(error, OSError) else error.__context__
-        if not full and not isinstance(known, OSError):
+        if not isinstance(known, OSError):
             raise  # the block's own
-        reason = "the disk is full" if full else known.strerror or type(known).__name__
+        reason = known.strerror or type(known).__name__
         raise InputError(
             f"cannot write {path}: {reason}; free space or choose another folder"
         ) from None

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -148,23 +149,49 @@ def test_a_diverged_run_is_not_evaluated(arguments, tmp_path, capsys):
     assert "the training diverged, so its network" in refused(["evaluate", str(run)], capsys)
 
 
-def test_what_the_system_does_not_let_be_used_is_one_line(arguments, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "permission denied; choose another, or ask for the right to use it"),
+        (errno.ENAMETOOLONG, "file name too long; give a shorter one"),
+        (errno.ENOSPC, "no space left on device; free space, or choose another place"),
+    ],
+)
+def test_what_the_system_does_not_let_be_used_is_one_line(
+    number, said, arguments, monkeypatch, capsys
+):
     def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied", "locked/run")
+        raise OSError(number, os.strerror(number), "some/run")
 
     monkeypatch.setitem(cli.COMMANDS, "run", refuse)
-    line = refused(arguments("scenario_a"), capsys)
-    assert line == (
-        "error: locked/run: permission denied; choose another, or ask for the right to use it"
-    )
+    assert refused(arguments("scenario_a"), capsys) == f"error: some/run: {said}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files", "x.png"),  # no fault of that file
+        FileNotFoundError(errno.ENOENT, "No such file", "x.png"),  # nor of what a user named
+        PermissionError(errno.EACCES, "Permission denied", 7),
+    ],
+)
+def test_what_may_be_a_fault_of_the_program_keeps_its_traceback(error, arguments, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(cli.COMMANDS, "run", fail)
+    with pytest.raises(type(error)):
+        main(arguments("scenario_a"))
 
 
 def test_a_gpu_that_is_full_is_one_line(arguments, monkeypatch, capsys):
     def fill(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setitem(cli.COMMANDS, "run", fill)
+    for command in ("run", "evaluate"):
+        monkeypatch.setitem(cli.COMMANDS, command, fill)
     assert "smaller batches" in refused(arguments("scenario_a"), capsys)
+    assert "smaller batches" not in refused(["evaluate", "some_run"], capsys)
 
     def break_down(*_):
         raise RuntimeError("a fault")
@@ -277,6 +304,19 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(tiny_run,
         assert b"BrokenPipe" not in done.stderr
         assert (b"none" in done.stderr) == (code == 2)
     os.close(writing)
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_a_reader_that_goes_away_early_ends_it_too(command, arguments, monkeypatch, capsys):
+    def print_into_nothing(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setitem(cli.COMMANDS, command, print_into_nothing)
+    monkeypatch.setattr(cli, "_end_output", lambda: None)
+    given = arguments("scenario_a") if command == "run" else ["bench"]
+    assert main(given) == 141
+    said = capsys.readouterr().err
+    assert ("goes on from the last checkpoint" in said) == (command == "run")
 
 
 def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):

@@ -99,6 +99,15 @@ def leaves(values, path=""):
     return flat
 
 
+def test_a_name_of_any_length_makes_a_folders_name():
+    data = DataConfig("folder", "ä" * 300)
+    config = RunConfig("scenario_a", data, ModelConfig(), TrainingConfig())
+    assert len(config.run_id.encode()) < 255
+    other = replace(config, data=replace(data, category="ä" * 301))
+    assert config.run_id != other.run_id
+    assert replace(config, data=replace(data, category="\udcdf")).run_id
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_to_dict_and_back(name):
     config = make(name)

@@ -118,9 +118,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         Unreadable: it cannot be looked into.
     """
-    return [
-        path for path, entry in _entries(folder) if _may_be_file(path, entry) and _is_image(path)
-    ]
+    return [path for path, entry in _entries(folder) if _may_be_image(path, entry)]
 
 
 def subfolder(folder: Path, name: str) -> Path:
@@ -297,10 +295,6 @@ def is_overlay(path: Path) -> bool:
         return False
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_overlay(path)
-
-
 def _entries(folder: Path) -> list[tuple[Path, os.DirEntry[str]]]:
     """What may be data in a folder, sorted by name."""
     try:
@@ -311,13 +305,16 @@ def _entries(folder: Path) -> list[tuple[Path, os.DirEntry[str]]]:
     return sorted(((folder / e.name, e) for e in entries), key=lambda pair: pair[0])
 
 
-def _may_be_file(path: Path, entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or a link to one, or to nothing: whoever reads it says so."""
+def _may_be_image(path: Path, entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is an image's file and no overlay, or a link to one, or to nothing: whoever
+    reads it says so."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
     try:
-        mode = entry.stat().st_mode
+        may_be = stat.S_ISREG(entry.stat().st_mode) if entry.is_symlink() else entry.is_file()
     except OSError:
-        return not _leads_to_folder(path, entry)
-    return stat.S_ISREG(mode)
+        may_be = not _leads_to_folder(path, entry)
+    return may_be and not is_overlay(path)
 
 
 def _leads_to_folder(path: Path, entry: os.DirEntry[str]) -> bool:
@@ -342,7 +339,7 @@ def _images_below(folder: Path, visited: set[str]) -> Iterator[tuple[str, Path]]
         for path, entry in _entries(folder):
             if _leads_to_folder(path, entry):
                 folders.append(path)
-            elif _is_image(path) or path.suffix.lower() in _UNREAD_SUFFIXES:
+            elif _may_be_image(path, entry) or path.suffix.lower() in _UNREAD_SUFFIXES:
                 yield real, path
     except Unreadable as error:
         warnings.warn(str(error), stacklevel=4)

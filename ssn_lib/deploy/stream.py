@@ -72,8 +72,8 @@ class Judged:
 def judged(
     trained: Trained, files: Iterable[Path], pool: Executor, remarks: Remarks
 ) -> Iterator[Judged | Refused]:
-    """What a detector says of each file, in order; of each batch first which are refused at sight.
-    However many there are, few are held at once.
+    """What a detector says of each file, in order; of every few, those that cannot be read come
+    first. However many there are, few are held at once.
 
     Args:
         pool: threads that decode.

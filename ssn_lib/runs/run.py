@@ -156,13 +156,12 @@ def run(
 
 def _check_images(config: RunConfig, dataset: Dataset) -> None:
     data, train = config.data, dataset.train  # a record tells of the former
-    said = data.image_size, data.resize, data.full_scale
-    there = train.image_size, train.resize, train.full_scale
-    if said != there or not dataset.has_fingerprint(data.fingerprint):
-        raise InputError(
-            f"the configuration is of other images ({data.category}, {said[0]}) than the data set "
-            f"({dataset.category}, {there[0]}); make it with `configure` for this one"
-        )
+    for name in ("image_size", "resize", "full_scale"):
+        said, there = getattr(data, name), getattr(train, name)
+        if said != there:
+            raise InputError(f"{name}: {said} in the configuration, {there} of the data set")
+    if not dataset.has_fingerprint(data.fingerprint):
+        raise InputError(f"{shown(dataset.root)}: not the files that {config.run_id} is of")
 
 
 def _warn_of_no_masks(config: RunConfig, dataset: Dataset) -> None:

@@ -249,14 +249,13 @@ class Selection:
 
 
 def category_of(strips: Sequence[Outcome]) -> str:
-    """The category of strips that are shown: that of which most presets were run, KSDD2's before
-    others."""
+    """The category of strips that are shown: KSDD2's, unless more than twice as many presets were
+    run on others."""
     presets: dict[str, set[str]] = {}
     for outcome in strips:
         presets.setdefault(outcome.category, set()).add(outcome.preset)
-    return min(
-        presets, key=lambda name: (-len(presets[name]), name != STRIPS, name), default=STRIPS
-    )
+    known = {name: len(of) * (2 if name == STRIPS else 1) for name, of in presets.items()}
+    return min(known, key=lambda name: (-known[name], name != STRIPS, name), default=STRIPS)
 
 
 def by_number(changes: Sequence[str]) -> list[tuple[str, float, str]]:

@@ -107,8 +107,6 @@ def make(task: Task, report: Callable[[int], None] = _say_nothing) -> Outcome:
 
     try:
         images = dataset(data.dataset, task.data_root, task.category, data.image_size, data.resize)
-        if images.fingerprint != data.fingerprint:
-            raise InputError(f"{images.root}: not the files that {config.run_id} was planned for")
         record = run(
             config,
             images,

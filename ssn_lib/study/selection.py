@@ -145,10 +145,13 @@ def _epochs(outcome: Outcome) -> int:
     return outcome.record.config.training.epochs
 
 
-def _likeness(record: Record) -> tuple[bool, bool]:
-    """The higher, the more a run is like the published one of its preset."""
+def _likeness(record: Record) -> tuple[bool, bool, bool, str]:
+    """The higher, the more a run is like the published one of its preset; of those that are alike,
+    the last one finished."""
     usual = preset(record.config.preset)
     return (
+        record.config.weights == "imagenet",
         record.config.training.precision == usual.training.precision,
         record.config.data.resize == usual.resize,
+        record.finished,
     )

@@ -111,6 +111,12 @@ def test_a_mask_among_the_images(own_category, refusal):
     assert "000_label.png is named like a mask" in refusal(lambda: read_mvtec(own_category))
 
 
+def test_a_category_without_good_images_says_what_it_lacks(own_root, own_category, refusal):
+    (own_category / "train" / "good").rename(own_category / "train" / "fine")
+    said = refusal(lambda: load_dataset("mvtec_ad", own_root, category=own_category.name))
+    assert "expected a folder train/good with the defect-free images" in said
+
+
 def test_strips_are_none_of_the_categories_that_there_are(own_root, own_category, refusal):
     """They have folders train and test, too."""
     for part in ("train", "test"):

@@ -417,7 +417,8 @@ def test_a_configuration_of_other_images_makes_no_record(other, dataset, tmp_pat
     data = replace(config.data, image_size=(64, 64))
     if other == "files":
         data = replace(config.data, fingerprint="0" * 32)
-    with pytest.raises(InputError, match="of other images .* make it with `configure`"):
+    said = "image_size: .64, 64. in the configuration" if other == "size" else "not the files that"
+    with pytest.raises(InputError, match=said):
         run(replace(config, data=data), dataset, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -49,6 +49,16 @@ def test_a_seed_counts_once_as_published_rather_than_not(other, run):
     assert longest([unlike]) == [unlike]
 
 
+def test_of_two_runs_that_are_alike_the_last_one_stands(run):
+    older, newer = run(), run()
+    older = Outcome.of(replace(older.record, finished="2026-01-01", run_id="b"))
+    newer = Outcome.of(replace(newer.record, finished="2026-02-01", run_id="a"))
+    assert longest([older, newer]) == longest([newer, older]) == [newer]
+    config = replace(newer.record.config, weights="untrained")
+    untrained = Outcome.of(replace(newer.record, config=config, finished="2026-03-01"))
+    assert longest([untrained, older]) == [older]
+
+
 def test_what_has_no_record_stands_for_nothing():
     assert longest([Outcome("scenario_a", "bottle", 42, None, "no weights")]) == []
 

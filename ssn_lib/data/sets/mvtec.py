@@ -66,7 +66,7 @@ def find_mvtec_category(root: Path, category: str) -> Path:
             f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
             "give the parent of one of them as --data-root"
         )
-    names = {name for known in by_home.values() for name in known}
+    names = {name for known in by_home.values() for name in known if _has_good(known[name])}
     if not names:
         raise InputError(
             f"data root {shown(root)} holds no MVTec AD category: expected "
@@ -124,11 +124,14 @@ def _categories(home: Path) -> dict[str, Path]:
 
 
 def _is_category(folder: Path) -> bool:
-    """Whether it has a folder train/good and a folder test: strips have the latter two alone."""
-    if not is_folder(folder):
-        return False
-    train, test = (subfolder(folder, part) for part in ("train", "test"))
-    return is_folder(train) and is_folder(test) and any(map(is_normal, list_folders(train)))
+    return is_folder(folder) and all(
+        is_folder(subfolder(folder, part)) for part in ("train", "test")
+    )
+
+
+def _has_good(folder: Path) -> bool:
+    """Whether a folder that is like a category has one train/good; strips have none."""
+    return any(map(is_normal, list_folders(subfolder(folder, "train"))))
 
 
 SOURCE = Source(

@@ -61,7 +61,7 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
     basis = tuple(map(evidence.runs, ("learned_noise_v1", "learned_noise_v2")))
     (v1, v1_course), (v2, v2_course) = (runs.state() for runs in basis)
     relapses = basis[1].late_collapses() if v2 == "learned" else ""
-    if v2 not in ("learned", "undecided") or relapses:  # whatever became of v1
+    if v2 not in ("learned", "undecided", "mixed") or relapses:  # whatever became of v1
         why = f"{ENDS[v2]}{relapses and f', but {relapses}'}"
         return Finding(f"as stated: {v2_course}", "not reproduced", why, rests_on=basis[1:])
     measured = f"as stated: v1 {v1_course}; v2 {v2_course}"

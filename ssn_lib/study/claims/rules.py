@@ -6,8 +6,8 @@ rule returns its finding together with what it rests on; it changes nothing.
 - What is evidence, and when two figures differ, is in `evidence`.
 - Too short a training refutes nothing (`judge`), unless what it does is claimed to be impossible
   (`Claim.notebook`); nor does it show that there is no difference (`evidence.whole_trainings`).
-- Where the images that a claim is of were not at hand, its rule is asked a second time, about the
-  images that were (`Claim.data`). What it says there is no verdict and is never counted.
+- Where a claim's own images (`Claim.data`) do not decide it, as where they were not at hand, its
+  rule is asked a second time, about others. What it says there is no verdict and is never counted.
 """
 
 from __future__ import annotations
@@ -142,9 +142,10 @@ def ledger(*judged: pd.DataFrame) -> Table:
             f"{len(frame)} claims: {sums}." + _by_tables(frame),
             "A notebook that decides a claim: `python -m ssn_lib study --profile full --only 03 "
             "--data-root …` runs 03 by the profile `full`.",
-            "Elsewhere: where the images that a claim is of were not at hand, what the same rule "
-            "finds on others. That is no verdict and is not counted. A claim of a cause or of a "
-            "remedy is of no particular images; it is judged on those at hand, which are named.",
+            "Elsewhere: where a claim's own images do not decide it, as where they were not at "
+            "hand, what the same rule finds on others. That is no verdict and is not counted. A "
+            "claim of a cause or of a remedy is of no particular images; it is judged on those at "
+            "hand, which are named.",
             "`make gpu` runs the published protocol on a GPU, a training in minutes.",
             "Published: 300 epochs, one seed, Tesla P100. After `… --profile full`, the verdicts "
             "are in `runs/full/report.html`; after it, or after `make bench` on a GPU, `python -m "

@@ -134,7 +134,7 @@ def _hallucinates(evidence: Evidence) -> Finding:
         sound, defective = (scores[scores["label"] == label]["map_max"] for label in (0, 1))
         above.append((sound > defective.median()).mean())
     share = 100 * mean(above)
-    measured = f"{share:.0f} % of the {len(sound)} sound screws do"
+    measured = f"the maps of {share:.0f} % of the {len(sound)} sound screws do"
     slides = published_figures()["slides"]["table_noise_losses_screw"]["seg-I-AUROC"]["scenario_a"]
     published = (
         f"the slides' own AUROC of these maxima is {slides}. Judged by the maxima alone: how far "

@@ -144,6 +144,10 @@ def _apart(work: Callable[..., Result], *arguments: object) -> Result:
             return pool.submit(work, *arguments).result()
         except BrokenProcessPool:
             raise InputError("its process was killed, as where the memory is short") from None
+        except KeyboardInterrupt:  # the process need not have had one, and would be waited for
+            for process in list(pool._processes.values()):
+                process.terminate()
+            raise
 
 
 @torch.inference_mode()

@@ -125,6 +125,17 @@ def test_a_training_that_collapses_again_and_again_is_not_stable(course, epochs,
         assert f"it learns, but {told}, with a loss of up to 3.4" in row["why"]
 
 
+def test_seeds_of_v2_that_end_differently_decide_nothing(evidence, record):
+    made = evidence(learned_noise_v1=RISES, learned_noise_v2=LEARNS)
+    other = Outcome.of(record("learned_noise_v2", "screw", 43, WHOLE))
+    histories = [*made.histories, (other, pd.DataFrame({"loss": RISES}))]
+    row = judged(
+        "v2-stabilises", replace(made, outcomes=[*made.outcomes, other], histories=histories)
+    )
+    assert row["verdict"] == "not measurable here"
+    assert "seeds end differently" in row["why"]
+
+
 def test_a_v2_that_is_saturated_is_not_stable(evidence):
     """Its generator has nothing to learn from."""
     made = evidence(learned_noise_v1=RISES, learned_noise_v2=VANISHES)

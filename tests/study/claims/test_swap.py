@@ -303,7 +303,7 @@ def test_sound_screws_peak_as_high_as_defective_ones(sound, epochs, verdict, pea
     row = judged("hallucinates", peaks(sound, [2.0] * 40, epochs))
     assert row["verdict"] == verdict
     above = sum(peak > 2 for peak in sound)
-    assert row["measured here"] == f"{100 * above / 40:.0f} % of the 40 sound screws do"
+    assert row["measured here"] == f"the maps of {100 * above / 40:.0f} % of the 40 sound screws do"
 
 
 def test_without_kept_scores_nothing_is_called_hallucinated(peaks):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,6 +137,22 @@ def test_a_process_of_its_own_that_dies_says_so():
     with pytest.raises(InputError, match="its process was killed"):
         bench._apart(os.abort)
     assert bench._apart(os.getpid) != os.getpid()
+
+
+def test_who_interrupts_need_not_wait_for_the_process_apart(tmp_path):
+    """A scheduler's request to end reaches the first process alone."""
+    code = (
+        "import os, signal, threading, time\n"
+        "from ssn_lib.study.costs.bench import _apart\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "    end = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    threading.Timer(1.0, end).start()\n"
+        "    _apart(time.sleep, 900)\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, timeout=99)
+    assert b"KeyboardInterrupt" in done.stderr
 
 
 def test_a_peer_that_is_not_installed_says_so(monkeypatch):
