@@ -32,6 +32,8 @@ def shown(path: Path | str) -> str:
     """A path as text that any file and console takes, in one line: what is not UTF-8 in it, or ends
     a line, as an escape."""
     text = str(path).encode(errors="backslashreplace").decode()
+    if text.isprintable():  # as nearly all are
+        return text
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _CONTROL else char
         for char in text
@@ -128,7 +130,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:
-                    raise ValueError("it is damaged")
+                    raise zipfile.BadZipFile
         return torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None

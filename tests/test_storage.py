@@ -64,6 +64,10 @@ def test_a_name_of_any_bytes_can_be_shown_and_written(tmp_path):
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == r"not read: st\udcfcck ü.png"
 
 
+def test_a_name_with_several_lines_is_shown_in_one():
+    assert shown("a\nb\r\tc\u2028d é") == r"a\nb\r\tc\u2028d é"
+
+
 def test_the_hash_is_of_names_and_contents(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
