@@ -89,11 +89,11 @@ def _row(claim: Claim, evidence: Evidence) -> dict[str, str]:
     own = evidence.on(claim.data or evidence.category)
     finding = _finding(claim, own)
     why, basis, elsewhere = finding.why, sources(finding.rests_on), EMPTY
-    open_ = finding.verdict == "not measurable here"
-    if open_ and claim.notebook is not None:
+    undecided = finding.verdict == "not measurable here"
+    if undecided and claim.notebook is not None:
         absent = claim.data is not None and not own.has(own.category)
         why += f"; {DECIDES.format(claim.notebook)}" + (", given these images" if absent else "")
-    if open_ and evidence.category != own.category:
+    if undecided and evidence.category != own.category:
         other = _finding(claim, evidence)
         words = [text for text in (other.measured, other.why) if text != EMPTY]
         elsewhere = f"{ELSEWHERE[other.verdict]} {evidence.title}: {'; '.join(words)}"
