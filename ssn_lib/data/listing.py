@@ -313,7 +313,7 @@ def _may_be_image(path: Path, entry: os.DirEntry[str]) -> bool:
     try:
         may_be = stat.S_ISREG(entry.stat().st_mode) if entry.is_symlink() else entry.is_file()
     except OSError:
-        may_be = not _leads_to_folder(path, entry)
+        may_be = True
     return may_be and not is_overlay(path)
 
 

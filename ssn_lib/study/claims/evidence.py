@@ -265,14 +265,14 @@ class Runs:
             for record, history in self.with_files(self.evidence.histories)
         ]
         states = {_state(*one) for one in losses}
-        told_apart = len(states) > 1 or any(record.status == "diverged" for record, _ in losses)
-        if told_apart and len(losses) > 1:
+        if len(losses) == 1:
+            course = _course(*losses[0])
+        elif len(states) > 1 or any(record.status == "diverged" for record, _ in losses):
             course = ", ".join(
                 f"seed {record.config.seed}: {_course(record, loss)}" for record, loss in losses
             )
         else:
-            ends = zip(*((loss[0], loss[-1]) for _, loss in losses if loss), strict=True)
-            course = _course(losses[0][0], [mean(one) for one in ends])
+            course = _course(losses[0][0], [mean([loss[i] for _, loss in losses]) for i in (0, -1)])
         if len(states) == 1:
             return states.pop(), course
         return ("undecided" if "undecided" in states else "mixed"), course

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ssn_lib.study.claims.evidence import (
     Evidence,
@@ -48,9 +48,7 @@ def _v1_collapses(evidence: Evidence) -> Finding:
     measured = f"as published: {published_course}; as stated: {stated_course}"
     if stated == "collapsed":
         return Finding(measured, "reproduced", "the rule as stated collapses too", rests_on=basis)
-    for end in ("undecided", "mixed"):
-        if end in (stated, published):
-            raise MissingError(ENDS[end], measured, basis)
+    _check_ends((stated, published), measured, basis)
     if published == "collapsed":
         why = "as published the gradients cancel and the detector never trains; as stated "
         return Finding(measured, "explained otherwise", why + ENDS[stated], rests_on=basis)
@@ -65,13 +63,18 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
         why = f"{ENDS[v2]}{relapses and f', but {relapses}'}"
         return Finding(f"as stated: {v2_course}", "not reproduced", why, rests_on=basis[1:])
     measured = f"as stated: v1 {v1_course}; v2 {v2_course}"
-    for end in ("undecided", "mixed"):
-        if end in (v1, v2):
-            raise MissingError(ENDS[end], measured, basis)
+    _check_ends((v1, v2), measured, basis)
     if v1 == "collapsed":
         return Finding(measured, "reproduced", "v1 collapses, v2 learns", rests_on=basis)
     why = f"v1 as stated: {ENDS[v1]}; the published v1 failed for its cancelled gradients"
     return Finding(measured, "explained otherwise", why, rests_on=basis)
+
+
+def _check_ends(states: Sequence[State], measured: str, basis: Sequence[Runs]) -> None:
+    """Raise MissingError where one of these ends decides nothing."""
+    for end in ("undecided", "mixed"):
+        if end in states:
+            raise MissingError(ENDS[end], measured, basis)
 
 
 def _fluctuation(run: str, metric: str) -> str:
@@ -100,10 +103,13 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
         )
         log += swing(metric, basis)
         state, course = a.state()
-        unfit = {"undecided": "has not learned yet", "collapsed": "has collapsed"}
-        if state in unfit or state == "mixed":
-            end = unfit.get(state) or f"tells nothing, as {ENDS['mixed']}"
-            why = f"Scenario A {end} ({course}), so this compares nothing; {log}"
+        unfit = {
+            "undecided": "has not learned yet",
+            "collapsed": "has collapsed",
+            "mixed": f"tells nothing, as {ENDS['mixed']}",
+        }
+        if state in unfit:
+            why = f"Scenario A {unfit[state]} ({course}), so this compares nothing; {log}"
             raise MissingError(why, measured, basis)
         published, stated = (
             sign * (value - reference) / runs.margin(metric, a)

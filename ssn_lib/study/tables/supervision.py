@@ -10,7 +10,6 @@ from statistics import fmean
 import pandas as pd
 
 from ssn_lib.config import FOLDS
-from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import Interval, OperatingPoint, operating_point, youden
 from ssn_lib.overrides import assignment
@@ -18,7 +17,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.systems import group, title
-from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values
+from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values, whose
 from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
 
 KSDD2 = "ksdd2"
@@ -366,10 +365,8 @@ def masks_runs(
 
 def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     """Whose strips they are: KSDD2 only where they are."""
-    datasets = {o.record.config.data.dataset for o in outcomes if o.record is not None}
-    if any(source_of(name).origin == "rendered" for name in datasets):
-        return "rendered strips"
-    return images_title(category)
+    datasets = (o.record.config.data.dataset for o in outcomes if o.record is not None)
+    return whose(next(datasets, KSDD2), category)
 
 
 def named(outcome: Outcome) -> str:
