@@ -160,7 +160,7 @@ def _doubt(record: Record, good: int) -> str | None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ssn_lib import inference
-    from ssn_lib.runs.run import dataset_of, load_detector
+    from ssn_lib.runs.loading import dataset_of, load_detector
 
     record, model = load_detector(options.run, options.weights_dir)
     dataset = dataset_of(record, options.data_root, options.run)

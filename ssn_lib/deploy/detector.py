@@ -16,7 +16,7 @@ from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import predict
 from ssn_lib.metrics import Thresholds
 from ssn_lib.models.supersimplenet import Prediction
-from ssn_lib.runs.run import load_detector
+from ssn_lib.runs.loading import load_detector
 from ssn_lib.storage import shown
 
 

@@ -22,8 +22,8 @@ from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
+from ssn_lib.runs.loading import load_detector
 from ssn_lib.runs.record import Record
-from ssn_lib.runs.run import load_detector
 from ssn_lib.storage import shown, written_whole
 
 TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale

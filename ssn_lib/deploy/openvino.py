@@ -36,8 +36,8 @@ from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.exports import TOLERANCE, Export, PrecisionCost
+from ssn_lib.runs.loading import dataset_of, load_detector
 from ssn_lib.runs.record import Record
-from ssn_lib.runs.run import dataset_of, load_detector
 from ssn_lib.storage import shown
 from ssn_lib.training.holdout import reference_images
 

@@ -32,14 +32,10 @@ from ssn_lib.config import DataConfig, RunConfig, TrainingConfig
 from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.imitated import beside_defects
-from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.metrics import Thresholds
-from ssn_lib.models.supersimplenet import Detector, Prediction, build
-from ssn_lib.noise.source import Source
-from ssn_lib.noise.sources import make_source
+from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.overrides import override
 from ssn_lib.presets import preset
 from ssn_lib.runs.artifacts import (
@@ -53,9 +49,10 @@ from ssn_lib.runs.artifacts import (
     sigmoid_metrics,
     small_map_table,
 )
+from ssn_lib.runs.loading import check_weights, initial_model, load_run
 from ssn_lib.runs.record import COURSE, MAPS, REFERENCE, Record, read_record
 from ssn_lib.runs.teaching import teacher_of, with_pseudo_masks
-from ssn_lib.storage import held, read_tensors, shown, write_text, written_whole
+from ssn_lib.storage import held, shown, write_text, written_whole
 from ssn_lib.training.fit import fit
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import chosen_images, fold_split, held_out_count, reference_images
@@ -146,7 +143,7 @@ def run(
 
     Raises:
         InputError: the configuration is of other images, one cannot be read, there are no weights,
-            the folder cannot be written.
+            a finished run's backbone had others, the folder cannot be written.
     """
     _check_images(config, dataset)
     warn_of_copies(dataset, labels=config.training.supervision.labels)
@@ -189,13 +186,13 @@ def _run(
     """See `run`, which speaks of the data set once for a teacher and its pupil."""
     folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
-        return _answer(folder, progress)
+        return _answer(folder, weights, progress)
     if before_epoch is not None:
         before_epoch(History())
     try:
         with held(folder / ".lock"):
             if (folder / "record.json").exists():  # made by the process that held it
-                return _answer(folder, progress)
+                return _answer(folder, weights, progress)
             return _train_and_evaluate(config, dataset, folder, weights, progress, before_epoch)
     except InputError:
         with contextlib.suppress(OSError):  # what was refused before it began leaves no folder
@@ -203,8 +200,9 @@ def _run(
         raise
 
 
-def _answer(folder: Path, say: bool) -> Record:
+def _answer(folder: Path, weights: str | Path | None, say: bool) -> Record:
     record = read_record(folder)
+    check_weights(folder, record, weights)
     if say:
         when = record.finished[:16].replace("T", " ")
         print(f"answered from the record of {when} UTC: {shown(folder)}", flush=True)
@@ -223,7 +221,7 @@ def _train_and_evaluate(
     _check_writable(folder)
     for part in (dataset.train, dataset.test):
         part.images, part.masks  # noqa: B018  decoded and kept
-    model = _build(config, weights)
+    model = initial_model(config, weights)
     device = machine.device()
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
@@ -244,107 +242,6 @@ def _train_and_evaluate(
     record = _finish(config, dataset, model, history, folder, device, trained - started)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
-
-
-def load_run(
-    folder: str | Path, weights: str | Path | None = "imagenet"
-) -> tuple[Record, Detector]:
-    """A finished run's record and its trained model, in eval mode.
-
-    Raises:
-        InputError: not a finished run, its weights are gone, or its backbone had others.
-    """
-    folder = Path(folder)
-    record = read_record(folder)
-    model = _build(record.config, weights)
-    if record.backbone not in (None, model.backbone.fingerprint()):
-        raise InputError(
-            f"{folder}: its backbone had the weights {record.weights_source or 'of chance'}, these "
-            f"are {model.weights_source or 'of chance, by another generator'}; give --weights-dir"
-        )
-    path = folder / "weights.pt"
-    if not path.is_file():
-        raise InputError(f"{path}: missing; remove the folder and run again")
-    model.load_trained_state(read_tensors(path))
-    return record, model.to(machine.device()).eval()
-
-
-def load_detector(
-    folder: str | Path, weights: str | Path | None = "imagenet"
-) -> tuple[Record, Detector]:
-    """As `load_run`, of a run whose network detects something.
-
-    Raises:
-        InputError: as `load_run`, or the training diverged.
-    """
-    record, model = load_run(folder, weights)
-    if record.thresholds is None:
-        raise InputError(f"{shown(folder)}: the training diverged, so its network detects nothing")
-    return record, model
-
-
-def load_source(folder: Path, record: Record, model: Detector) -> Source:
-    """The noise source of a finished run, as trained.
-
-    Args:
-        folder: of the run.
-        record, model: of the run, as `load_run` gives them.
-
-    Raises:
-        InputError: its weights are gone.
-    """
-    source = make_source(record.config.training.noise, model, record.config.seed)
-    if list(source.parameters()):
-        path = folder / "generator.pt"
-        if not path.is_file():
-            raise InputError(f"{path}: missing; remove the folder and run again")
-        source.load_state_dict(read_tensors(path))
-    return source.to(next(model.parameters()).device)
-
-
-def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
-    """The data set a record was made on, read again from `root` (or the usual places). One line
-    warns of other files than the record's.
-
-    Args:
-        folder: the run's, whose record it is.
-
-    Raises:
-        InputError: it is not there, or a file cannot be read.
-    """
-    data = record.config.data
-    dataset = load_dataset(
-        data.dataset,
-        root,
-        category=None if source_of(data.dataset).category == "single" else data.category,
-        image_size=data.image_size,
-        resize=data.resize,
-    ).with_full_scale(data.full_scale)
-    if not dataset.has_fingerprint(data.fingerprint):
-        warnings.warn(
-            f"{shown(dataset.root)}: not the files that {record.run_id} was made on "
-            f"({_difference(dataset, record, folder)}), so these are not its metrics",
-            stacklevel=2,
-        )
-    return dataset
-
-
-def _difference(dataset: Dataset, record: Record, folder: Path) -> str:
-    """What is known of how a data set differs from a record's."""
-    if not (folder / "scores.csv").exists():
-        return "other names or contents"
-    names = pd.read_csv(folder / "scores.csv", dtype={"image": str})["image"].tolist()
-    if names != dataset.test.names(dataset.root):
-        return "other names of test images"
-    if len(dataset.train) != record.counts["train"]:
-        return "another number of training images"
-    return "the same names, other contents"
-
-
-def _build(config: RunConfig, weights: str | Path | None) -> Detector:
-    """The run's network before training. Seeded: an untrained backbone is made again, not kept."""
-    with machine.seeded(config.seed):
-        return build(config.model, weights if config.weights == "imagenet" else None)
 
 
 def _taught(

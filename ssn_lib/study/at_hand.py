@@ -17,7 +17,8 @@ from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.presets import preset
-from ssn_lib.runs.run import configure, load_run
+from ssn_lib.runs.loading import load_run
+from ssn_lib.runs.run import configure
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.cells import whose
 from ssn_lib.training.fit import fit

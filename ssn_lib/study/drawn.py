@@ -13,8 +13,8 @@ from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.noise.sources import look
 from ssn_lib.runs.artifacts import read_maps
+from ssn_lib.runs.loading import load_run, load_source
 from ssn_lib.runs.record import MAPS, Outcome
-from ssn_lib.runs.run import load_run, load_source
 from ssn_lib.storage import shown
 from ssn_lib.study import parallel
 from ssn_lib.study.figures import maps

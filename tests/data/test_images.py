@@ -11,7 +11,8 @@ from ssn_lib.config import DataConfig, beside_defaults
 from ssn_lib.data.images import find_full_scale, read_image
 from ssn_lib.deploy import detector, inspection
 from ssn_lib.errors import InputError
-from ssn_lib.runs.run import configure, dataset_of, load_run
+from ssn_lib.runs.loading import dataset_of, load_run
+from ssn_lib.runs.run import configure
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8), (48, 1)) * 4
 

@@ -11,8 +11,8 @@ import torch
 from ssn_lib import predict
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.detector import open_detector
+from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.record import _content_hash, read_record
-from ssn_lib.runs.run import load_run
 
 
 def test_a_runs_folder_opens_as_the_detector_that_was_trained(tiny_run, dataset):

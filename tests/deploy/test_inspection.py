@@ -19,7 +19,7 @@ from ssn_lib.deploy.detector import Trained
 from ssn_lib.deploy.limits import Drift, Reference
 from ssn_lib.deploy.stream import BATCH
 from ssn_lib.errors import InputError
-from ssn_lib.runs.run import load_run
+from ssn_lib.runs.loading import load_run
 
 
 @pytest.fixture(autouse=True)

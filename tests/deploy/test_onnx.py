@@ -19,8 +19,8 @@ from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD, normalise, read_ima
 from ssn_lib.deploy.inspection import inspect
 from ssn_lib.deploy.onnx import Exported, export, export_run
 from ssn_lib.errors import InputError
+from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.record import read_record
-from ssn_lib.runs.run import load_run
 from ssn_lib.storage import REPOSITORY
 
 README = REPOSITORY / "ssn_lib" / "deploy" / "README.md"

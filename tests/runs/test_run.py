@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ssn_lib import cli, evaluate, predict, storage
+from ssn_lib import cli, predict, storage
 from ssn_lib.config import RunConfig
 from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.images import ImageSet
@@ -24,13 +24,12 @@ from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
 from ssn_lib.metrics import IMAGE_QUANTILE
 from ssn_lib.models.supersimplenet import Prediction
-from ssn_lib.noise import sources
 from ssn_lib.overrides import from_dict
 from ssn_lib.runs import artifacts
 from ssn_lib.runs import run as run_module
 from ssn_lib.runs.artifacts import highest_on_defect, read_maps, reference_table
 from ssn_lib.runs.record import COURSE, REFERENCE, read_record
-from ssn_lib.runs.run import _build, dataset_of, load_run, load_source
+from ssn_lib.runs.run import load_run
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.holdout import validation_split
 
@@ -156,24 +155,6 @@ def test_without_defective_images_no_map_is_kept():
     assert read_maps(pd.read_csv(io.StringIO("image\n")), (32, 32)) == {}
 
 
-def test_a_learned_source_is_kept_beside_the_network(dataset, tmp_path):
-    config = run_module.configure(
-        "learned_noise_v1", dataset, epochs=1, batch_size=4, weights=None, seed=3
-    )
-    record = run(config, dataset, tmp_path)
-    folder = tmp_path / record.run_id
-    _, model = load_run(folder, weights=None)
-    source = load_source(folder, record, model)
-    untrained = sources.make_source(config.training.noise, model, config.seed)
-    weights = source.state_dict()
-    assert not torch.equal(weights["layers.0.weight"], untrained.state_dict()["layers.0.weight"])
-    kept = torch.load(folder / "weights.pt", weights_only=True)
-    assert not [name for name in kept if "layers" in name]
-    (folder / "generator.pt").unlink()
-    with pytest.raises(InputError, match="generator.pt: missing"):
-        load_source(folder, record, model)
-
-
 def test_a_record_is_read_back_as_it_was_written(finished):
     folder, record = finished
     assert read_record(folder) == record
@@ -263,13 +244,6 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path):
         read_record(tmp_path)
 
 
-def test_damaged_weights_are_one_line(own_run):
-    (own_run / "weights.pt").write_bytes(b"half of it")
-    with pytest.raises(InputError, match="weights.pt cannot be read, remove it") as raised:
-        load_run(own_run, None)
-    assert "\n" not in str(raised.value)
-
-
 def test_a_second_run_answers_from_the_record(finished, dataset, monkeypatch):
     folder, record = finished
     monkeypatch.setattr(run_module, "fit", None)
@@ -282,62 +256,6 @@ def test_it_is_said_that_a_record_answers(finished, dataset, capsys):
     run_module.run(configure(dataset), dataset, folder.parent, weights=None)
     when = record.finished[:16].replace("T", " ")
     assert capsys.readouterr().out == f"answered from the record of {when} UTC: {folder}\n"
-
-
-def test_a_loaded_run_predicts_what_its_record_says(finished, dataset):
-    folder, record = finished
-    loaded, model = load_run(folder, weights=None)
-    assert loaded == record
-    prediction = predict(model, dataset.test)
-    assert dict(evaluate(prediction, dataset.test)) == record.metrics
-    scores = pd.read_csv(folder / "scores.csv")
-    assert prediction.score.tolist() == pytest.approx(scores["score"].tolist(), rel=1e-6)
-
-
-def test_another_backbone_than_the_trained_one_is_refused(own_run, monkeypatch):
-    build = _build
-
-    def other(config, weights):
-        model = build(config, weights)
-        next(model.backbone.parameters()).data += 1e-3
-        return model
-
-    monkeypatch.setattr(run_module, "_build", other)
-    with pytest.raises(InputError, match="its backbone had the weights of chance, these are"):
-        load_run(own_run, weights=None)
-
-
-def test_a_run_without_its_weights_is_refused(own_run):
-    (own_run / "weights.pt").unlink()
-    with pytest.raises(InputError, match=r"weights\.pt: missing"):
-        load_run(own_run, weights=None)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (
-            lambda folder: Image.new("RGB", (80, 80)).save(folder / "train/good/003.png"),
-            "the same names, other contents",
-        ),
-        (
-            lambda folder: (folder / "train/good/003.png").unlink(),
-            "another number of training images",
-        ),
-        (
-            lambda folder: (folder / "test/good/001.png").rename(folder / "test/good/9.png"),
-            "other names of test images",
-        ),
-    ],
-)
-def test_other_files_than_the_records_are_said(change, said, finished, own_root, own_category):
-    folder, record = finished
-    assert len(dataset_of(record, own_root, folder).test) == 6
-    change(own_category)
-    with pytest.warns(UserWarning) as warned:
-        assert len(dataset_of(record, own_root, folder).test) == 6
-    (line,) = [str(warning.message) for warning in warned]
-    assert f"{own_category}: not the files that {record.run_id} was made on ({said})" in line
 
 
 @pytest.mark.parametrize("preset", ["scenario_a", "cam_max"])

@@ -20,8 +20,9 @@ from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import CamDetector
 from ssn_lib.runs.artifacts import PR_POINTS
+from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.record import read_record
-from ssn_lib.runs.run import configure, load_run, run
+from ssn_lib.runs.run import configure, run
 from ssn_lib.training import batches
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.fit import fit
