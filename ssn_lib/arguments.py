@@ -59,7 +59,9 @@ def _add_run_commands(command: Command) -> None:
         help=f"default: {AUTO}, by the images that are there; {', '.join(PRESETS)}",
     )
     sub.add_argument("--dataset", required=True, help=", ".join(DATASETS))
-    sub.add_argument("--category")
+    sub.add_argument(
+        "--category", help="such as bottle; several separated by commas, or all, give their mean"
+    )
     sub.add_argument("--epochs", type=int)
     sub.add_argument("--seed", type=int, default=42)
     sub.add_argument(

@@ -18,7 +18,7 @@ from ssn_lib.arguments import AUTO, parser
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import metrics_lines, read_record
+from ssn_lib.runs.record import by_category, metrics_lines, read_record
 from ssn_lib.storage import REPOSITORY, shown, unusable
 
 if TYPE_CHECKING:
@@ -100,6 +100,15 @@ def _prepare_console() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from ssn_lib.data.loading import categories_of
+
+    names = categories_of(options.dataset, options.data_root, options.category)
+    records = [_run_category(options, name) for name in names]
+    if len(records) > 1:
+        print(by_category(records))
+
+
+def _run_category(options: argparse.Namespace, category: str | None) -> Record:
     from ssn_lib.data.loading import load_dataset
     from ssn_lib.runs.choice import chosen
     from ssn_lib.runs.run import configure, run
@@ -107,7 +116,7 @@ def _run(options: argparse.Namespace) -> None:
     name, epochs, changes = options.preset, options.epochs, tuple(options.set)
     choice = None
     if name == AUTO:
-        choice = chosen(options.dataset, options.data_root, options.category)
+        choice = chosen(options.dataset, options.data_root, category)
         name, changes = choice.preset, (*choice.changes, *changes)
         epochs = choice.epochs if epochs is None else epochs
     base = preset(name)
@@ -115,7 +124,7 @@ def _run(options: argparse.Namespace) -> None:
     dataset = load_dataset(
         options.dataset,
         options.data_root,
-        category=options.category,
+        category=category,
         image_size=tuple(options.image_size) if options.image_size else None,
         made_for=base.image_size or source.image_size,
         # As published where something is reproduced; of large images that would lose detail.
@@ -135,9 +144,10 @@ def _run(options: argparse.Namespace) -> None:
     if record.metrics:
         print(metrics_lines(record.metrics, record.undefined))
     if doubt := _doubt(record, int((dataset.train.labels == 0).sum())):
-        print(f"warning: {doubt}", file=sys.stderr)
+        print(f"warning: {dataset.category}: {doubt}", file=sys.stderr)
     if options.json:
         print(json.dumps(record.to_json(), allow_nan=False))
+    return record
 
 
 def _doubt(record: Record, good: int) -> str | None:

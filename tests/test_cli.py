@@ -361,6 +361,34 @@ def test_undefined_metrics_share_their_reason():
     ]
 
 
+def test_several_categories_are_run_in_turn_and_have_a_mean(
+    arguments, own_root, own_category, capsys
+):
+    shutil.copytree(own_category, own_category.with_name("zip"))
+    without_good = shutil.copytree(own_category, own_category.with_name("a bolt"))
+    shutil.rmtree(without_good / "test/good")  # one class alone: no area under a ROC curve
+
+    def table(asked):
+        given = arguments("scenario_a", "--untrained", root=own_root, category=asked)
+        assert main(given) == 0
+        lines = capsys.readouterr().out.splitlines()
+        columns = next(i for i, line in enumerate(lines) if line.startswith("percent "))
+        _, *names = lines[columns].split()
+        rows = [line.rsplit(maxsplit=len(names)) for line in lines[columns + 1 :]]
+        return {title: dict(zip(names, values, strict=True)) for title, *values in rows}
+
+    some = table("widget,zip")
+    assert list(some) == ["widget", "zip", "mean of 2"]
+    for name, mean in some["mean of 2"].items():
+        both = [float(some[category][name]) for category in ("widget", "zip")]
+        assert float(mean) == pytest.approx(sum(both) / 2, abs=0.11)  # of rounded ones
+    every = table("all")
+    assert list(every) == ["a bolt", "widget", "zip", "mean of 3"]
+    assert every["widget"] == some["widget"]
+    assert every["a bolt"]["I-AUROC"] == every["mean of 3"]["I-AUROC"] == "–"
+    assert every["mean of 3"]["P-AUROC"] != "–"
+
+
 def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
@@ -16,7 +17,9 @@ from ssn_lib.data.source import Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
+ALL = "all"  # in the place of a category
 KAGGLE_INPUT = Path(os.environ.get("SSN_KAGGLE_INPUT", "/kaggle/input"))  # or a rehearsal's
+_T = TypeVar("_T")
 
 
 def load_dataset(
@@ -80,6 +83,29 @@ def load_dataset(
     )
 
 
+def categories_of(name: str, root: Path | str | None, asked: str | None) -> list[str | None]:
+    """The categories that a text asks for, each to be loaded by itself.
+
+    Args:
+        name, root: as of `load_dataset`.
+        asked: one, several separated by commas, or "all" for those that are there. Of a data set
+            that wants none it is passed on as it is.
+
+    Raises:
+        InputError: there is none at all, or a name between commas is empty.
+    """
+    source = source_of(name)
+    if source.categories is None or asked is None:
+        return [asked]
+    if asked == ALL:
+        place = None if root is None else Path(root)
+        return _look(source, place, source.categories, "'s categories")
+    names = [part.strip() for part in asked.split(",")]
+    if not all(names):
+        raise InputError(f"category={asked!r}: expected one or several, such as 'bottle,screw'")
+    return list(dict.fromkeys(names))
+
+
 def _is_size(size: object) -> bool:
     return (
         isinstance(size, tuple | list)
@@ -89,12 +115,23 @@ def _is_size(size: object) -> bool:
 
 
 def _find(source: Source, root: Path | None, category: str | None) -> Path:
-    """The folder of the images: an explicit root must hold it; else the usual places are tried."""
+    """The folder of the images."""
+    of_category = f"'s {category!r}" if source.category == "needed" else ""
+    return _look(source, root, lambda place: source.find(place, category), of_category)
+
+
+def _look(source: Source, root: Path | None, find: Callable[[Path], _T], what: str) -> _T:
+    """What is found in an explicit root, which must hold it, or else in the first of the usual
+    places that does.
+
+    Args:
+        what: is looked for, behind the data set's title.
+    """
     if source.origin == "rendered":
-        return source.find(root or Path("data"), category)
+        return find(root or Path("data"))
     explicit = root or os.environ.get("SSN_DATA_ROOT")
     if explicit:
-        return source.find(Path(explicit), category)
+        return find(Path(explicit))
     if source.origin == "own":
         raise InputError(f"data set {source.name!r}: give --data-root, the folder of your images")
     places = [Path("data")]
@@ -105,7 +142,7 @@ def _find(source: Source, root: Path | None, category: str | None) -> Path:
     unsuitable: list[Unsuitable] = []
     for place in places:
         try:
-            return source.find(place, category)
+            return find(place)
         except Unreadable:
             raise
         except Unsuitable as error:
@@ -113,6 +150,7 @@ def _find(source: Source, root: Path | None, category: str | None) -> Path:
         except InputError:
             continue
     tried = ", ".join(map(str, places))
-    what = f"{source.title}'s {category!r}" if source.category == "needed" else source.title
     there = f": {unsuitable[0]}" if unsuitable else ""
-    raise InputError(f"{what} not found (tried {tried}){there}; give --data-root or SSN_DATA_ROOT")
+    raise InputError(
+        f"{source.title}{what} not found (tried {tried}){there}; give --data-root or SSN_DATA_ROOT"
+    )

@@ -40,6 +40,7 @@ class Source:
         category: it must be given, or it may be, or the set is a single one.
         find: the folder of a category's images, from the place that was given.
         read: that folder, for that category.
+        categories: the names of those in a place that was given, where one is needed.
         kind: long strips, which keep their shape, or plates.
         image_size: (height, width) that images are resized to where nothing else is said.
         counts: official numbers of training and test images, by category.
@@ -53,6 +54,7 @@ class Source:
     category: Literal["needed", "optional", "single"]
     find: Callable[[Path, str | None], Path]
     read: Callable[[Path, str | None], Found]
+    categories: Callable[[Path], list[str]] | None = None
     kind: Kind = "plates"
     image_size: tuple[int, int] = PUBLISHED_SIZE
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)

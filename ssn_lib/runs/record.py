@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,30 @@ def metrics_lines(metrics: dict[str, float | None], undefined: dict[str, str]) -
         if value is None:
             reasons.setdefault(undefined[name], []).append(name)
             continue
-        start = next((kind for kind in _KINDS if name.startswith(kind)), "")
+        start = _kind(name)
         kinds.setdefault(start, []).append(f"{name.removeprefix(start)} {value:.1f}")
     lines = [f"{_KINDS.get(kind, '')}{'  '.join(parts)} (percent)" for kind, parts in kinds.items()]
     lines += [f"undefined: {', '.join(names)} ({why})" for why, names in reasons.items()]
+    return "\n".join(lines)
+
+
+def _kind(metric: str) -> str:
+    return next((kind for kind in _KINDS if metric.startswith(kind)), "")
+
+
+def by_category(records: Sequence[Record]) -> str:
+    """A table of the records' metrics, a line for each category, and of their mean; what one of
+    them lacks has none. Metrics of a kind of its own, such as `flips-…`, are left out."""
+    names = [n for n in dict.fromkeys(n for r in records for n in r.metrics) if not _kind(n)]
+    rows = [(r.config.data.category, [r.metrics.get(name) for name in names]) for r in records]
+    columns = list(zip(*(values for _, values in rows), strict=True))
+    means = [None if None in column else sum(column) / len(column) for column in columns]
+    rows.append((f"mean of {len(records)}", means))
+    unit = "percent"
+    first = max(len(unit), *(len(title) for title, _ in rows))
+    lines = ["  ".join([unit.ljust(first), *names])]
+    for title, values in rows:
+        cells = ["–" if value is None else f"{value:.1f}" for value in values]
+        padded = [cell.rjust(len(name)) for cell, name in zip(cells, names, strict=True)]
+        lines.append("  ".join([title.ljust(first), *padded]))
     return "\n".join(lines)

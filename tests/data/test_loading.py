@@ -7,7 +7,7 @@ from PIL import Image
 
 from ssn_lib.data import loading
 from ssn_lib.data.images import normalise
-from ssn_lib.data.loading import load_dataset
+from ssn_lib.data.loading import categories_of, load_dataset
 from ssn_lib.errors import InputError
 
 
@@ -94,6 +94,38 @@ def test_images_that_are_no_bytes_are_not_normalised(refusal):
 
 def test_a_category_is_needed(mvtec_root):
     assert "category" in refusal(lambda: load_dataset("mvtec_ad", mvtec_root))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "expected"),
+    [
+        ("mvtec_ad", "widget", ["widget"]),
+        ("mvtec_ad", "bolt, widget,bolt", ["bolt", "widget"]),
+        ("mvtec_ad", "all", ["bolt", "widget"]),
+        ("mvtec_ad", None, [None]),  # which `load_dataset` refuses, and says why
+        ("ksdd2", "all", ["all"]),  # it has none
+        ("folder", "left, right", ["left, right"]),  # a name of one's own
+    ],
+)
+def test_several_categories_are_one_text(name, asked, expected, own_root, own_category):
+    shutil.copytree(own_category, own_category.with_name("bolt"))
+    assert categories_of(name, own_root, asked) == expected
+
+
+def test_all_categories_of_the_usual_places(own_root, monkeypatch, refusal):
+    monkeypatch.setenv("SSN_DATA_ROOT", str(own_root))
+    assert categories_of("mvtec_ad", None, "all") == ["widget"]
+    monkeypatch.delenv("SSN_DATA_ROOT")
+    monkeypatch.chdir(own_root)
+    message = refusal(lambda: categories_of("mvtec_ad", None, "all"))
+    assert message.startswith("MVTec AD's categories not found (tried data, data/mvtec_ad")
+    (own_root / "data").symlink_to(own_root / "mvtec_ad")
+    assert categories_of("mvtec_ad", None, "all") == ["widget"]
+
+
+def test_a_name_between_commas_is_one(mvtec_root, refusal):
+    message = refusal(lambda: categories_of("mvtec_ad", mvtec_root, "widget,"))
+    assert "expected one or several, such as 'bottle,screw'" in message
 
 
 # --- reading ---------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.data.sets.mvtec import find_mvtec_category, read_mvtec
+from ssn_lib.data.sets.mvtec import find_mvtec_category, list_mvtec_categories, read_mvtec
+from ssn_lib.errors import InputError
 
 
 @pytest.mark.parametrize("below", ["", "mvtec_ad", "mvtec_ad/widget"])
@@ -27,6 +28,23 @@ def test_a_wrong_root_says_so(tmp_path, refusal):
     assert "no such folder" in message
     message = refusal(lambda: load_dataset("mvtec_ad", tmp_path, category="widget"))
     assert "<root>/widget/train/good" in message
+
+
+@pytest.mark.parametrize("below", ["", "mvtec_ad", "mvtec_ad/widget"])
+def test_all_categories_are_those_that_there_are(below, own_root, own_category):
+    (own_root / "strips/train").mkdir(parents=True)  # strips, beside them, have no train/good
+    (own_root / "strips/test").mkdir()
+    found = [own_category.name]
+    if below != "mvtec_ad/widget":
+        shutil.copytree(own_category, own_category.with_name("bolt"))
+        found.insert(0, "bolt")
+    assert list_mvtec_categories(own_root / below) == found
+
+
+def test_without_any_category_it_is_said_what_is_expected(tmp_path):
+    for place, said in ((tmp_path, "holds no MVTec AD category"), (tmp_path / "no", "no such")):
+        with pytest.raises(InputError, match=said):
+            list_mvtec_categories(place)
 
 
 def test_counts_that_are_not_the_official_ones_are_warned_of(own_category):

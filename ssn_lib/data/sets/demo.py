@@ -26,6 +26,12 @@ def _read(folder: Path, category: str | None) -> Found:
     return Found(*mvtec.read_mvtec(folder), category)
 
 
+def _categories(root: Path) -> list[str]:
+    from ssn_lib.data.rendered import demo_root
+
+    return [*mvtec.list_mvtec_categories(demo_root(root) / "mvtec_ad"), STRIPS]
+
+
 SOURCE = Source(
     name="demo",
     title="rendered images",
@@ -33,5 +39,6 @@ SOURCE = Source(
     category="needed",
     find=_find,
     read=_read,
+    categories=_categories,
     alike={STRIPS: ksdd2.SOURCE},
 )

@@ -49,16 +49,13 @@ def find_mvtec_category(root: Path, category: str) -> Path:
     Raises:
         InputError: the root is missing, no such category (the nearest is suggested), or several.
     """
-    if not is_folder(root):
-        raise InputError(
-            f"data root {shown(root)}: no such folder; give --data-root or SSN_DATA_ROOT"
-        )
+    _check_is_folder(root)
     if _is_category(root) and shown(root.resolve().name) == shown(category):
         return root
     if _is_category(root / category):
         return root / category
-    by_home = {home: _categories(home) for home in (root, *list_folders(root))}
-    found = [known[shown(category)] for known in by_home.values() if shown(category) in known]
+    homes = _homes(root)
+    found = [known[shown(category)] for known in homes if shown(category) in known]
     if len(found) == 1:
         return found[0]
     if found:
@@ -66,17 +63,27 @@ def find_mvtec_category(root: Path, category: str) -> Path:
             f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
             "give the parent of one of them as --data-root"
         )
-    names = {name for known in by_home.values() for name in known if _has_good(known[name])}
+    names = _with_good(homes)
     if not names:
-        raise InputError(
-            f"data root {shown(root)} holds no MVTec AD category: expected "
-            f"<root>/{shown(category)}/train/good and <root>/{shown(category)}/test"
-        )
+        raise _no_category(root, shown(category))
     if category in MVTEC_COUNTS:  # no misspelling: it is not there
-        raise Unsuitable(
-            f"no category {category!r} in {shown(root)}; there are {', '.join(sorted(names))}"
-        )
+        raise Unsuitable(f"no category {category!r} in {shown(root)}; there are {', '.join(names)}")
     raise Unsuitable(f"no category {category!r} in {shown(root)}: {nearest(category, names)}")
+
+
+def list_mvtec_categories(root: Path) -> list[str]:
+    """The names of the categories that `find_mvtec_category` finds below `root`, sorted.
+
+    Raises:
+        InputError: the root is missing, or there is none.
+    """
+    _check_is_folder(root)
+    if _is_category(root) and _has_good(root):
+        return [shown(root.resolve().name)]
+    names = _with_good(_homes(root))
+    if not names:
+        raise _no_category(root, "CATEGORY")
+    return names
 
 
 def read_mvtec(folder: Path) -> tuple[list[Sample], list[Sample]]:
@@ -118,6 +125,29 @@ def _read(folder: Path, category: str | None) -> Found:
     return Found(train, test, category)
 
 
+def _check_is_folder(root: Path) -> None:
+    if not is_folder(root):
+        raise InputError(
+            f"data root {shown(root)}: no such folder; give --data-root or SSN_DATA_ROOT"
+        )
+
+
+def _no_category(root: Path, category: str) -> InputError:
+    return InputError(
+        f"data root {shown(root)} holds no MVTec AD category: expected "
+        f"<root>/{category}/train/good and <root>/{category}/test"
+    )
+
+
+def _homes(root: Path) -> list[dict[str, Path]]:
+    """The categories in the root, and in each of its folders."""
+    return [_categories(home) for home in (root, *list_folders(root))]
+
+
+def _with_good(homes: list[dict[str, Path]]) -> list[str]:
+    return sorted({name for known in homes for name in known if _has_good(known[name])})
+
+
 def _categories(home: Path) -> dict[str, Path]:
     """The categories in a folder, by their names as shown."""
     return {shown(path.name): path for path in list_folders(home) if _is_category(path)}
@@ -141,5 +171,6 @@ SOURCE = Source(
     category="needed",
     find=find_mvtec_category,
     read=_read,
+    categories=list_mvtec_categories,
     counts=MVTEC_COUNTS,
 )
