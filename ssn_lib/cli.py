@@ -100,9 +100,9 @@ def _prepare_console() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ssn_lib.data.loading import categories_of
+    from ssn_lib.data.loading import asked_categories
 
-    names = categories_of(options.dataset, options.data_root, options.category)
+    names = asked_categories(options.dataset, options.data_root, options.category)
     records = [_run_category(options, name) for name in names]
     if len(records) > 1:
         print(by_category(records))

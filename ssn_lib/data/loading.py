@@ -83,7 +83,7 @@ def load_dataset(
     )
 
 
-def categories_of(name: str, root: Path | str | None, asked: str | None) -> list[str | None]:
+def asked_categories(name: str, root: Path | str | None, asked: str | None) -> list[str | None]:
     """The categories that a text asks for, each to be loaded by itself.
 
     Args:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ssn_lib.data import loading
 from ssn_lib.data.images import normalise
-from ssn_lib.data.loading import categories_of, load_dataset
+from ssn_lib.data.loading import asked_categories, load_dataset
 from ssn_lib.errors import InputError
 
 
@@ -109,22 +109,22 @@ def test_a_category_is_needed(mvtec_root):
 )
 def test_several_categories_are_one_text(name, asked, expected, own_root, own_category):
     shutil.copytree(own_category, own_category.with_name("bolt"))
-    assert categories_of(name, own_root, asked) == expected
+    assert asked_categories(name, own_root, asked) == expected
 
 
 def test_all_categories_of_the_usual_places(own_root, monkeypatch, refusal):
     monkeypatch.setenv("SSN_DATA_ROOT", str(own_root))
-    assert categories_of("mvtec_ad", None, "all") == ["widget"]
+    assert asked_categories("mvtec_ad", None, "all") == ["widget"]
     monkeypatch.delenv("SSN_DATA_ROOT")
     monkeypatch.chdir(own_root)
-    message = refusal(lambda: categories_of("mvtec_ad", None, "all"))
+    message = refusal(lambda: asked_categories("mvtec_ad", None, "all"))
     assert message.startswith("MVTec AD's categories not found (tried data, data/mvtec_ad")
     (own_root / "data").symlink_to(own_root / "mvtec_ad")
-    assert categories_of("mvtec_ad", None, "all") == ["widget"]
+    assert asked_categories("mvtec_ad", None, "all") == ["widget"]
 
 
 def test_a_name_between_commas_is_one(mvtec_root, refusal):
-    message = refusal(lambda: categories_of("mvtec_ad", mvtec_root, "widget,"))
+    message = refusal(lambda: asked_categories("mvtec_ad", mvtec_root, "widget,"))
     assert "expected one or several, such as 'bottle,screw'" in message
 
 
