@@ -20,9 +20,9 @@
 # is set beside it.
 #
 # Everything below is made from the records of runs, nothing is typed by hand. Published figures
-# stand in columns of their own. An empty cell (–) has not been run, and its note says what fills
-# it. One seed is one seed: differences smaller than the published deviation between seeds say
-# nothing.
+# stand in columns of their own. An empty cell (–) has no figure: it was not run, not measured or
+# not published, and the notes below the table say which. One seed is one seed: differences smaller
+# than the published deviation between seeds say nothing.
 
 # %% tags=["parameters"]
 profile = "demo"

@@ -18,7 +18,7 @@ from ssn_lib.arguments import AUTO, parser
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import by_category, metrics_lines, read_record
+from ssn_lib.runs.record import by_category, metrics_lines, read_record, usual_resize
 from ssn_lib.storage import REPOSITORY, shown, unusable
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ def _run_category(options: argparse.Namespace, category: str | None) -> Record:
         category=category,
         image_size=tuple(options.image_size) if options.image_size else None,
         made_for=base.image_size or source.image_size,
-        # As published where something is reproduced; of large images that would lose detail.
-        resize=options.resize or ("antialiased" if source.origin == "own" else base.resize),
+        resize=options.resize or usual_resize(name, options.dataset),
     )
     weights = None if options.untrained else options.weights_dir
     config = configure(

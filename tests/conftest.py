@@ -197,7 +197,7 @@ def record():
     ):
         chosen, strips = preset(name), category not in MVTEC_COUNTS
         training = replace(chosen.training, epochs=epochs, batch_size=batch)
-        data = DataConfig("ksdd2" if strips else "mvtec_ad", category)
+        data = DataConfig("ksdd2" if strips else "mvtec_ad", category, resize=chosen.resize)
         config = RunConfig(name, data, chosen.model, training, seed)
         config = override(config, changes)
         return Record(

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ssn_lib.config import RunConfig, to_dict
+from ssn_lib.config import Resize, RunConfig, to_dict
+from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.metrics import Thresholds
 from ssn_lib.overrides import changes, from_dict
+from ssn_lib.presets import preset
 from ssn_lib.storage import unreadable
 
 _MARKS = re.compile(r"\((R|TM)\)| Processor\b| CPU\b")  # what a processor's name can do without
@@ -132,6 +134,13 @@ class Outcome:
         return cls(
             config.preset, config.data.category, config.seed, record, changes=changes(config)
         )
+
+
+def usual_resize(name: str, dataset: str) -> Resize:
+    """How `run` resizes a data set's images for a preset, where nothing else is said: as published
+    where something is reproduced; of a user's own, large images that would lose detail."""
+    own = source_of(dataset).origin == "own"
+    return "antialiased" if own else preset(name).resize
 
 
 def read_record(folder: str | Path) -> Record:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
 import pandas as pd
 
 from ssn_lib.config import FOLDS
-from ssn_lib.data.registry import of_strips, source_of
+from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import COURSE, Outcome
@@ -30,6 +31,9 @@ from ssn_lib.study.selection import alike, longest
 from ssn_lib.study.systems import LEARNED_PRESETS, SWAP_PRESETS, SWEEP_PRESETS, TRADE_OFF_PRESETS
 from ssn_lib.study.tables import supervision as supervision_tables
 
+# GAP + CAM with a fold of the training images left out, of which a threshold is made.
+_FOLD_CHANGES = tuple((assignment(supervision_tables.FOLD, fold),) for fold in range(FOLDS))
+
 
 class Selection:
     """The records of a study, and which of them its tables and figures are made of.
@@ -48,9 +52,10 @@ class Selection:
             for outcome in made
             if outcome not in self._made
         ]
+        covered = self.covered(self._made)
+        self.refused += self._not_shown(covered)
         for reason in self.refused:
             print(f"warning: {reason}", file=sys.stderr)
-        covered = self.covered(self._made)
         self.outcomes = [*covered, *self._left_out(covered), *study.not_made]
         folder = study.records_folder
         # Cheap hardware is what the study asks about; a GPU has a table of its own.
@@ -77,6 +82,17 @@ class Selection:
             for name in PRESETS
             for category in (*CATEGORIES, STRIPS)
             if (reason := self.study.left_out(name, category))
+        ]
+
+    def _not_shown(self, covered: Sequence[Outcome]) -> list[str]:
+        """Which strips have runs and no tables: one kind is shown."""
+        on_strips = [outcome for outcome in covered if self.is_strip(outcome)]
+        shown = category_of(on_strips)
+        others = Counter(o.category for o in on_strips if o.category != shown)
+        return [
+            f"{number} runs on {images_title(category)}: tables and figures of strips show "
+            f"{images_title(shown)}; the ledger looks at both"
+            for category, number in others.items()
         ]
 
     def covered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -176,14 +192,14 @@ class Selection:
     @cached_property
     def folds(self) -> list[Outcome]:
         """GAP + CAM with a fold left out."""
-        return [o for o in self.on_strips if o.preset == "gap_cam" and o.changes]
+        return [o for o in self.on_strips if o.preset == "gap_cam" and o.changes in _FOLD_CHANGES]
 
     @cached_property
     def mixed(self) -> list[Outcome]:
         """Those with some masks, and with all and none."""
         names = supervision_tables.MIXED_PRESETS
-        own = [o for o in self.on_strips if not o.changes or o.preset == "mixed_ssn"]
-        return [o for o in own if o.preset in names]
+        known = [o for o in self.on_strips if o.preset in names]
+        return [o for o in known if not o.changes or supervision_tables.of_masks(o)]
 
     @cached_property
     def numbers(self) -> list[float]:
@@ -199,11 +215,12 @@ class Selection:
 
     @cached_property
     def longest_points(self) -> list[supervision_tables.Chosen]:
-        """Of the longest trainings of GAP + CAM that have all their folds."""
-        category = category_of(self.all_strips)
-        kinds = [(), *((assignment(supervision_tables.FOLD, i),) for i in range(FOLDS))]
-        runs = alike(self.all_strips, [("gap_cam", category, changes) for changes in kinds])
-        return self.points_of(longest(runs), category)
+        """Of the longest trainings of GAP + CAM that have all their folds, on whatever strips."""
+        points = []
+        for category in dict.fromkeys(outcome.category for outcome in self.all_strips):
+            kinds = [("gap_cam", category, changes) for changes in ((), *_FOLD_CHANGES)]
+            points += self.points_of(longest(alike(self.all_strips, kinds)), category)
+        return points
 
     @cached_property
     def plates_evidence(self) -> Evidence:

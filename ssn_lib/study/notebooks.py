@@ -127,7 +127,8 @@ def study(
                     print(f"    failed: {error}", flush=True)
                     continue
                 print(f"    done in {duration(time.monotonic() - started)}", flush=True)
-    _summary(here, saved, time.monotonic() - begun)
+    whole = REPORT not in failed and any(path.stem == REPORT for path in chosen)
+    _summary(here, saved, time.monotonic() - begun, whole)
     if failed:
         raise NotebooksFailed(failed)
 
@@ -350,7 +351,8 @@ def _check_shown(name: str, document: str, saved: Sequence[str]) -> None:
         )
 
 
-def _summary(here: Study, saved: list[str], seconds: float) -> None:
+def _summary(here: Study, saved: list[str], seconds: float, whole: bool) -> None:
+    """What was made and where; `whole`: the report of it too."""
     out_dir = here.out_dir
     saved = list(dict.fromkeys(saved))  # the report makes some again
     figures = [Path(path).stem for path in saved if path.endswith(".png")]
@@ -360,7 +362,7 @@ def _summary(here: Study, saved: list[str], seconds: float) -> None:
     print(f"  tables    {out_dir / 'tables'}: {', '.join(tables)}")
     print(f"  figures   {out_dir / 'figures'}: {', '.join(figures)}")
     print(f"  notebooks {out_dir / 'notebooks'} (executed)")
-    if (out_dir / "report.html").exists():
+    if whole:
         print(f"  all of it {out_dir / 'report.html'}")
     if said := real.worth(here):
         print(f"{said} Measured on real images: {real.REPORT}")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 LOCAL = "local"  # in the place of a scheduler's address: one worker for each GPU of this machine
 CONNECT_TIMEOUT_S = 10
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _PROGRESS = "ssn_lib-progress"
 
 
@@ -117,6 +120,10 @@ def make(task: Task, report: Callable[[int], None] = _say_nothing) -> Outcome:
         )
     except (InputError, OutOfTime) as error:
         return _without_record(config, str(error))
+    except Exception as error:  # such as a GPU's full memory: named for its run; the others go on
+        traceback.print_exc()
+        first = str(error).partition("\n")[0]
+        return _without_record(config, f"{type(error).__name__}: {first}")
     return Outcome.of(record)
 
 
@@ -177,8 +184,7 @@ def cluster(scheduler: str | None) -> Iterator[str | None]:
         options = {"nthreads": 1, "memory_limit": 0, "env": environment, "dashboard_address": None}
         return {"cls": Nanny, "options": options | {"silence_logs": logging.ERROR}}
 
-    gpus = torch.cuda.device_count()
-    environments = [{"CUDA_VISIBLE_DEVICES": str(index)} for index in range(gpus)] or [{}]
+    environments = [{VISIBLE_GPUS: name} for name in _gpus()] or [{}]
     with SpecCluster(
         scheduler={
             "cls": Scheduler,
@@ -188,6 +194,14 @@ def cluster(scheduler: str | None) -> Iterator[str | None]:
         silence_logs=logging.ERROR,
     ) as started:
         yield started.scheduler_address
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA takes: those that the user left
+    visible, where some are hidden."""
+    visible = [name.strip() for name in os.environ.get(VISIBLE_GPUS, "").split(",")]
+    count = torch.cuda.device_count()
+    return [*filter(None, visible)][:count] or [str(index) for index in range(count)]
 
 
 def _need_dask() -> None:

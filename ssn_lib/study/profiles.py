@@ -84,9 +84,11 @@ class Profile:
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
-        training = record.config.training
-        _, *lengths = self.protocol(record.config.preset)
-        return self.shows(record) and [training.epochs, training.batch_size] == lengths
+        name, training = record.config.preset, record.config.training
+        _, epochs, batch_size = self.protocol(name)
+        if self.own_sizes and preset(name).image_size and self.asked_epochs is None:
+            epochs = preset(name).epochs(record.images_per_epoch)  # more of few images
+        return self.shows(record) and (training.epochs, training.batch_size) == (epochs, batch_size)
 
     def made_longer(self, record: Record) -> bool:
         """Whether a record is of this profile's data and weights, and of more epochs."""

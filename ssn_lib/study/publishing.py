@@ -18,6 +18,7 @@ from ssn_lib.study.costs.records import (
     BENCH_FILE,
     GPU_BENCH_FILE,
     keep_best,
+    read_bench,
 )
 from ssn_lib.study.notebooks import REPORT, execute
 from ssn_lib.study.page import document
@@ -161,5 +162,6 @@ def _add(runs: Path, results: Path) -> None:
     _add_peers(runs, results)
     keep_best(runs, results)
     for name in (BENCH_FILE, GPU_BENCH_FILE):
-        if (runs / name).exists():
-            shutil.copy(runs / name, results / name)
+        if bench := read_bench(runs, name):
+            on_gpu = bench.environment["device"] == "cuda"
+            shutil.copy(runs / name, results / (GPU_BENCH_FILE if on_gpu else BENCH_FILE))

@@ -30,9 +30,10 @@ from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_by_arithmetic
 from ssn_lib.study.lessons import Lessons
 from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
-from ssn_lib.study.peers.records import PeerRecord, read_peers
+from ssn_lib.study.peers.records import PeerRecord, one_of_each_seed, read_peers
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
+from ssn_lib.study.saving import remove
 from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
@@ -78,7 +79,10 @@ class Report(Lessons):
         made = left_out(name, self.study) or getattr(self, name)()
         if isinstance(made, Table):
             made = narrowed(name, made, self.study, self.strips)
-        return made if isinstance(made, LeftOut) else self.study.save(name, made)
+        if isinstance(made, LeftOut):
+            remove(self.study.out_dir, name)
+            return made
+        return self.study.save(name, made)
 
     # --- the whole ----------------------------------------------------------------------------
 
@@ -438,7 +442,7 @@ class Report(Lessons):
     @cached_property
     def _peers(self) -> list[PeerRecord]:
         """The project's own records of peers."""
-        return read_peers(REPOSITORY / "results")
+        return one_of_each_seed(read_peers(REPOSITORY / "results"))
 
     @cached_property
     def _ledger(self) -> Table:

@@ -47,7 +47,7 @@ from ssn_lib.study.parameters import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.progress import Progress
 from ssn_lib.study.readings.reading import Reading
-from ssn_lib.study.saving import save
+from ssn_lib.study.saving import remove, save
 from ssn_lib.study.selection import read_records
 from ssn_lib.study.tables.cells import describe
 from ssn_lib.study.tables.table import Table
@@ -346,7 +346,7 @@ class Study:
         """
         if isinstance(made, NotDrawn):
             self.not_drawn[name] = str(made)
-            (self.out_dir / "figures" / f"{name}.png").unlink(missing_ok=True)
+            remove(self.out_dir, name)
             print(f"{name}.png is not drawn: {made}")
             return None
         folder = self.out_dir / ("figures" if isinstance(made, Figure) else "tables")

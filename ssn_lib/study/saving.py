@@ -33,6 +33,13 @@ def save(folder: Path, name: str, made: Figure | Table | Reading) -> list[Path]:
     return [csv, markdown]
 
 
+def remove(out_dir: Path, name: str) -> None:
+    """Remove what an earlier, wider call saved under that name."""
+    for kind, suffixes in (("figures", ("png",)), ("tables", ("md", "csv"))):
+        for suffix in suffixes:
+            (out_dir / kind / f"{name}.{suffix}").unlink(missing_ok=True)
+
+
 def _png(figure: Figure) -> bytes:
     """A figure as a PNG file. One that shows images has fewer pixels and a palette: a fifth of the
     bytes, and no difference that one sees."""

@@ -12,7 +12,7 @@ from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import Outcome, Record, read_record
+from ssn_lib.runs.record import Outcome, Record, read_record, usual_resize
 from ssn_lib.study.published import published_figures
 
 # What the slides publish of a system, every record must have; more may be there.
@@ -106,16 +106,18 @@ def has_usual_size(record: Record) -> bool:
 def longest(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Of each configuration the longest trainings, one of each seed.
 
-    Of several batch sizes the published one is taken, of several runs of one seed the one that is
-    most like the published. An outcome without a record stands for nothing and is left out.
+    Of two ways of resizing the images the preset's own is taken, of several batch sizes the
+    published one, of several runs of one seed the one that is most like the published. An outcome
+    without a record stands for nothing and is left out.
     """
     lengths: dict[Configuration, dict[tuple, dict[int, Outcome]]] = {}
     for outcome in outcomes:
         if outcome.record is None:
             continue
-        training = outcome.record.config.training
-        usual = preset(outcome.preset).training.batch_size
-        length = training.epochs, training.batch_size == usual, training.batch_size
+        config = outcome.record.config
+        batch, usual = config.training.batch_size, preset(outcome.preset).training.batch_size
+        as_usual = config.data.resize == usual_resize(outcome.preset, config.data.dataset)
+        length = config.training.epochs, as_usual, batch == usual, batch
         seeds = lengths.setdefault(configuration(outcome), {}).setdefault(length, {})
         known = seeds.get(outcome.seed)
         if known is None or _likeness(outcome.record) > _likeness(known.record):
@@ -145,13 +147,12 @@ def _epochs(outcome: Outcome) -> int:
     return outcome.record.config.training.epochs
 
 
-def _likeness(record: Record) -> tuple[bool, bool, bool, str]:
+def _likeness(record: Record) -> tuple[bool, bool, str]:
     """The higher, the more a run is like the published one of its preset; of those that are alike,
     the last one finished."""
     usual = preset(record.config.preset)
     return (
         record.config.weights == "imagenet",
         record.config.training.precision == usual.training.precision,
-        record.config.data.resize == usual.resize,
         record.finished,
     )

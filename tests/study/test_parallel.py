@@ -87,6 +87,30 @@ def test_every_gpu_has_a_worker_of_its_own(two_gpus):
     assert set(threads.values()) == {1}
 
 
+def test_hidden_gpus_stay_hidden(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert parallel._gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, MIG-7")
+    assert parallel._gpus() == ["2", "MIG-7"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert parallel._gpus() == []
+
+
+def test_a_run_that_breaks_is_named_and_the_others_go_on(tasks, monkeypatch, capsys):
+    first, second = tasks("runs", epochs=1)
+
+    def breaks_once(config, *rest, **options):
+        if config.seed == first.config.seed:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return run_module.run(config, *rest, **options)
+
+    monkeypatch.setattr(parallel, "run", breaks_once)
+    broken, made = parallel.make_all([first, second])
+    assert (broken.record, broken.reason) == (None, "OutOfMemoryError: CUDA out of memory.")
+    assert made.record.status == "completed"
+    assert "in breaks_once" in capsys.readouterr().err  # for who mends it
+
+
 def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
     two_gpus, tasks, one_thread, capsys
 ):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ssn_lib.errors import InputError
+from ssn_lib.presets import PRESETS, preset
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import publishing
+from ssn_lib.study.costs.records import Bench
 from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.gpu import protocol
 from ssn_lib.study.lessons import Lessons
@@ -192,6 +195,24 @@ def test_a_second_run_of_a_seed_is_no_other_seed(record, written):
     assert "another run of the same configuration and seed" in made.left_out().to_markdown()
 
 
+def test_a_second_run_of_a_seed_counts_once_among_longer_trainings_too(record, written):
+    first = on_strips(record("gap_cam", "ksdd2", epochs=20, batch=8, **{"I-AUROC": 60.0}))
+    files = replace(first.config, data=replace(first.config.data, fingerprint="of other files"))
+    again = replace(first, config=files, run_id=files.run_id)
+    made = written(first, again, on_strips(record("gap_cam", "ksdd2", batch=8)))
+    assert list(made.by_epochs().frame["I-AUROC"]) == ["50.0", "60.0"]
+
+
+def test_what_a_wider_report_saved_is_removed_by_a_narrower_one(record, written, tmp_path):
+    written(record("gap_cam", "ksdd2", batch=8))
+    saved = tmp_path / "runs" / "report" / "tables" / "methods.md"
+    where = {"runs_dir": tmp_path / "runs", "records_dir": tmp_path}
+    Report(Study("quick", **where)).save("methods")
+    assert saved.exists()
+    Report(Study("quick", category="bottle", **where)).save("methods")
+    assert not saved.exists()
+
+
 def test_one_run_on_ksdd2_does_not_hide_what_was_run_on_other_strips(record, written):
     other = "kolektor_sdd1_in_ksdd2_layout"
     names = ("gap_cam", "full_ssn", "cam_max")
@@ -200,6 +221,8 @@ def test_one_run_on_ksdd2_does_not_hide_what_was_run_on_other_strips(record, wri
         on_strips(record("gap_cam", "ksdd2", epochs=10, batch=8)),
     )
     assert made.strips == other
+    said = "1 runs on KSDD2: tables and figures of strips show KolektorSDD"
+    assert said in made.left_out().to_markdown()
     made = written(on_strips(record("full_ssn", "ksdd2", epochs=10, batch=8)))
     assert made.strips == "ksdd2"  # more than half as many: KSDD2's come first
 
@@ -255,7 +278,11 @@ def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, wr
     of(100, folds[:2])
     assert "10 epochs" in claim(written(), "youden")["evidence"]
     of(300, folds)
-    row = claim(written(), "youden")
+    other = "kolektor_sdd1_in_ksdd2_layout"
+    names = [name for name in PRESETS if preset(name).training.supervision.labels]
+    made = written(*(on_strips(record(name, other, batch=8)) for name in names))
+    assert made.strips == other  # more systems were run there; the claim is of KSDD2
+    row = claim(made, "youden")
     assert "300 epochs" in row["evidence"]
     assert "TPR 100.0" in row["measured here"]
 
@@ -310,17 +337,21 @@ def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):
     runs.mkdir(parents=True)
     (runs / "record.json").write_text(json.dumps(made.to_json()))
     (runs / "course.csv").write_text("epoch,I-AUROC\n20,50.0\n")
-    (tmp_path / "runs" / "bench.cuda.json").write_text("{}")
+    gpu = asdict(Bench([], [], [], {"device": "cuda", "gpu": "T4"}))
+    (tmp_path / "runs" / "bench.json").write_text(json.dumps(gpu))
     protocol.archive(tmp_path / "runs", tmp_path / "protocol.zip")
     for source, target in (("runs", "a"), ("protocol.zip", "b")):
         (tmp_path / target).mkdir()
+        (tmp_path / target / "bench.json").write_text("a processor's")
         publishing._add(tmp_path / source, tmp_path / target)
     found = [
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for root in (tmp_path / "a", tmp_path / "b")
     ]
     assert found[0] == found[1]
-    assert {path.name for path in found[0]} == {"record.json", "course.csv", "bench.cuda.json"}
+    kept = {"record.json", "course.csv", "bench.cuda.json", "bench.json"}
+    assert {path.name for path in found[0]} == kept
+    assert found[0][Path("bench.json")] == b"a processor's"
     (tmp_path / "cut.zip").write_bytes((tmp_path / "protocol.zip").read_bytes()[:50])
     with pytest.raises(InputError, match=r"cut\.zip: not a whole archive"):
         publishing._add(tmp_path / "cut.zip", tmp_path / "a")

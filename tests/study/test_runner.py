@@ -169,7 +169,17 @@ def test_a_preset_of_its_own_size_keeps_its_own_length(record):
     one = record("evolved", epochs=protocol[1], batch=protocol[2])
     assert not quick.made(one)  # at the published size
     data = replace(one.config.data, image_size=own.image_size)
-    assert quick.made(replace(one, config=replace(one.config, data=data)))
+    one = replace(one, config=replace(one.config, data=data))
+    assert quick.made(one)
+    few = replace(one, counts=one.counts | {"train": 60, "per_epoch": 54})
+    assert not quick.made(few)  # of so few images it has more epochs
+    training = replace(one.config.training, epochs=own.epochs(54))
+    longer = replace(few, config=replace(few.config, training=training))
+    assert training.epochs > own.training.epochs
+    assert quick.made(longer)
+    asked = quick.asked(own.training.epochs, None)
+    assert asked.made(few)
+    assert not asked.made(longer)
 
 
 def test_panels_show_systems_of_different_sizes_side_by_side(small, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from ssn_lib import arguments
 from ssn_lib.checks import check
 from ssn_lib.presets import PRESETS
-from ssn_lib.runs.record import Outcome, read_record
+from ssn_lib.runs.record import Outcome, read_record, usual_resize
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import search
 from ssn_lib.study.search import Made
@@ -33,9 +33,21 @@ def test_its_command_makes_a_record_that_it_names(record):
         epochs = told.epochs or chosen.training.epochs
         one = record(told.preset, told.category, told.seed, epochs, 8, tuple(told.set))
         size = tuple(told.image_size or ()) or chosen.image_size or (256, 256)
-        data = replace(one.config.data, image_size=size)
+        resize = told.resize or usual_resize(told.preset, told.dataset)
+        data = replace(one.config.data, image_size=size, resize=resize)
         one = replace(one, config=replace(one.config, data=data))
         assert made.records([one], "screw") == [one]
+
+
+def test_of_one_seed_the_run_most_like_the_published_is_taken(record):
+    usual = record("scenario_a", "screw", batch=8)
+    mixed = replace(usual.config, training=replace(usual.config.training, precision="mixed"))
+    plain = replace(usual.config, data=replace(usual.config.data, resize="antialiased"))
+    others = [replace(usual, config=config, run_id=config.run_id) for config in (mixed, plain)]
+    for order in ([usual, *others], [*others, usual]):
+        assert Made("scenario_a", 10).records(order, "screw") == [usual]
+    for one in others:  # nothing else is there
+        assert Made("scenario_a", 10).records([one], "screw") == [one]
 
 
 def test_a_trial_has_records_or_the_figures_of_a_sketch():

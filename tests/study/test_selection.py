@@ -42,6 +42,12 @@ def test_of_one_length_the_published_batch_is_taken(run):
     assert longest([*small, run(batch=16)]) == [run(batch=16)]  # batches are never mixed
 
 
+def test_ways_of_resizing_are_never_mixed(run):
+    usual, other = run(), run(seed=43, resize="antialiased")
+    assert longest([other, usual]) == [usual]
+    assert longest([other]) == [other]
+
+
 @pytest.mark.parametrize("other", [{"precision": "mixed"}, {"resize": "antialiased"}])
 def test_a_seed_counts_once_as_published_rather_than_not(other, run):
     published, unlike = run(), run(**other)

@@ -403,8 +403,16 @@ def margin(
         first, second: a value of each seed.
         regime: as of `deviation`.
     """
-    both = (first, second)
-    return 2 * math.sqrt(sum(deviation(metric, one, regime) ** 2 / len(one) for one in both))
+    return two_errors(*((deviation(metric, one, regime), len(one)) for one in (first, second)))
+
+
+def two_errors(*means: tuple[float, int]) -> float:
+    """Twice the standard error of the difference of two means.
+
+    Args:
+        means: of each the deviation of its values, and their number.
+    """
+    return 2 * math.sqrt(sum(deviation**2 / number for deviation, number in means))
 
 
 def deviation(metric: str, values: Sequence[float] = (), regime: str | None = None) -> float:

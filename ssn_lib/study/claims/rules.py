@@ -159,6 +159,8 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "Learned noise counts as better only where it is better twice: in the last epoch, and "
             "in the mean over the last 100 epochs, where the test metrics were kept as long as "
             "that. A single epoch may be a matter of chance.",
+            "screw-blind cannot come out as reproduced: in the slides' own table the maximum of "
+            "the same network's map tells more than its score.",
             "How a training ended is told by its last loss, set against the loss of a network that "
             "answers 0 everywhere. Saturated: it is below 1 % of that loss. Learned: it is at "
             "least 10 % below that loss. Collapsed: it is not finite, or 10 % above both that loss "

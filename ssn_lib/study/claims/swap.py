@@ -13,6 +13,7 @@ from ssn_lib.study.claims.evidence import (
     margin,
     mean,
     swing,
+    two_errors,
     whole_trainings,
 )
 from ssn_lib.study.claims.rules import Claim, Finding
@@ -39,8 +40,8 @@ def _equals_paper(evidence: Evidence) -> Finding:
         for metric in metrics:
             ours, row = log[metric].iloc[-1], paper[category][metric]
             pairs.append(f"{category} {metric} {ours:.1f} / {row['mean']:.1f}")
-            wide = 2 * max(row["std"], MIN_DEVIATION) * math.sqrt(1 + 1 / PAPER_SEEDS)
-            if abs(ours - row["mean"]) > wide:
+            deviation = max(row["std"], MIN_DEVIATION)
+            if abs(ours - row["mean"]) > two_errors((deviation, 1), (deviation, PAPER_SEEDS)):
                 apart.append(f"{category} {metric}")
             last = last_epochs(log, LAST_EPOCHS)[metric]
             swings.append((last.max() - last.min(), f"{category} {metric}", last))
@@ -126,31 +127,38 @@ def _blind(evidence: Evidence) -> Finding:
 
 
 def _hallucinates(evidence: Evidence) -> Finding:
-    """How many sound screws have a map that peaks above the median defective screw's; half of them
-    where the map tells nothing."""
+    """On how many defective screws a map's highest pixel is a false positive. Beside it, how many
+    sound screws' maps peak above the median defective one's: half of a map that tells nothing."""
     runs = evidence.runs("scenario_a", SCREW)
-    above = []
+    beside, above = [], []
     for _, scores in runs.with_files(evidence.scores):
-        sound, defective = (scores[scores["label"] == label]["map_max"] for label in (0, 1))
-        above.append((sound > defective.median()).mean())
-    share = 100 * mean(above)
-    measured = f"the maps of {share:.0f} % of the {len(sound)} sound screws do"
+        sound, defective = (scores[scores["label"] == label] for label in (0, 1))
+        above.append((sound["map_max"] > defective["map_max"].median()).mean())
+        if "on_defect" in scores:  # old records do not say it
+            beside.append(1 - defective["on_defect"].astype(float).mean())
+    if not beside:
+        raise MissingError("where the maps peak was not kept", rests_on=(runs,))
+    share = 100 * mean(beside)
+    measured = (
+        f"on {share:.0f} % of the {len(defective)} defective screws the map peaks beside the "
+        f"defect; of the {len(sound)} sound ones {100 * mean(above):.0f} % peak above the median "
+        "defective one"
+    )
     slides = published_figures()["slides"]["table_noise_losses_screw"]["seg-I-AUROC"]["scenario_a"]
-    published = (
-        f"the slides' own AUROC of these maxima is {slides}. Judged by the maxima alone: how far "
-        "a map's answer to sound places spreads is not kept"
+    told = (
+        "a map that tells nothing lets half of the sound ones do that; the slides' own AUROC of "
+        f"these maxima is {slides}. How far false answers spread is not kept"
     )
-    # Of a share of one half among so many, against a median of so many.
-    wide = 100 * math.sqrt(1 / len(sound) + 1 / len(defective))
-    if share >= 50 - wide:
+    wide = 100 / math.sqrt(len(defective))  # twice the error of a share of one half
+    if share > 50 + wide:
         whole_trainings(measured, (runs,))  # it may not have learned yet
-        why = f"no fewer than half, within {wide:.0f}; but {published}"
+        why = f"on most of them a sound place is answered more strongly than the defect; but {told}"
         return Finding(measured, "reproduced", why, rests_on=(runs,))
-    why = (
-        "by a map that tells nothing half of them would, give or take "
-        f"{wide:.0f} points; {published}"
-    )
-    return Finding(measured, "not reproduced", why, rests_on=(runs,))
+    if share < 50 - wide:
+        why = f"on most of them the defect is answered most strongly; {told}"
+        return Finding(measured, "not reproduced", why, rests_on=(runs,))
+    why = f"half of them, within {wide:.0f} points: neither can be said"
+    raise MissingError(why, measured, rests_on=(runs,))
 
 
 def _batchnorm(evidence: Evidence) -> Finding:
@@ -273,25 +281,31 @@ def _throughput(evidence: Evidence) -> Finding:
 
 
 def _real_time(evidence: Evidence) -> Finding:
-    (cost,) = costs = evidence.costs_of("scenario_a")
+    """Below the limit on a GPU where the baseline is not; where it is too, the GPU is the cause."""
+    large, cost = costs = _pair(evidence, "baseline", "scenario_a")
     latency = cost.latency_ms
     measured = f"{latency.median:.1f} ms [{latency.low:.1f}–{latency.high:.1f}] {_where(cost)}"
     form = cost.form.replace("plain", "folded")
     folded = [c for c in evidence.costs if (c.preset, c.form) == ("scenario_a", form)]
     measured += "".join(f", folded {other.latency_ms.median:.1f} ms" for other in folded)
+    measured += f", baseline {large.latency_ms.median:.1f} ms"
     why = "one image, host to host"
-    baseline = [c for c in evidence.costs if (c.preset, c.form) == ("baseline", cost.form)]
-    why += "".join(f"; the baseline takes {c.latency_ms.median:.1f} ms there" for c in baseline)
-    if latency.high < REAL_TIME_MS:
-        return Finding(measured, "reproduced", why, rests_on=costs)
     _on_a_gpu(costs, measured)
-    return Finding(measured, "not reproduced", why, rests_on=costs)
+    if latency.high >= REAL_TIME_MS:
+        return Finding(measured, "not reproduced", why, rests_on=costs)
+    if large.latency_ms.high >= REAL_TIME_MS:
+        return Finding(measured, "reproduced", why, rests_on=costs)
+    papers = " and ".join(f"{ms:.1f}" for ms in _on_v100().values())
+    why += (
+        "; on this GPU the baseline is below 10 ms as well, and by the papers on a V100S too "
+        f"({papers} ms): what brings it there is the GPU"
+    )
+    return Finding(measured, "explained otherwise", why, rests_on=costs)
 
 
 def _below_on_v100(evidence: Evidence) -> Finding:
     """No measurement: the papers' own tables."""
-    papers = published_figures()["supersimplenet_perf_v100s_fp16"]
-    latency = {title: papers[name]["latency_ms"] for name, title in PAPERS.items()}
+    latency = _on_v100()
     measured = "papers (V100S, float16): " + ", ".join(
         f"{title} {ms:.1f} ms" for title, ms in latency.items()
     )
@@ -299,6 +313,12 @@ def _below_on_v100(evidence: Evidence) -> Finding:
     why = f"the slides' P100 takes {slides:.1f} ms for the same network"
     below = max(latency.values()) < REAL_TIME_MS
     return Finding(measured, "reproduced" if below else "not reproduced", why, rests_on=())
+
+
+def _on_v100() -> dict[str, float]:
+    """Latency of SuperSimpleNet with its own backbone, ms, by the papers."""
+    papers = published_figures()["supersimplenet_perf_v100s_fp16"]
+    return {title: papers[name]["latency_ms"] for name, title in PAPERS.items()}
 
 
 BACKBONE_SWAP = (
@@ -336,8 +356,7 @@ BACKBONE_SWAP = (
     ),
     Claim(
         "hallucinates",
-        "ResNet18 hallucinates defects: its map of a sound screw peaks above that of the median "
-        "defective one",
+        "ResNet18 hallucinates defects: on a defective screw its map peaks beside the defect",
         "“diffuse false positives”, figure",
         _hallucinates,
         NOTEBOOK,

@@ -36,11 +36,13 @@ COURSES = {
     "seg-I-AUROC": "seg-I-AUROC, %\n(map maximum)",
     "AUPRO": "AUPRO, %",
 }
+COLUMNS = 4  # of categories, beside each other
 SHOWN = ("loss", "I-AUROC", "seg-I-AUROC")  # of published runs
 
 
 def training_curves(histories: Sequence[Run], caption: str) -> Figure:
-    """Training loss by images seen: a column for each category, a row for each length of training.
+    """Training loss by images seen: a column for each category, a row for each length of training;
+    of more categories than `COLUMNS` in several rows.
 
     A run that diverged ends with a cross at its last whole epoch. On MVTec AD the published runs of
     the same presets stand in the row of their length (hollow markers).
@@ -51,19 +53,28 @@ def training_curves(histories: Sequence[Run], caption: str) -> Figure:
         name: {"color": colour(name), "marker": MARKERS[which % len(MARKERS)]}
         for which, name in enumerate(names)
     }
-    seeds = sorted({outcome.seed for outcome, _ in histories})
-    dashes = {seed: LINES[which % len(LINES)] for which, seed in enumerate(seeds)}
+    dashes = _dashes(outcome.seed for outcome, _ in histories)
     logs = _published(histories)
     lengths = sorted({_epochs(outcome) for outcome, _ in histories} | {n for n, *_ in logs})
+    there = {(_epochs(o), o.category) for o, _ in histories} | {log[:2] for log in logs}
+    pieces = [categories[i : i + COLUMNS] for i in range(0, len(categories), COLUMNS)]
+    rows = [
+        (length, piece)
+        for length in lengths
+        for piece in pieces
+        if any((length, category) in there for category in piece)
+    ]
     figure, grid = subplots(
-        len(lengths) or 1,
-        len(categories),
-        height=2.5 * (len(lengths) or 1) + 1.0,
+        len(rows) or 1,
+        len(pieces[0]),
+        height=2.5 * (len(rows) or 1) + 1.0,
         sharey="row",
         squeeze=False,
     )
-    for row, length in zip(grid, lengths, strict=False):
-        for axes, category in zip(row, categories, strict=True):
+    for row, (length, piece) in zip(grid, rows, strict=False):
+        for axes in row[len(piece) :]:
+            axes.set_visible(False)
+        for axes, category in zip(row, piece, strict=False):
             runs = [r for r in histories if (_epochs(r[0]), r[0].category) == (length, category)]
             for run in runs:
                 _draw_loss(axes, *run, {"ls": dashes[run[0].seed]} | looks[run[0].preset])
@@ -80,12 +91,17 @@ def training_curves(histories: Sequence[Run], caption: str) -> Figure:
                 plain_numbers(axis)
     for row in grid:
         next((axes for axes in row if axes.get_visible()), row[0]).set_ylabel("training loss")
-    keys = [key(f"seed {s}", ls=dashes[s]) for s in seeds] if len(seeds) > 1 else []
+    keys = [key(f"seed {s}", ls=ls) for s, ls in dashes.items()] if len(dashes) > 1 else []
     if logs:
         keys.append(key("the author's run", ls=":", lw=0.8, marker="o", mfc="none", ms=4.5))
     legend(figure, grid.flat, keys)
     told = f"{caption}; the author's: one seed, batches of 32, Tesla P100" if logs else caption
     return headed(figure, _leaving(histories), told)
+
+
+def _dashes(seeds: Iterable[int]) -> dict[int, Any]:
+    """The line style of each seed."""
+    return {seed: LINES[which % len(LINES)] for which, seed in enumerate(sorted(set(seeds)))}
 
 
 def _epochs(outcome: Outcome) -> int:
@@ -313,10 +329,11 @@ def full_courses(
         len(kinds), len(COURSES), height=1.2 * len(kinds) + 0.7,
         sharex=True, sharey="col", squeeze=False,
     )  # fmt: skip
+    dashes = _dashes(outcome.seed for outcome, *_ in runs)
     for row, kind in zip(grid, kinds, strict=True):
         of_kind = [run for run in runs if configuration(run[0]) == kind]
         for axes, metric in zip(row, COURSES, strict=True):
-            _course(axes, metric, kind, of_kind)
+            _course(axes, metric, kind, of_kind, dashes)
         row[0].set_ylabel(
             wrapped(", ".join((title(kind[0]), *kind[1:2], *kind[2])), 17),
             rotation=0, ha="right", va="center", size=SMALL,
@@ -325,20 +342,22 @@ def full_courses(
         axes.set_title(told, fontsize=SMALL + 1)
     for axes in grid[-1]:
         axes.set_xlabel("epochs")
-    seeds = sorted({outcome.seed for outcome, *_ in runs})
-    here = [key(f"here, seed {s}", ls=LINES[i % len(LINES)]) for i, s in enumerate(seeds)]
-    legend(figure, grid.flat, here)
+    legend(figure, grid.flat, [key(f"here, seed {s}", ls=ls) for s, ls in dashes.items()])
     return headed(figure, _agreement(runs), caption)
 
 
-def _course(axes: Axes, metric: str, kind: Configuration, runs: Sequence[tuple]) -> None:
+def _course(
+    axes: Axes,
+    metric: str,
+    kind: Configuration,
+    runs: Sequence[tuple],
+    dashes: Mapping[int, Any],
+) -> None:
     """One metric of one configuration, here and as published."""
     name, category, changes = kind
-    for which, (_, history, course) in enumerate(runs):
+    for outcome, history, course in runs:
         rows = history if metric == "loss" else course
-        axes.plot(
-            rows["epoch"], rows[metric], color=colour(name), ls=LINES[which % len(LINES)], lw=1.4
-        )
+        axes.plot(rows["epoch"], rows[metric], color=colour(name), ls=dashes[outcome.seed], lw=1.4)
     log = published_log(name, category)
     if len(log) and not changes:
         axes.plot(

@@ -23,11 +23,12 @@ from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
 from ssn_lib.overrides import assignment, changes
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome, read_record
+from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome
 from ssn_lib.runs.run import configure
 from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.profiles import SEEDS, STRIPS
+from ssn_lib.study.selection import read_records
 from ssn_lib.study.systems import BETA, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 from ssn_lib.training.holdout import images_per_epoch
@@ -205,8 +206,7 @@ def without_recorded(waiting: Sequence[parallel.Task], results: Path) -> list[pa
     same configuration, on all images of the category, for as many epochs in batches as large.
     """
     recorded = set()
-    for path in results.glob("*/record.json"):
-        record = read_record(path.parent)
+    for record in read_records(results)[0]:  # what cannot be read stands for nothing
         recorded.add((*_asked(record.config), record.counts["train"]))
     return [
         task for task in waiting if (*_asked(task.config), _training_images(task)) not in recorded
@@ -319,13 +319,7 @@ def _serve(pipe: connection.Connection, threads: int) -> None:
                 pipe.send(now - began)
             began, before = now, done
 
-        try:
-            outcome = parallel.make(task, report)
-        except Exception as error:  # named for its run; the others go on
-            config = task.config
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            outcome = Outcome(config.preset, config.data.category, config.seed, None, reason)
-        pipe.send(outcome)
+        pipe.send(parallel.make(task, report))
 
 
 def archive(runs_dir: Path, path: Path) -> None:

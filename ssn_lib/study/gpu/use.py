@@ -140,9 +140,10 @@ def _check(
     write_text(runs_dir / FACTS, json.dumps(content, indent=1))
     failed = [result for result in results if not result.passed]
     reasons = [f"check failed: {result.name}: {result.told}" for result in failed]
-    if any(result.decisive for result in failed):
+    decisive = [why for why, one in zip(reasons, failed, strict=True) if one.decisive]
+    if decisive:
         protocol.archive(runs_dir, archive)
-        raise InputError(f"{reasons[-1]}; its trainings would not be the study's")
+        raise InputError(f"{decisive[0]}; its trainings would not be the study's")
     return reasons
 
 

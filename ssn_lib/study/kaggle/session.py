@@ -179,6 +179,8 @@ class Session:
                     self._plan().make(address)
                 except InputError as error:  # the notebooks show those that were made
                     failed["runs"] = str(error)
+                except Exception as error:  # of what spreads them: a run's own is told with it
+                    failed["runs"] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 study(
                     self.profile,
                     data_root=self.data_root,

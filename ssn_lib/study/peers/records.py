@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,18 @@ def read_peer(path: Path) -> PeerRecord:
         raise InputError(
             f"{shown(path)}: not what `peers` wrote; remove it and measure again"
         ) from None
+
+
+def one_of_each_seed(peers: Iterable[PeerRecord]) -> list[PeerRecord]:
+    """Of several measurements of one peer with one seed, as on other files of the same images, the
+    last one that was made."""
+    found: dict[tuple, PeerRecord] = {}
+    for peer in peers:
+        config = peer.config
+        kind = config.name, config.dataset, config.category, config.good_images, config.seed
+        if kind not in found or peer.finished > found[kind].finished:
+            found[kind] = peer
+    return list(found.values())
 
 
 def read_peers(folder: Path) -> list[PeerRecord]:

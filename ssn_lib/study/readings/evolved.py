@@ -76,10 +76,10 @@ def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     if own is None or not found:
         raise MissingError("the recipe without an ingredient")
     pairs = {title: pair("I-AUROC", runs, own) for title, runs in found.items()}
-    felt = [f"{title} ({one.told[0]})" for title, one in pairs.items() if one.is_below]
+    told = [f"{title} {one.told[0]}, {one.step} it" for title, one in pairs.items()]
     return Sentence(
-        f"Of {len(pairs)} changes to its recipe, one at a time, {len(felt)} cost more I-AUROC on "
-        f"screw than seeds explain{': ' if felt else ''}{'; '.join(felt)}.",
+        f"With one change to its recipe at a time, I-AUROC on screw against the recipe's "
+        f"{next(iter(pairs.values())).told[1]}: {'; '.join(told)}.",
         (own, *found.values()),
     )
 
@@ -109,8 +109,8 @@ def _cost(evidence: Evidence) -> Sentence:
     return Sentence(
         f"It has {own.parameters / 1e6:.2f} million parameters (Scenario A "
         f"{plain.parameters / 1e6:.2f}) and takes {own.latency_ms.median:.0f} ms for an image of "
-        f"its own size: {speed(own, plain)} Scenario A as published, {speed(own, folded)} Scenario "
-        "A folded.",
+        f"its own size: {speed(own, plain, evidence)} Scenario A as published, "
+        f"{speed(own, folded, evidence)} Scenario A folded.",
         costs,
     )
 

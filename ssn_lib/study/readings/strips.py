@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from ssn_lib.data.registry import images_title
@@ -11,7 +10,7 @@ from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import LABELS, SOUND
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
-from ssn_lib.study.tables.supervision import KSDD2, MASKED, MASKS, PUBLISHED_MASKS
+from ssn_lib.study.tables.supervision import KSDD2, MASKED, PUBLISHED_MASKS, of_masks
 
 HEADS = ("cam_traced", "cam_refined", "weak_ssn_relative", "weak_ssn")  # taught without a mask
 
@@ -200,7 +199,7 @@ def _by_masks(evidence: Evidence) -> dict[str, Runs]:
     Raises:
         MissingError: fewer than three numbers of masks were run.
     """
-    changed = {o.changes for o in evidence.real if o.preset == "mixed_ssn" and _of_masks(o.changes)}
+    changed = {o.changes for o in evidence.real if of_masks(o)}
     wanted = [("gap_cam", ()), (MASKED, ()), *(("mixed_ssn", c) for c in ((), *sorted(changed)))]
     ran = [one for one in wanted if evidence.ran(one[0], changed=one[1])]
     if len(ran) < 3:
@@ -211,11 +210,6 @@ def _by_masks(evidence: Evidence) -> dict[str, Runs]:
         total = record.counts["train_defective"]
         points[number_of_masks(record.config.training.supervision.masks, total)] = runs
     return {f"all {n}" if n == total else f"{n}": points[n] for n in sorted(points)}
-
-
-def _of_masks(changes: Sequence[str]) -> bool:
-    """Whether the number of masks alone was changed."""
-    return len(changes) == 1 and changes[0].startswith(MASKS)
 
 
 WEAK: tuple[Rule, ...] = (

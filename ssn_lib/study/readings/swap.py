@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.claims.swap import BOTTLE, CARPET
-from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.costs.records import Efficiency, in_turns
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.readings.reading import Rule, Sentence, beside, pair
@@ -116,9 +116,9 @@ def _faster(evidence: Evidence) -> Sentence:
         evidence, ("baseline", "plain"), ("scenario_a", "plain"), ("scenario_a", "folded")
     )
     return Sentence(
-        f"One image takes Scenario A {small.latency_ms.median:.0f} ms, {speed(small, large)} the "
-        f"baseline. With its linear parts folded (`fuse`) it takes {folded.latency_ms.median:.0f} "
-        f"ms, {speed(folded, small)} before.",
+        f"One image takes Scenario A {small.latency_ms.median:.0f} ms, "
+        f"{speed(small, large, evidence)} the baseline. With its linear parts folded (`fuse`) it "
+        f"takes {folded.latency_ms.median:.0f} ms, {speed(folded, small, evidence)} before.",
         costs,
     )
 
@@ -136,9 +136,11 @@ def costs_of(evidence: Evidence, *kinds: tuple[str, str]) -> list[Efficiency]:
     return [known[kind] for kind in kinds]
 
 
-def speed(cost: Efficiency, reference: Efficiency) -> str:
-    """How fast an inference is against another, in words that a name follows."""
-    ratio = reference.latency_ms.median / cost.latency_ms.median
+def speed(cost: Efficiency, reference: Efficiency, evidence: Evidence) -> str:
+    """How fast an inference is against another, in words that a name follows; by what was measured
+    in turns (`costs.records.in_turns`)."""
+    first, second = (in_turns(one, evidence.costs).median for one in (reference, cost))
+    ratio = first / second
     if ratio > SAME_SPEED:
         return f"{ratio:.1f} times faster than"
     if ratio < 1 / SAME_SPEED:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ssn_lib.config import DataConfig, RunConfig, SupervisionConfig
+from ssn_lib.config import DataConfig, Resize, RunConfig, SupervisionConfig
 from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import Outcome, Record, device_name
+from ssn_lib.runs.record import Outcome, Record, device_name, usual_resize
 from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.peers.records import PeerRecord
 from ssn_lib.study.profiles import STRIPS
@@ -71,8 +71,18 @@ def _protocol(record: Record) -> tuple[str, str]:
     """Image size and training, in words."""
     training = record.config.training
     mixed = ", in mixed precision" if training.precision == "mixed" else ""
-    size = "×".join(map(str, record.config.data.image_size))
-    return f"{size} px", f"{training.epochs} epochs in batches of {training.batch_size}{mixed}"
+    data = record.config.data
+    size = f"{'×'.join(map(str, data.image_size))} px"
+    if data.resize != _usual_resize(record.config):
+        size += f", {RESIZED[data.resize]}"
+    return size, f"{training.epochs} epochs in batches of {training.batch_size}{mixed}"
+
+
+RESIZED = {"antialiased": "resized with antialiasing", "plain": "resized without antialiasing"}
+
+
+def _usual_resize(config: RunConfig) -> Resize:
+    return usual_resize(config.preset, config.data.dataset)
 
 
 def _named(some: Sequence[tuple[str, str]], every: Sequence[tuple[str, str]]) -> list[str]:
@@ -89,7 +99,9 @@ def _named(some: Sequence[tuple[str, str]], every: Sequence[tuple[str, str]]) ->
 def _images(data: DataConfig) -> str:
     """Whose images they are, by the data set's name for people."""
     source = source_of(data.dataset)
-    return images_title(data.category) if source.category == "single" else source.title
+    foreign = source.counts and data.category not in source.counts  # laid out alike
+    own = source.category == "single" or foreign
+    return images_title(data.category) if own else source.title
 
 
 def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
@@ -143,6 +155,8 @@ def run_command(like: RunConfig | None, name: str, category: str) -> str:
         own = preset(like.preset).image_size if images.kind == "plates" else None  # as `run` does
         if like.data.image_size != (own or images.image_size):
             command += " --image-size {} {}".format(*like.data.image_size)
+        if like.data.resize != _usual_resize(like):
+            command += f" --resize {like.data.resize}"
         if like.weights == "untrained":
             command += " --untrained"
     return command
@@ -161,21 +175,10 @@ def measured(
         changed: to the preset, as of `overrides.changes`.
     """
     records = records_of(outcomes, name, category, changed)
-    if not records:
-        return EMPTY
-    known = values(outcomes, name, category, metric, changed)
-    diverged = sum(record.status == "diverged" for record in records)
-    if not known:
-        if diverged == len(records):
-            return "diverged"
-        return "undefined" if any(metric in r.metrics for r in records) else EMPTY
-    cell = of_seeds(known)
-    if not diverged:
-        return cell
-    return Cell(
-        f"{cell}, {diverged} of {len(records)} diverged",
-        **{name or "value": part for name, part in cell.numbers.items()},
-    )
+    asked = [record.metrics[metric] for record in records if metric in record.metrics]
+    if asked and all(value is None for value in asked):
+        return "undefined"
+    return of_records(records, metric)
 
 
 def of_seeds(values: Sequence[float]) -> str:
@@ -188,9 +191,21 @@ def of_seeds(values: Sequence[float]) -> str:
 
 
 def of_records(records: Sequence[Record | PeerRecord], metric: str) -> str:
-    """As `of_seeds`, of the records that have that metric, one of each seed."""
+    """As `of_seeds`, of the records that have that metric, one of each seed; with how many
+    diverged, where some did."""
     known = [record.metrics.get(metric) for record in records]
-    return of_seeds([value for value in known if value is not None])
+    cell = of_seeds([value for value in known if value is not None])
+    diverged = sum(isinstance(r, Record) and r.status == "diverged" for r in records)
+    if not diverged:
+        return cell
+    if diverged == len(records):
+        return "diverged"
+    if not isinstance(cell, Cell):
+        return cell
+    return Cell(
+        f"{cell}, {diverged} of {len(records)} diverged",
+        **{name or "value": part for name, part in cell.numbers.items()},
+    )
 
 
 def values(
@@ -236,15 +251,34 @@ def notes(
         for category in categories:
             asked = [o for o in chosen if (o.preset, o.category) == (name, category)]
             if not any(outcome.record for outcome in asked):
-                like = records[0].config if records else None
                 where = categories[0] if len(categories) == 1 else "CATEGORY"
-                command = run_command(like, "PRESET", where)
+                like = _as_long(records, name)
+                who = name if records and like is None else "PRESET"
+                command = run_command(like, who, where)
                 reason = asked[0].reason if asked else f"no record; `{command}` makes it"
                 reasons.setdefault(reason, []).append(f"{name} {images_title(category)}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]
     if not categories:
         notes.append(f"No record yet; `{run_command(None, 'PRESET', 'CATEGORY')}` makes one.")
     return tuple(notes)
+
+
+def _as_long(records: Sequence[Record], name: str) -> RunConfig | None:
+    """A run as long as one of that preset would be beside these; None where that is the preset's
+    own length, which needs no words."""
+    if preset(name).image_size:
+        return None
+    for config in (record.config for record in records):
+        theirs, training = preset(config.preset), config.training
+        if theirs.image_size:
+            continue
+        length = training.epochs, training.batch_size
+        published = [
+            (one.training.epochs, one.training.batch_size) for one in (theirs, preset(name))
+        ]
+        if length != published[0] or length == published[1]:  # a profile's, or that of both
+            return config
+    return None
 
 
 def categories_of(outcomes: Sequence[Outcome]) -> list[str]:

@@ -75,7 +75,8 @@ def efficiency(measurements: Sequence[Efficiency]) -> Table:
         f"Measured on {device}, {precision}, PyTorch {measurements[0].environment['torch']}: "
         "median [quartiles]; latency of one image and throughput in batches of 16, host to host.",
         "plain: the published operations one by one; folded: the same outputs by `fuse`, measured "
-        "in turns with it.",
+        "in turns with it. × faster than plain: than the same system's plain form in float32, of "
+        "all forms.",
         f"Memory: what inference on one image adds, weights included: {how}.",
         "GFLOP: a multiplication and an addition count as two.",
         "Published figures: Tesla P100, float16. Only ratios within one device compare.",
@@ -205,7 +206,7 @@ def bench_timings(made: Bench) -> Table:
             f"{_where(made.environment)}: median [quartiles], the ways of a work in turns; × "
             "faster than the first way of the same work (metrics: than the last), the median of "
             "the ratios repetition by repetition, which is not the ratio of the medians. Memory: "
-            "beyond the inputs.",
+            "beyond the inputs, measured of the pixel metrics alone.",
         ),
     )
 

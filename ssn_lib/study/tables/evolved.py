@@ -37,16 +37,20 @@ PEERS = ("PatchCore ResNet18", "MemSeg ResNet18", "EfficientAD-S")  # published
 
 def against_scenario_a(outcomes: Sequence[Outcome]) -> Table:
     """Both systems on every category, and what is published of others."""
-    categories = [name for name in CATEGORIES if name in {o.category for o in outcomes}]
+    known = {o.category for o in outcomes if o.preset in SYSTEMS}
+    categories = [*(c for c in CATEGORIES if c in known), *sorted(known - set(CATEGORIES))]
     slides = published_figures()["slides"]["table_backbone_swap"]
     peers = published_figures()["peers_mvtec_ad_i_auroc"]
     rows = []
     for category in categories:
-        said = {"slides, Scenario A": slides[category]["I-AUROC"]["scenario_a_resnet18"]}
-        said |= {f"published, {name}": peers[name][category] for name in PEERS}
+        said = {f"published, {name}": peers[name].get(category) for name in PEERS}
+        if category in slides:
+            a = slides[category]["I-AUROC"]["scenario_a_resnet18"]
+            said = {"slides, Scenario A": a} | said
         rows += [
             {"category": category, "system": who, "I-AUROC": number(value)}
             for who, value in said.items()
+            if value is not None
         ]
         for name in SYSTEMS:
             row = {"category": category, "system": f"here, {title(name)}"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ssn_lib.data.registry import images_title
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
-from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.costs.records import Efficiency, in_turns
 from ssn_lib.study.systems import SWEEP_CATEGORY, group, title
 from ssn_lib.study.tables.cells import (
     command_of,
@@ -60,7 +60,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
             height, width = cost.image_size
             latency = f"{cost.latency_ms.median:.0f} ms at {height}×{width}"
             if reference is not None and cost is not reference:
-                ratio = reference.latency_ms.median / cost.latency_ms.median
+                ratio = in_turns(reference, costs).median / in_turns(cost, costs).median
                 latency += f", {ratio:.1f}× faster than the baseline"
         on_screw, on_strips = (
             " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
@@ -117,7 +117,7 @@ def all_runs(records: Sequence[Record]) -> Table:
         config, data = record.config, record.config.data
         row = {"run": f"`{command_of(config)}`", "images": whose(data.dataset, data.category)}
         row |= {
-            name: percent(record.metrics.get(name))
+            name: "diverged" if record.status == "diverged" else percent(record.metrics.get(name))
             for name in ("I-AUROC", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
         }
         row["epochs"] = f"{record.epochs_done} of {preset(config.preset).training.epochs}"
@@ -127,5 +127,8 @@ def all_runs(records: Sequence[Record]) -> Table:
     return Table(
         "Every run: percent",
         frame_of(rows),
-        ("Add `--data-root`, except with `--dataset demo`.",),
+        (
+            "Add `--data-root`, except with `--dataset demo`. KolektorSDD is brought into "
+            "KolektorSDD2's layout as `ssn_lib/study/README.md` says.",
+        ),
     )

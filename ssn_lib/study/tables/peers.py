@@ -9,7 +9,7 @@ from ssn_lib.data.registry import images_title, of_strips, source_of
 from ssn_lib.presets import preset
 from ssn_lib.runs.choice import warning
 from ssn_lib.runs.record import Outcome, Record, device_name
-from ssn_lib.study.costs.records import SCENARIO_A, Bench
+from ssn_lib.study.costs.records import SCENARIO_A, Bench, in_turns
 from ssn_lib.study.peers.records import TITLES, PeerRecord
 from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.systems import short, title
@@ -56,7 +56,8 @@ def beside_peers(
         "`make peer DATASET=mvtec_ad CATEGORY=screw DATA=path/to/data` measures them on any "
         "images. Same files, same metrics, same ImageNet weights; nothing is cropped.",
         *(f"{one}." for one in settings),
-        "Epochs: of how many that the system's own protocol has.",
+        "Epochs: of how many that the system's own protocol has; of peers not told here, most have "
+        "none.",
         "Training: the median of the seeds; minutes of different devices and precisions do not "
         "compare. A peer's fit is timed from decoded images, features included (of one that other "
         "work ran beside, its own processor time). Ours is the number of epochs times the median "
@@ -64,7 +65,7 @@ def beside_peers(
         "the tests on the way.",
         "Latency: of one image, over that of Scenario A at 256×256 by the published operations, "
         "both in PyTorch, float32, on one machine; ours folded. Stored: every number kept, in "
-        "10^6 bytes.",
+        f"10^6 bytes. {EMPTY}: `make bench` does not measure this system, or not at this size.",
         "seg-I-AUROC: the map's maximum as the score, which does without PatchCore's weights of "
         "neighbours.",
         "EfficientAD is missing: its teacher, and the images that it is held off from, are "
@@ -112,7 +113,7 @@ def _own_row(
     row |= _training(records)
     row["latency, × Scenario A"] = EMPTY
     if own and plain and not strips:  # it was measured at the size of plates
-        share = own.latency_ms.median / plain.latency_ms.median
+        share = in_turns(own, bench.costs).median / plain.latency_ms.median
         row["latency, × Scenario A"] = number(share, ".2f")
     row["stored, MB"] = number(4 * own.parameters / 1e6) if own else EMPTY
     return row
@@ -135,7 +136,8 @@ def _peer_row(name: str, category: str, peers: Sequence[PeerRecord]) -> dict[str
 
 def _training(records: Sequence[Record | PeerRecord]) -> dict[str, str]:
     """How long the training of a seed took in the middle, and where they ran."""
-    minutes = statistics.median(record.training_s / 60 for record in records)
+    ended = [r for r in records if isinstance(r, PeerRecord) or r.status != "diverged"]
+    minutes = statistics.median(record.training_s / 60 for record in ended or records)
     where = device_name(*(record.environment for record in records))
     return {"training, min": number(minutes), "trained on": where}
 

@@ -16,6 +16,7 @@ from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import peak, published_figures, published_log
+from ssn_lib.study.selection import longest
 from ssn_lib.study.systems import group, title
 from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values, whose
 from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
@@ -140,7 +141,7 @@ def by_epochs(outcomes: Sequence[Outcome], category: str) -> Table:
     names = [name for name in LABELLED_PRESETS if len(lengths(name)) > 1]
     rows = []
     for name, epochs in ((each, epochs) for each in names for epochs in lengths(each)):
-        same = [o for o in made if o.record.config.training.epochs == epochs]
+        same = longest(o for o in made if o.record.config.training.epochs == epochs)
         row = {"system": f"here, {title(name)}", "epochs": str(epochs)}
         for heading, metric in (
             ("I-AUROC", "I-AUROC"),
@@ -177,11 +178,11 @@ def teaching(files: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Tab
         for _, row in table.iterrows()
     ]
     return Table(
-        "Pseudo-masks against drawn masks, which teach nothing here: percent of the pixels of the "
-        "training images' defects",
+        "Pseudo-masks compared with drawn masks on the training images: percent of the pixels",
         frame_of(rows or [{"system": EMPTY}]),
         (
             f"Here: {caption}." if rows else "No record of a network taught by another's maps.",
+            "The drawn masks were not used in training.",
             "Region: above half of the way from the sound images' 99.9th percentile to the map's "
             "peak. Traced: those of its pixels whose colour differs from their surroundings, and "
             "what is connected with them. IoU: intersection over union.",
@@ -359,7 +360,9 @@ def masks_runs(
             if total:
                 told = f"{number_of_masks(share, total)}{of} ({told}, rounded)"
             points.append((share * (total or 0), name, (), told))
-    points += [(n, "mixed_ssn", (assignment(MASKS, n),), f"{n:g}{of}") for n in numbers]
+    for masks in numbers:
+        count = number_of_masks(masks, total) if total else masks
+        points.append((count, "mixed_ssn", (assignment(MASKS, masks),), f"{count:g}{of}"))
     return [point[1:] for point in sorted(points, key=lambda point: point[0])]
 
 
@@ -369,14 +372,19 @@ def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     return whose(next(datasets, KSDD2), category)
 
 
+def of_masks(outcome: Outcome) -> bool:
+    """Whether an outcome is a mixed training whose number of masks alone was changed."""
+    changed = outcome.changes
+    return outcome.preset == "mixed_ssn" and len(changed) == 1 and changed[0].startswith(MASKS)
+
+
 def named(outcome: Outcome) -> str:
     """A run in figures: its preset's title, and how many masks it had where these are some."""
-    masks = [change.partition("=")[2] for change in outcome.changes if change.startswith(MASKS)]
-    share = preset(outcome.preset).training.supervision.masks
-    if outcome.record is not None and not masks and share:
-        masks = [str(number_of_masks(share, outcome.record.counts["train_defective"]))]
-    told = (f", {number} {'mask' if number == '1' else 'masks'}" for number in masks)
-    return title(outcome.preset) + "".join(told)
+    if outcome.record is None or not preset(outcome.preset).training.supervision.masks:
+        return title(outcome.preset)
+    masks = outcome.record.config.training.supervision.masks
+    count = number_of_masks(masks, outcome.record.counts["train_defective"])
+    return f"{title(outcome.preset)}, {count} {'mask' if count == 1 else 'masks'}"
 
 
 def best_label_only(outcomes: Sequence[Outcome], category: str) -> tuple[str, float] | None:

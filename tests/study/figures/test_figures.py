@@ -127,6 +127,34 @@ def test_the_heading_of_training_curves_goes_by_the_losses(record):
     )
 
 
+def test_curves_of_many_categories_stand_in_several_rows(record):
+    names = [f"category {number}" for number in range(6)]
+    runs = [
+        (of_length(record, epochs, category=name), history([2.0, 1.5]))
+        for epochs in (10, 20)
+        for name in (names if epochs == 10 else names[:1])
+    ]
+    axes = course_figures.training_curves(runs, "caption").axes
+    titles = [one.get_title() for one in axes if one.get_visible()]
+    assert titles == [f"{name}, 10 epochs" for name in names] + ["category 0, 20 epochs"]
+    assert len(axes) == 3 * course_figures.COLUMNS
+
+
+def test_a_seed_has_its_line_style_in_every_row(record):
+    course = pd.DataFrame({name: [50.0] for name in course_figures.COURSES} | {"epoch": [300]})
+    runs = [
+        (of_length(record, 300, name, seed=seed), history([1.0]), course)
+        for name, seed in (("scenario_a", 42), ("scenario_a", 43), ("scenario_b", 43))
+    ]
+    figure = course_figures.full_courses(runs, "caption")
+    rows = [figure.axes[0], figure.axes[len(course_figures.COURSES)]]
+    both, alone = (
+        [line.get_linestyle() for line in axes.lines[:n]]
+        for axes, n in zip(rows, (2, 1), strict=True)
+    )
+    assert both[0] != both[1] == alone[0]
+
+
 def test_full_courses_say_how_far_they_are_from_the_published_ones(record):
     course = pd.DataFrame({"epoch": [300]} | {"seg-I-AUROC": [50.0], "AUPRO": [50.0]})
     run = (
@@ -257,7 +285,10 @@ def test_scores_by_defect_have_a_row_for_each_kind_and_one_for_sound_images(reco
     assert drawn == [[0.2, 0.9], [0.5], [0.1, 0.4]]
     assert axes.lines[0].get_xdata() == [0.3, 0.3]
     assert axes.get_title().endswith("bottle, 10 epochs, 256×256 px")
-    said = "At its own limit Scenario A calls 2 of 3 defective and 1 of 2 sound images defective"
+    said = (
+        "Called defective, each by its own limit: Scenario A 2 of the 3 defective images, and 1 of "
+        "the 2 sound ones"
+    )
     assert figure.get_suptitle().replace("\n", " ") == said
     assert "see the tables above" in scores_by_defect([], "caption")
 

@@ -74,6 +74,22 @@ def test_what_is_recorded_is_not_made_again(planned, tmp_path, monkeypatch):
     assert protocol.without_recorded([made, other], results) == [other]
     later = replace(made, config=replace(made.config, seed=43))
     assert protocol.without_recorded([later], results) == [later]
+    (results / "spoilt").mkdir()
+    (results / "spoilt" / "record.json").write_text("{")
+    assert protocol.without_recorded([made, other], results) == [other]
+
+
+def test_a_decisive_check_is_the_one_that_is_named(tmp_path, monkeypatch):
+    results = [
+        checks.Result("The step is the processor's", False, "off by 1", decisive=True),
+        checks.Result("Mixed precision is finite", False, "it is not"),
+    ]
+    monkeypatch.setattr(checks, "run_all", lambda *_: results)
+    where = torch.device("cpu"), {}, tmp_path, tmp_path / "records.zip", print
+    with pytest.raises(InputError, match="The step is the processor's: off by 1; its trainings"):
+        use._check(*where)
+    del results[0]
+    assert use._check(*where) == ["check failed: Mixed precision is finite: it is not"]
 
 
 def test_the_tasks_are_the_presets_as_published(planned):

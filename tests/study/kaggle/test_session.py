@@ -191,13 +191,22 @@ def test_a_failure_is_one_line_and_what_is_done_is_zipped(kaggle, monkeypatch, c
     assert len(records(work)) == 1
 
 
-def test_runs_that_cannot_be_made_do_not_keep_the_notebooks_from_it(kaggle, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InputError("no space left"), "no space left"),
+        (OSError("lost\nand more"), "OSError: lost"),
+    ],
+)
+def test_runs_that_cannot_be_made_do_not_keep_the_notebooks_from_it(
+    error, told, kaggle, monkeypatch
+):
     def fails(*_):
-        raise InputError("no space left")
+        raise error
 
     monkeypatch.setattr(SessionPlan, "make", fails)
     work = kaggle("without runs")
-    assert kaggle.failed == {"runs": "no space left"}
+    assert kaggle.failed == {"runs": told}
     assert (work / "runs/demo/tables/table.md").exists()
 
 

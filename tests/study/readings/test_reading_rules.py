@@ -11,8 +11,10 @@ import pytest
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
+from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.readings import evolved, noise, strips, swap
 from ssn_lib.study.systems import BETA
+from ssn_lib.study.tables.supervision import MASKS
 
 STRIPS = "kolektor_sdd1_in_ksdd2_layout"
 
@@ -86,11 +88,13 @@ def test_the_baseline_is_told_where_it_was_trained(told):
     [(3.0, "3.0 times faster than"), (0.5, "2.0 times slower than"), (1.0, "as fast as")],
 )
 def test_speeds_are_called_by_their_ratio(ratio, said):
-    class Cost:
-        def __init__(self, median):
-            self.latency_ms = type("Spread", (), {"median": median})
+    def cost(latency, form, speedup):
+        spread = [Spread(value, value, value) for value in (latency, 1.0, speedup)]
+        return Efficiency("scenario_a", form, 6, 1, 1.0, *spread, None, None, {"device": "cpu"})
 
-    assert swap.speed(Cost(1.0), Cost(ratio)) == said
+    plain, folded = cost(10.0, "plain", 1.0), cost(99.0, "folded", ratio)  # of another process
+    evidence = Evidence([], costs=[plain, folded])
+    assert swap.speed(folded, plain, evidence) == said
 
 
 def v2(published, stated, a=50.0):
@@ -119,6 +123,18 @@ def test_a_lead_of_the_last_epoch_alone_is_called_a_draw(late, said, told, recor
     assert said in noise._over_the_end(Evidence(outcomes, courses=courses)).text
     with pytest.raises(MissingError, match="courses"):
         noise._over_the_end(Evidence(outcomes))
+
+
+def test_learned_noise_that_leads_in_the_last_epoch_alone_is_not_better(record):
+    outcomes, courses = [], []
+    for category in ("screw", "bottle"):
+        for name in ("scenario_a_relative", "learned_noise_v2", "learned_noise_v2_published"):
+            end = 70.0 if (name, category) == ("learned_noise_v2", "screw") else 50.0
+            outcomes.append(Outcome.of(record(name, category, epochs=300, **auroc(end))))
+            rows = [{"epoch": epoch, "I-AUROC": 50.0} for epoch in range(0, 301, 20)]
+            courses.append((outcomes[-1], pd.DataFrame(rows)))
+    said = noise._simplest(Evidence(outcomes, courses=courses)).text
+    assert "on screw learned noise is ahead in the last epoch alone" in said
 
 
 def test_larger_noise_beats_learned_noise_or_not(told):
@@ -171,7 +187,7 @@ def test_a_tenth_of_the_masks_gains_or_not(traced, tenth, said, told):
 
 def test_masks_are_told_by_their_number_and_their_course(told):
     def made(*values):
-        names = (("gap_cam",), ("mixed_ssn",), ("mixed_ssn", f"{strips.MASKS}=99"), ("full_ssn",))
+        names = (("gap_cam",), ("mixed_ssn",), ("mixed_ssn", f"{MASKS}=99"), ("full_ssn",))
         pairs = zip(names, values, strict=True)
         return {(name, STRIPS, *c): located(v, **{"AP-det": v}) for (name, *c), v in pairs}
 

@@ -50,6 +50,18 @@ def test_published_figures_stand_in_rows_of_their_own(record, evolved):
     assert "256×256 px, 10 epochs" in said
 
 
+def test_categories_without_published_figures_have_rows_too(record, evolved):
+    outcomes = [
+        Outcome.of(evolved(category, **{"I-AUROC": 90.0})) for category in ("screw", "pcb1")
+    ]
+    outcomes.append(Outcome.of(record("simplenet", "cable")))  # of another system
+    frame = evolved_tables.against_scenario_a(outcomes).frame
+    assert list(dict.fromkeys(frame["category"])) == ["screw", "pcb1"]
+    others = frame[frame["category"] == "pcb1"]
+    assert others["system"].str.startswith("here").all()
+    assert "90.0" in set(others["I-AUROC"])
+
+
 def scores(on_defect=None):
     frame = pd.DataFrame(
         {

@@ -10,7 +10,7 @@ from ssn_lib.presets import preset
 from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.figures import peers as peer_figures
 from ssn_lib.study.figures.drawing import NotDrawn
-from ssn_lib.study.peers.records import TITLES, PeerConfig, PeerRecord
+from ssn_lib.study.peers.records import TITLES, PeerConfig, PeerRecord, one_of_each_seed
 from ssn_lib.study.tables import peers as peer_tables
 from ssn_lib.study.tables.table import EMPTY
 
@@ -51,6 +51,25 @@ def rows(table, **where):
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return frame.to_dict("records")
+
+
+def test_a_seed_that_was_measured_twice_counts_once():
+    first = replace(peer(**{"I-AUROC": 80.0}), finished="2026-01-01")
+    files = replace(first.config, fingerprint="of other files")
+    again = replace(first, config=files, metrics=first.metrics | {"I-AUROC": 82.0}, finished="2027")
+    second = replace(first, config=replace(first.config, seed=43))
+    few = peer(good=8, asked=8)
+    assert one_of_each_seed([first, again, second, few]) == [again, second, few]
+    assert one_of_each_seed([again, first]) == [again]
+
+
+def test_a_seed_that_diverged_is_told_and_its_minutes_do_not_count(evolved):
+    ended = [evolved(seed=seed, **{"I-AUROC": 97.0}) for seed in (42, 43)]
+    gone = replace(evolved(seed=44), status="diverged", metrics={}, epochs_done=1)
+    table = peer_tables.beside_peers([*ended, gone], [peer()], None)
+    (own,) = rows(table, system="here, Evolved: feature reconstruction (ResNet18)")
+    assert own["I-AUROC"] == "97.0 ± 0.0 (n=2), 1 of 3 diverged"
+    assert own["training, min"] == "2.0"
 
 
 def test_ours_and_peers_stand_in_one_category_with_what_they_cost(evolved):

@@ -100,6 +100,33 @@ def test_mixed_precision_is_said_wherever_it_was_used(record):
     assert command_of(mixed.config).count("--set training.precision=mixed") == 1
 
 
+def test_another_way_of_resizing_than_the_presets_is_told(record):
+    usual = record()
+    data = replace(usual.config.data, resize="antialiased")
+    other = replace(usual, config=replace(usual.config, data=data))
+    assert "--resize" not in command_of(usual.config)
+    assert command_of(other.config).endswith(" --resize antialiased")
+    assert "resized" not in describe([usual])
+    assert "256×256 px, resized with antialiasing, 10 epochs" in describe([other])
+    assert "resized" not in describe([record("evolved")])  # its own way
+
+
+def test_images_that_are_laid_out_alike_are_not_called_by_its_name(record):
+    foreign = record()
+    data = replace(foreign.config.data, category="pcb1")
+    foreign = replace(foreign, config=replace(foreign.config, data=data))
+    assert "MVTec AD" in describe([record()])
+    assert "pcb1" in describe([foreign])
+    assert "MVTec AD" not in describe([foreign])
+
+
+def test_the_command_for_an_empty_cell_is_as_long_as_the_presets_own_protocol(record):
+    outcomes = [Outcome.of(record(epochs=10, batch=8))]
+    said = "\n".join(notes(outcomes, ("scenario_a", "scenario_b", "evolved"), ["bottle"]))
+    assert "run PRESET --dataset mvtec_ad --category bottle --epochs 10 --seed 42" in said
+    assert "`python -m ssn_lib run evolved --dataset mvtec_ad --category bottle`" in said
+
+
 def test_a_caption_says_which_system_has_which_protocol(record):
     runs = [record(seed=seed) for seed in (42, 43)] + [record("scenario_b")]
     assert "of 32: seeds 42, 43 (Scenario A); seed 42 (Scenario B); CPU" in describe(runs)
