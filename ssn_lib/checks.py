@@ -249,6 +249,32 @@ def _check_bounds(config: RunConfig | Parts) -> None:
             raise InputError(f"{name}={value} is out of range: {bound}")
 
 
+def check_last_batch(
+    model: ModelConfig, training: TrainingConfig, per_epoch: int, size: tuple[int, int]
+) -> None:
+    """Raise where an epoch's last batch is one image of which a batch normalisation, in training,
+    sees a single value: behind a decoder's bottleneck, or in a non-linear adaptor.
+
+    Args:
+        per_epoch: images of an epoch.
+        size: (height, width) of the images.
+
+    Raises:
+        InputError: saying so.
+    """
+    smallest = 0  # side of images of which a single value is left
+    if model.score == "reconstruction":
+        smallest = 2 ** (model.layers[-1] + 2)
+    elif model.adaptor == "nonlinear" and model.upscale == 1:
+        smallest = 2 ** (model.layers[0] + 1)
+    batch = training.batch_size
+    if (per_epoch % batch or batch) == 1 and max(size) <= smallest:
+        raise InputError(
+            f"images of {size[0]}×{size[1]} pixels are too small for a last batch of one image: "
+            f"give larger ones, or another batch size than {batch}"
+        )
+
+
 def check_image_size(size: tuple[int, int]) -> None:
     """Raise for sides (height, width) that the backbone's layers do not divide.
 

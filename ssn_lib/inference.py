@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssn_lib import machine
 from ssn_lib.checks import check_image_size
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.errors import InputError
@@ -43,6 +44,8 @@ def predict(model: nn.Module, images: ImageSet | Tensor) -> Prediction:
     if not len(pixels):
         return Prediction(torch.zeros(0, 1, *pixels.shape[-2:]), torch.zeros(0))
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        machine.exact_float32()  # whoever moved the model there
     network = fuse(model) if isinstance(model, Detector) else model
     parts = []
     with torch.inference_mode():

@@ -25,6 +25,7 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_CONTROL_GROUP, _OF_FILES = Path("/sys/fs/cgroup"), "inactive_file "
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
@@ -205,6 +206,7 @@ def _git_commit() -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", str(here / Path(__file__).name))  # another's repository
         dirty = git("status", "--porcelain", "--", str(here))
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
@@ -228,7 +230,8 @@ def keep_freed_memory() -> None:
 def available_memory(on: torch.device | str = "cpu") -> int:
     """Bytes that this process may still take; where the system does not say, half of all there is.
 
-    A container's own limit counts (Linux, control groups).
+    A container's own limit counts (Linux, control groups of version 2); what it holds of files
+    that were read is given back when memory is asked for.
     """
     if torch.device(on).type == "cuda":
         return torch.cuda.mem_get_info(on)[0]
@@ -238,9 +241,11 @@ def available_memory(on: torch.device | str = "cpu") -> int:
         memory = next(line for line in lines if line.startswith("MemAvailable:"))
         limits.append(1024 * int(memory.split()[1]))
     with contextlib.suppress(OSError, ValueError):  # "max" where nothing limits it
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        limits.append(limit - int((group / "memory.current").read_text()))
+        limit = int((_CONTROL_GROUP / "memory.max").read_text())
+        taken = int((_CONTROL_GROUP / "memory.current").read_text())
+        told = (_CONTROL_GROUP / "memory.stat").read_text().splitlines()
+        files = next((int(line.split()[1]) for line in told if line.startswith(_OF_FILES)), 0)
+        limits.append(limit - taken + files)
     if not limits:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,11 +1,12 @@
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from ssn_lib import evaluate, image_metrics, pixel_metrics, predict
+from ssn_lib import evaluate, image_metrics, machine, pixel_metrics, predict
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.inference import thresholds
 from ssn_lib.models.supersimplenet import Prediction
@@ -146,3 +147,19 @@ def test_thresholds_of_defective_images_alone_are_refused(dataset, prediction, r
     made = Prediction(prediction.anomaly_map[2:4], prediction.score[2:4])
     message = refusal(lambda: thresholds(made, defective))
     assert message == "thresholds are chosen from good images, and none of the 2 is one"
+
+
+def test_products_on_a_gpu_are_exact_whoever_moved_the_model_there(monkeypatch):
+    class OnGpu(torch.nn.Module):
+        def parameters(self, recurse=True):
+            return iter([SimpleNamespace(device=torch.device("cuda"))])
+
+    class Exact(Exception):
+        pass
+
+    def exact():
+        raise Exact
+
+    monkeypatch.setattr(machine, "exact_float32", exact)
+    with pytest.raises(Exact):
+        predict(OnGpu(), torch.zeros(1, 3, 32, 32, dtype=torch.uint8))

@@ -89,3 +89,18 @@ def test_initial_weights_follow_the_seed_and_leave_the_generator_as_it_was():
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(7)
     assert torch.equal(first, torch.rand(3))
+
+
+def test_another_repository_around_the_package_is_not_its_commit(tmp_path, monkeypatch):
+    monkeypatch.delenv("SSN_GIT_COMMIT", raising=False)
+    module = tmp_path / "site-packages" / "machine.py"
+    module.parent.mkdir()
+    module.touch()
+    (tmp_path / "own.py").touch()
+    who = ["-c", "user.name=A", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "own.py"], [*who, "commit", "-q", "-m", "own"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(machine, "__file__", str(module))
+    assert machine._git_commit() is None
+    subprocess.run(["git", "-C", str(tmp_path), "add", str(module)], check=True)
+    assert machine._git_commit().endswith("-dirty")  # added, and not committed

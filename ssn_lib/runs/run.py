@@ -28,7 +28,7 @@ import torch
 
 from ssn_lib import machine
 from ssn_lib.checks import check
-from ssn_lib.config import DataConfig, RunConfig, TrainingConfig
+from ssn_lib.config import DataConfig, RunConfig, TrainingConfig, to_dict
 from ssn_lib.data.copies import warn_of_copies
 from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.imitated import beside_defects
@@ -36,7 +36,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.metrics import Thresholds
 from ssn_lib.models.supersimplenet import Detector, Prediction
-from ssn_lib.overrides import override
+from ssn_lib.overrides import from_dict, override
 from ssn_lib.presets import preset
 from ssn_lib.runs.artifacts import (
     add_to_course,
@@ -103,15 +103,20 @@ def configure(
     if batch_size is not None:
         config = replace(config, training=replace(config.training, batch_size=batch_size))
     changed = override(config, assignments)
+    check(changed)
     named = {one.partition("=")[0].strip() for one in assignments}
     if epochs is None and "training.epochs" not in named:
         own = base.epochs(_good_per_epoch(dataset.train, changed.training))
         changed = replace(changed, training=replace(changed.training, epochs=own))
-    check(changed)
     for name in ("preset", "data", "seed", "weights"):
         if getattr(changed, name) != getattr(config, name):
             raise InputError(f"--set {name}: it has an argument of its own")
-    return changed
+    return _as_read(changed)
+
+
+def _as_read(config: RunConfig) -> RunConfig:
+    """As a record gives it back: 1 in the place of 1.0 would be another run."""
+    return from_dict(RunConfig, to_dict(config))
 
 
 def _good_per_epoch(train: ImageSet, training: TrainingConfig) -> int:
@@ -145,6 +150,7 @@ def run(
         InputError: the configuration is of other images, one cannot be read, there are no weights,
             a finished run's backbone had others, the folder cannot be written.
     """
+    config = _as_read(config)
     _check_images(config, dataset)
     warn_of_copies(dataset, labels=config.training.supervision.labels)
     _warn_of_no_masks(config, dataset)
@@ -289,16 +295,15 @@ def _evaluate(
     if history.diverged_at is not None:
         return _Evaluation()
     prediction = predict(model, dataset.test)
-    outputs = prediction if len(dataset.test) else predict(model, dataset.train)
-    if not all(part.isfinite().all() for part in outputs):
+    reference = reference_images(dataset.train, config.training, config.seed)
+    of_reference = predict(model, reference)
+    if not all(part.isfinite().all() for part in (*prediction, *of_reference)):
         history.diverged_at = len(history.epochs)
         return _Evaluation()
     values = evaluate(prediction, dataset.test)
-    reference = reference_images(dataset.train, config.training, config.seed)
     if config.training.validation_fraction:
         imitated = beside_defects(reference, config.seed)
         values.add(evaluate(predict(model, imitated), imitated), "imitated-")
-    of_reference = predict(model, reference)
     limits = thresholds(of_reference, reference)
     if config.training.supervision.labels and len(dataset.test) and dataset.test.has_masks:
         values.add(flips_metrics(model, dataset.test), "flips-")
@@ -374,8 +379,7 @@ def _finish(
             "epoch_median_s": float(pd.Series(epoch_seconds).median()) if epoch_seconds else 0.0,
             "evaluation_s": time.perf_counter() - started,
         },
-        environment=machine.describe(device)
-        | ({"step": history.form} if device.type == "cuda" else {}),
+        environment=machine.describe(device) | ({"step": history.form} if history.form else {}),
         weights_source=model.weights_source,
         counts={
             f"{name}{kind}": count

@@ -32,6 +32,7 @@ def teacher_of(config: RunConfig) -> RunConfig:
             batch_size=training.batch_size,
             precision=training.precision,
             good_images=training.good_images,
+            validation_fraction=training.validation_fraction,
             supervision=replace(base.training.supervision, fold=supervision.fold),
         ),
     )

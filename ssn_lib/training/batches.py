@@ -161,7 +161,7 @@ def _pixel_labels(
     if supervision.dilation > 1:
         mask = ndimage.grey_dilation(mask, size=(supervision.dilation, supervision.dilation))
     weights = torch.ones(mask.shape)
-    if supervision.weight:
+    if supervision.weight and not mask.all():  # else no pixel has a distance to the background
         depth = ndimage.distance_transform_edt(mask)
         regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
         peaks = np.ones(count + 1)

@@ -1,7 +1,8 @@
 """Training: seeded, resumable, the backbone's outputs computed once.
 
 On a GPU a step asks the device nothing (no `.item()`, no copy that waits), so that the next steps
-are already queued while one runs; what an epoch has to tell is fetched at its end.
+are already queued while one runs; what an epoch has to tell is fetched at its end. In float16 alone
+the scaler asks, at each step, whether a gradient overflowed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ssn_lib import machine
-from ssn_lib.checks import check_image_size, check_training
+from ssn_lib.checks import check_image_size, check_last_batch, check_training
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.errors import InputError
@@ -92,7 +93,7 @@ def fit(
     training_set, validation_set = validation_split(train, config, seed)
     kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
     trainer = kind(model, config, seed, device, train, training_set)
-    _check_last_batch(trainer, train.image_size)
+    check_last_batch(model.config, config, trainer.per_epoch, train.image_size)
     history = _begun(trainer, checkpoint, progress)
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
@@ -117,19 +118,6 @@ def _check(model: Detector, train: ImageSet, config: TrainingConfig, seed: int) 
         raise InputError(f"seed={seed} is out of range: must be from 0 to 2^32 - 1")
     check_training(model.config, config)
     check_image_size(train.image_size)
-
-
-def _check_last_batch(trainer: _Trainer, size: tuple[int, int]) -> None:
-    """Behind a decoder's bottleneck a batch normalisation wants two values, of one image too."""
-    if not isinstance(trainer, _Rebuilder):
-        return
-    batch = trainer.config.batch_size
-    last = trainer.per_epoch % batch or batch
-    if last == 1 and max(size) <= 2 ** (trainer.model.config.layers[-1] + 2):
-        raise InputError(
-            f"images of {size[0]}×{size[1]} pixels are too small for a last batch of one image: "
-            f"give larger ones, or another batch size than {batch}"
-        )
 
 
 def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
@@ -168,7 +156,7 @@ def _training(
             at_the_end.callback(held_out.outputs.remove)
         bar = at_the_end.enter_context(Bar(progress, config.epochs, trainer.steps, first))
         trainer.choose_form(data)
-        history.form = trainer.form
+        history.form = trainer.chosen_form
 
         def run_epoch(number: int) -> Epoch | None:
             epoch = trainer.run_epoch(number, data, held_out, bar)
@@ -309,6 +297,7 @@ class _Trainer:
             device.type, init_scale=256.0, enabled=self.products == torch.float16
         )
         self.form = "split"
+        self.chosen_form: str | None = None  # where there was a choice
         self.best: dict[str, Tensor] | None = None  # of the lowest validation loss, if it selects
         self.schedule = _schedule(self.optimiser, config, self.steps)
 
@@ -388,7 +377,7 @@ class _Trainer:
             except torch.cuda.OutOfMemoryError:
                 seconds[self.form] = math.inf
                 torch.cuda.empty_cache()
-        self.form = min(seconds, key=seconds.__getitem__)
+        self.form = self.chosen_form = min(seconds, key=seconds.__getitem__)
         self.model.load_trained_state(state)
         self.optimiser.zero_grad(set_to_none=True)
         self.source.zero_grad(set_to_none=True)
@@ -447,6 +436,7 @@ class _Trainer:
             "scaler": self.scaler.state_dict(),
             "source": self.source.state_dict(),
             "generator_optimiser": self.rule and self.rule.optimiser.state_dict(),
+            "form": self.chosen_form,
         }
         with written_whole(path) as file:
             torch.save(state, file)
@@ -468,7 +458,8 @@ class _Trainer:
         self.best = state["best"]
         epochs = [Epoch(**row) for row in state["history"]]
         selected = state["selected"] if self.best is not None else len(epochs)
-        return History(epochs, None, selected, self.source, per_epoch=self.per_epoch)
+        form = state.get("form")  # older checkpoints have none
+        return History(epochs, None, selected, self.source, self.per_epoch, form)
 
 
 class _Rebuilder(_Trainer):

@@ -14,7 +14,8 @@ class Epoch:
     Attributes:
         loss: mean of the batches' losses, weighted by batch size.
         validation_loss: of fixed synthetic anomalies on held-out images; NaN without any.
-        noise_rms: root of the noise's mean square over the epoch; see `noise.source`.
+        noise_rms: root of the noise's mean square over the epoch, weighted by batch size; a batch
+            in which no pixel got any counts with 0. See `noise.source`.
         feature_std: of the adapted features of the epoch's first batch, all channels together; for
             a decoder, of the coarsest layer's.
         seconds: wall time.
@@ -40,7 +41,8 @@ class History:
         selected: the epoch whose weights the model has after a training that did not diverge.
         source: the noise source as trained.
         per_epoch: images trained on in an epoch.
-        form: of the step: "split", or "plain" where a GPU was faster with it; see `training.step`.
+        form: of the step on a GPU: "split", or "plain" where that was faster; see `training.step`.
+            None elsewhere, and of a detector that has one form.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -48,4 +50,4 @@ class History:
     selected: int | None = None
     source: Source | None = None
     per_epoch: int = 0
-    form: str = "split"
+    form: str | None = None

@@ -175,6 +175,20 @@ def test_the_available_memory_is_between_nothing_and_all():
     )
 
 
+@pytest.mark.parametrize(("limit", "free"), [("8", 6), ("max", None)])
+def test_files_that_were_read_are_no_memory_taken(limit, free, tmp_path, monkeypatch):
+    for name, content in (
+        ("memory.max", limit),
+        ("memory.current", "8"),
+        ("memory.stat", "anon 2\ninactive_file 6\nactive_file 0\n"),
+    ):
+        (tmp_path / name).write_text(content + "\n")
+    whole = machine.available_memory()
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
+    found = machine.available_memory()
+    assert found == free if free is not None else found > whole / 2
+
+
 def test_who_ends_first_takes_nothing_from_the_other(
     pictures, count, make_model, tmp_path, no_memory
 ):

@@ -183,6 +183,23 @@ def test_few_images_are_repeated_more_often_unless_epochs_are_asked_for(
     assert config.training.epochs == expected
 
 
+@pytest.mark.parametrize("share", ["nan", "inf"])
+def test_a_share_that_is_no_number_is_one_line(share, dataset):
+    with pytest.raises(InputError, match=f"validation_fraction={share} is out of range"):
+        run_module.configure(
+            "evolved", dataset, weights=None, assignments=(f"training.validation_fraction={share}",)
+        )
+
+
+def test_a_whole_number_makes_the_run_of_its_float(dataset, tmp_path):
+    config = configure(dataset, "training.clip_norm=2")
+    training = replace(config.training, clip_norm=2)
+    whole = replace(config, training=training)
+    assert whole.run_id != config.run_id  # JSON tells one from the other
+    record = run(whole, dataset, tmp_path)
+    assert record.run_id == config.run_id == read_record(tmp_path / config.run_id).config.run_id
+
+
 def test_a_run_that_is_refused_leaves_no_folder(dataset, tmp_path):
     config = configure(dataset, "training.good_images=1000")
     with pytest.raises(InputError, match="good_images=1000"):
@@ -360,6 +377,20 @@ def test_a_run_that_explodes_in_its_last_step_is_diverged(dataset, tmp_path):
     record = run(configure(dataset, *rates), dataset, tmp_path)
     assert record.status == "diverged"
     assert read_record(tmp_path / record.run_id) == record
+
+
+def test_a_network_that_breaks_on_sound_images_alone_is_diverged(dataset, tmp_path, monkeypatch):
+    """Its thresholds would be no numbers."""
+    reference = dataset.train.sound()
+
+    def broken(model, images):
+        made = predict(model, images)
+        return made._replace(score=made.score * math.nan) if images is reference else made
+
+    monkeypatch.setattr(run_module, "reference_images", lambda *_: reference)
+    monkeypatch.setattr(run_module, "predict", broken)
+    record = run(configure(dataset), dataset, tmp_path)
+    assert (record.status, record.thresholds) == ("diverged", None)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,21 @@ def test_a_last_batch_of_one_small_image_is_one_line(train, make_model):
     one = replace(preset("evolved").training, epochs=1, batch_size=1)
     with pytest.raises(InputError, match="too small for a last batch of one image"):
         fitted(model, train, one)
+    model = make_model(replace(preset("scenario_b").model, layers=(4,), upscale=1))
+    one = replace(preset("scenario_b").training, epochs=1, batch_size=1)
+    with pytest.raises(InputError, match="too small for a last batch of one image"):
+        fitted(model, train, one)
+    fitted(make_model(replace(model.config, upscale=2)), train, one)  # four values of it
+
+
+def test_the_form_of_the_step_is_known_after_an_interruption(train, make_model, tmp_path):
+    def trainer():
+        return training_loop._Trainer(make_model(), TINY, 1, torch.device("cpu"), train, train)
+
+    first = trainer()
+    first.chosen_form = "plain"
+    first.save(tmp_path / "c.pt", History())
+    assert trainer().restore(tmp_path / "c.pt").form == "plain"
 
 
 def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_model, tmp_path):

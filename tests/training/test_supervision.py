@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 from ssn_lib import machine, preset
 from ssn_lib.config import NoiseConfig, SupervisionConfig
-from ssn_lib.data.images import normalise
+from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 from ssn_lib.models.supersimplenet import CamDetector
@@ -192,6 +192,15 @@ def test_pixel_weights_follow_the_distance_to_the_edge(strips):
     assert (equal == 1).all()
 
 
+def test_a_mask_of_everything_has_no_edge_to_be_far_from(strips):
+    settings = SupervisionConfig(labels=True, dilation=7, weight=3.0, exponent=2.0)
+    train = strips.train
+    whole = ImageSet.of(train.samples, train.images, torch.ones_like(train.masks))
+    mask, weights = batches._pixel_labels(whole, 10, settings)
+    assert mask.all()
+    assert (weights == 1).all()
+
+
 def test_masks_as_published_are_widened_at_the_files_own_size(strips, make_model):
     """Dilated and weighted before they are resized to the nearest pixel, then brought to the grid
     corner on corner (Rolih et al., JIMS 2025, public code)."""
@@ -299,11 +308,18 @@ def test_of_fewer_good_images_none_that_was_trained_on_is_in_the_fold(strips, tm
 
 
 def test_a_teacher_sees_what_its_pupil_sees(strips, tmp_path):
-    config = briefly("cam_traced", strips, "training.good_images=5", "training.precision=mixed")
+    config = briefly(
+        "cam_traced",
+        strips,
+        "training.good_images=5",
+        "training.precision=mixed",
+        "training.validation_fraction=0.3",
+    )
     run(config, strips, tmp_path, weights=None, progress=False)
     (teacher,) = tmp_path.glob(f"{config.training.supervision.teacher}-*")
     taught = read_record(teacher).config.training
     assert (taught.good_images, taught.precision) == (5, "mixed")
+    assert taught.validation_fraction == 0.3
 
 
 def test_an_official_split_goes_with_fewer_good_images(strips):
