@@ -31,6 +31,7 @@ FULL_GPU = (
     "the GPU's memory is full: end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the "
     "processor"
 )
+FULL_MEMORY = "the memory is full: end what else runs here, or take fewer images"
 SMALLER = ", or take smaller batches (training.batch_size) or images (--image-size)"
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 
@@ -69,13 +70,21 @@ def _run_command(options: argparse.Namespace) -> int:
             raise
         print(f"error: {said}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
-        if "out of memory" not in str(error):  # a GPU's, which several kinds of errors tell
+    except (RuntimeError, MemoryError) as error:
+        if (said := _of_memory(error)) is None:
             raise
         smaller = SMALLER if options.command in TRAINING else ""
-        print(f"error: {FULL_GPU}{smaller}", file=sys.stderr)
+        print(f"error: {said}{smaller}", file=sys.stderr)
         return 2
     return 0
+
+
+def _of_memory(error: Exception) -> str | None:
+    """Which memory is full; None where an error says nothing of it. PyTorch has several kinds of
+    errors for that, and tells them by their words."""
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return FULL_MEMORY
+    return FULL_GPU if "out of memory" in str(error) else None
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
@@ -103,9 +112,25 @@ def _run(options: argparse.Namespace) -> None:
     from ssn_lib.data.loading import asked_categories
 
     names = asked_categories(options.dataset, options.data_root, options.category)
-    records = [_run_category(options, name) for name in names]
-    if len(records) > 1:
+    if len(names) == 1:
+        record = _run_category(options, names[0])
+        if options.json:
+            print(json.dumps(record.to_json(), allow_nan=False))
+        return
+    records, failed = [], []
+    for name in names:
+        try:
+            records.append(_run_category(options, name))
+        except InputError as error:  # the others go on
+            failed.append(name)
+            print(f"warning: {error}", file=sys.stderr)
+    if records:
         print(by_category(records))
+    if options.json:
+        print(json.dumps([record.to_json() for record in records], allow_nan=False))
+    if failed:
+        told = f"{len(failed)} of {len(names)} categories could not be run: {', '.join(failed)}"
+        raise InputError(told)
 
 
 def _run_category(options: argparse.Namespace, category: str | None) -> Record:
@@ -144,8 +169,6 @@ def _run_category(options: argparse.Namespace, category: str | None) -> Record:
         print(metrics_lines(record.metrics, record.undefined))
     if doubt := _doubt(record, int((dataset.train.labels == 0).sum())):
         print(f"warning: {dataset.category}: {doubt}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(record.to_json(), allow_nan=False))
     return record
 
 

@@ -193,6 +193,18 @@ def test_a_gpu_that_is_full_is_one_line(arguments, monkeypatch, capsys):
     assert "smaller batches" in refused(arguments("scenario_a"), capsys)
     assert "smaller batches" not in refused(["evaluate", "some_run"], capsys)
 
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 6 bytes"),
+    ):
+
+        def fill_memory(*_, error=error):
+            raise error
+
+        monkeypatch.setitem(cli.COMMANDS, "run", fill_memory)
+        line = refused(arguments("scenario_a"), capsys)
+        assert line.startswith("error: the memory is full: ")
+
     def break_down(*_):
         raise RuntimeError("a fault")
 
@@ -387,6 +399,30 @@ def test_several_categories_are_run_in_turn_and_have_a_mean(
     assert every["widget"] == some["widget"]
     assert every["a bolt"]["I-AUROC"] == every["mean of 3"]["I-AUROC"] == "–"
     assert every["mean of 3"]["P-AUROC"] != "–"
+    given = arguments("scenario_a", "--untrained", "--json", root=own_root, category="zip,widget")
+    assert main(given) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [one["config"]["data"]["category"] for one in told] == ["zip", "widget"]
+
+
+def test_a_category_that_cannot_be_run_costs_the_others_nothing(
+    arguments, own_root, own_category, capsys
+):
+    shutil.copytree(own_category, own_category.with_name("a bolt"))
+    broken = shutil.copytree(own_category, own_category.with_name("pin"))
+    next((broken / "ground_truth").glob("*/*")).unlink()
+    given = arguments("scenario_a", "--untrained", root=own_root, category="all")
+    assert main(given) == 2
+    said = capsys.readouterr()
+    warning, error = said.err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "pin" in warning
+    assert error == "error: 1 of 3 categories could not be run: pin"
+    assert [line.split("  ")[0] for line in said.out.splitlines()[-3:]] == [
+        "a bolt",
+        "widget",
+        "mean of 2",
+    ]
 
 
 def test_an_interrupt_says_how_to_go_on(arguments, monkeypatch, capsys):

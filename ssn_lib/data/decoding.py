@@ -85,6 +85,7 @@ class Remarks:
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[str, str]]] = {}
+        self._said: set[str] = set()
 
     def add(self, kind: str, path: Path, detail: str = "") -> None:
         """Note a file; safe in threads.
@@ -97,10 +98,13 @@ class Remarks:
         self._found.setdefault(kind, []).append((shown(path), detail))
 
     def warn(self) -> None:
-        """Say it, naming the first file of each kind and how many there are."""
-        for kind, files in self._found.items():
+        """Say it, naming the first file of each kind and how many there are; of a kind that was
+        said before, nothing."""
+        for kind in [kind for kind in self._found if kind not in self._said]:
+            files = self._found[kind]
             path, detail = min(files)
             number = f"{len(files)}, the first " if len(files) > 1 else ""
+            self._said.add(kind)
             warnings.warn(f"{kind}: {number}{path}{detail}", stacklevel=3)
 
 

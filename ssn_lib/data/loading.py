@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from numbers import Integral
@@ -97,9 +98,12 @@ def asked_categories(name: str, root: Path | str | None, asked: str | None) -> l
     source = source_of(name)
     if source.categories is None or asked is None:
         return [asked]
+    place = None if root is None else Path(root)
     if asked == ALL:
-        place = None if root is None else Path(root)
         return _look(source, place, source.categories, "'s categories")
+    with contextlib.suppress(InputError):  # which `load_dataset` tells
+        if asked in _look(source, place, source.categories, ""):  # a comma may be part of a name
+            return [asked]
     names = [part.strip() for part in asked.split(",")]
     if not all(names):
         raise InputError(f"category={asked!r}: expected one or several, such as 'bottle,screw'")

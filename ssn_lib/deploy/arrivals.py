@@ -23,6 +23,7 @@ from ssn_lib.storage import shown
 # A file that is written at this moment changes from one look to the next. One that does not, and
 # cannot be read, may be half of an image: its other half is waited for before that is said.
 LOOK_S, PATIENCE_S = 1.0, 10.0
+RETRY_S = 60.0  # after that it is tried now and then: what kept it may lie outside the file
 
 
 def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
@@ -77,19 +78,22 @@ def label_of(path: Path) -> int | None:
 
 @dataclass
 class _Seen:
-    """A file as it was found: its size and time, since when, and what became of it."""
+    """A file as it was found: its size and time, how often it was given out and when last, why it
+    could not be read then, and whether that was said."""
 
     state: tuple[int, int] | None
-    since: float
-    given_out: bool = False
+    tries: int = 0
+    tried: float = 0.0
     refusal: InputError | None = None
+    said: bool = False
 
 
 class Arrivals:
     """The images of folders as they arrive, each when it is whole.
 
     An image is given out when its size and time have not changed from one look to the next. Whoever
-    cannot read it gives it back (`refused`); it is given out again when it changes.
+    cannot read it gives it back (`refused`); it is given out again when it changes, after
+    `PATIENCE_S`, and then every `RETRY_S`.
 
     Args:
         images: folders, and files that may be there already.
@@ -110,22 +114,23 @@ class Arrivals:
             raise InputError(f"{shown(images[0])}: no folder; --watch needs one to look into")
 
     def look(self) -> tuple[list[Path], list[InputError]]:
-        """The images that are whole since the last look, and why others, which have not changed for
-        a while, still cannot be read: each is said once."""
+        """The images that are whole since the last look, and why others still cannot be read, after
+        a second try: each is said once."""
         now, whole, broken = time.monotonic(), [], []
         before, self._seen = self._seen, {}  # what is there no more is forgotten
         for path in self._files(broken):
             state, seen = _state(path), before.get(path)
             if seen is None or seen.state != state:
-                self._seen[path] = _Seen(state, now)
+                self._seen[path] = _Seen(state)
                 continue
             self._seen[path] = seen
-            if not seen.given_out:
-                seen.given_out = True
-                whole.append(path)
-            elif seen.refusal is not None and now - seen.since >= PATIENCE_S:
+            if seen.refusal is not None and seen.tries > 1 and not seen.said:
                 broken.append(seen.refusal)
-                seen.refusal = None
+                seen.said = True
+            wait = PATIENCE_S if seen.tries == 1 else RETRY_S
+            if not seen.tries or (seen.refusal is not None and now - seen.tried >= wait):
+                seen.tries, seen.tried, seen.refusal = seen.tries + 1, now, None
+                whole.append(path)
         return whole, broken
 
     def refused(self, path: Path, error: InputError) -> None:

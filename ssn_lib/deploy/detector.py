@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ssn_lib.config import Precision, Resize
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import ChosenThreshold, Reference, reference_of
+from ssn_lib.deploy.precision import judge
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import predict
@@ -50,7 +51,7 @@ class Trained:
     @property
     def judge(self) -> str:
         """What tells its scores from those of others, in a table of them."""
-        return self.run_id if self.precision == "float32" else f"{self.run_id} in {self.precision}"
+        return judge(self.run_id, self.precision)
 
     def predict(self, pixels: Tensor) -> Prediction:
         """Predict images, (B, 3, H, W) uint8 RGB; what is said of them is on the CPU."""

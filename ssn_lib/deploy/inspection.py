@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ssn_lib.data.appearance import APPEARANCE, appearance
 from ssn_lib.data.decoding import Remarks, reading_threads
-from ssn_lib.data.listing import OVERLAY_MARK
+from ssn_lib.data.listing import OVERLAY_MARK, is_overlay
 from ssn_lib.data.shape import is_stretched
 from ssn_lib.deploy.arrivals import LOOK_S, Arrivals, find, label_of
 from ssn_lib.deploy.detector import Trained, open_detector
@@ -105,11 +105,12 @@ def inspect(
             all the same.
     """
     images = [Path(one) for one in ([images] if isinstance(images, str | Path) else images)]
+    out = Path(out)
+    images = _without_overlays(images, out)
     if not images:
         raise InputError("no images to inspect: name files, or folders of them")
-    out = Path(out)
     trained = open_detector(run, weights)
-    chosen = None if threshold is None else read_threshold(threshold, trained.run_id)
+    chosen = None if threshold is None else read_threshold(threshold, trained.judge)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not watch:
@@ -129,6 +130,20 @@ def inspect(
     if len(unread) == asked:
         raise _first(unread)
     raise _partly(unread, asked, result)
+
+
+def _without_overlays(images: Sequence[Path], out: Path) -> list[Path]:
+    """What was named but for the overlays of this very inspection, as `*.png` names them where the
+    images lie in `out`."""
+    home = out.absolute()
+    kept = [path for path in images if path.absolute().parent != home or not is_overlay(path)]
+    if overlays := len(images) - len(kept):
+        warnings.warn(
+            f"{overlays} of the {len(images)} files named are overlays in {shown(out)} itself: "
+            "passed over",
+            stacklevel=4,
+        )
+    return kept
 
 
 def _partly(unread: Sequence[InputError], asked: int, result: Inspection) -> PartlyInspected:
@@ -233,8 +248,9 @@ class _Inspector:
                         if len(finished) == BATCH:
                             batch, finished = finished, []
                             self._add(batch)
-                finally:  # whatever ends it, what is finished stays
+                finally:  # whatever ends it, what is finished stays, and what is to be said of it
                     self._add(finished)
+                    self._remarks.warn()
         return refused
 
     def renew_page(self) -> None:
@@ -244,7 +260,6 @@ class _Inspector:
 
     def finish(self) -> Inspection:
         """Write the page, and say what is to be said at the end."""
-        self._remarks.warn()
         message = self._drift_message()
         if message is not None and not self._drifting:
             warnings.warn(message, stacklevel=3)
@@ -305,7 +320,9 @@ class _Inspector:
         if not finished:
             return
         rows = [row for row, _ in finished]
-        found = self._drift([*self._scores.rows, *rows][-RECENT:])
+        names = {row.image for row in rows}  # of an image that was inspected before, the row goes
+        before = (row for row in self._scores.rows if row.image not in names)
+        found = self._drift([*before, *rows][-RECENT:])
         drifted = None if found is None else found.message is not None
         rows = [replace(row, drift=drifted) for row in rows]
         self._scores.add(rows, [small for _, small in finished])
@@ -349,7 +366,7 @@ class _Inspector:
         write_page(
             self._out / PAGE,
             images,
-            run_id=self._trained.run_id,
+            run_id=self._trained.judge,
             preset=self._trained.preset,
             threshold=self._threshold,
             map_range=map_range(self._trained.thresholds.map),

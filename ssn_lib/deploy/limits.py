@@ -83,7 +83,7 @@ class ChosenThreshold:
     """A threshold that a person chose on the page of an inspection.
 
     Attributes:
-        run: id of the run whose scores it is for.
+        run: whose scores it is for, see `precision.judge`.
         score: the threshold, a raw logit.
         images: how many images were looked at.
         chosen: when, as ISO 8601.
@@ -327,12 +327,13 @@ def _chance_of_so_few(count: int, new: int, rank: int, old: int) -> float:
 _gauss_legendre = cache(np.polynomial.legendre.leggauss)  # slow, and always the same
 
 
-def read_threshold(path: str | Path, run_id: str) -> ChosenThreshold:
+def read_threshold(path: str | Path, *judges: str) -> ChosenThreshold:
     """The threshold in a file that the page of an inspection saved.
 
     Args:
         path: of the file.
-        run_id: the run that it is to be used with.
+        judges: whose scores it may be of, see `precision.judge`; the first is named where it is of
+            none of them.
 
     Raises:
         InputError: the file cannot be read, is no such file, or is of another run.
@@ -354,13 +355,13 @@ def read_threshold(path: str | Path, run_id: str) -> ChosenThreshold:
             raise InputError(f"{shown(path)}: {name} is missing; {again}")
         if not fits(content[name]):
             raise InputError(f"{shown(path)}: {name} must be {what}; {again}")
-    if content["run"] != run_id:
+    if content["run"] not in judges:
         raise InputError(
-            f"{shown(path)}: the threshold of run {content['run']}, not of {run_id}; choose one on "
-            "the page of an inspection with this run"
+            f"{shown(path)}: the threshold of run {content['run']}, not of {judges[0]}; choose one "
+            "on the page of an inspection with this run"
         )
     return ChosenThreshold(
-        run_id, float(content["score_threshold"]), content["images"], content["chosen"]
+        content["run"], float(content["score_threshold"]), content["images"], content["chosen"]
     )
 
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ssn_lib import machine
-from ssn_lib.config import FORMS
+from ssn_lib.config import FORMS, Precision
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
+from ssn_lib.deploy.precision import judge
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
@@ -72,22 +73,33 @@ def export_run(
 
 
 def described(
-    record: Record, reference: Reference | None, threshold: str | Path | None
+    record: Record,
+    reference: Reference | None,
+    threshold: str | Path | None,
+    precision: Precision = "float32",
 ) -> dict[str, Any]:
     """What the user of an exported file must know of the run that it comes from.
 
     Args:
         record: of the run, which did not diverge.
         reference: of the run, where it was kept.
-        threshold: as of `export_run`.
+        threshold: as of `export_run`. One that was chosen on scores in float32 is taken in every
+            precision, with a warning.
+        precision: that the file computes in.
 
     Raises:
         InputError: `threshold` is no threshold of that run.
     """
     data, score, chosen = record.config.data, record.thresholds.score, None
     if threshold is not None:
-        chosen = read_threshold(threshold, record.run_id)
+        chosen = read_threshold(threshold, judge(record.run_id, precision), record.run_id)
         score = chosen.score
+        if precision != "float32" and chosen.run == record.run_id:
+            warnings.warn(
+                f"{shown(Path(threshold))} was chosen on scores in float32, and those in "
+                f"{precision} differ: choose another on the page of an inspection with this export",
+                stacklevel=3,
+            )
     return {
         "preset": record.config.preset,
         "run": record.run_id,

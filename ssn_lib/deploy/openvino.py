@@ -88,7 +88,7 @@ def export_run(
         _nncf()
     _check_replaceable(folder)
     record, model = load_detector(run, weights)
-    facts = described(record, reference_of(run), threshold) | {
+    facts = described(record, reference_of(run), threshold, precision) | {
         "precision": precision,
         "inference_precision": HINTS[precision],
     }
@@ -101,13 +101,21 @@ def export_run(
         good = reference_images(dataset.train, record.config.training, record.config.seed)
         converted = convert(model, size, precision, calibration=good)
         cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
-        _export_of(record, precision, cost).keep(run)
+        _keep(_export_of(record, precision, cost), run)
         _check_cost(cost, tolerance, precision, folder)
         facts |= _of_precision(cost, good, record)
         if threshold is not None:
             facts["score_threshold"] = facts["chosen"]["score"]
     _write(converted, folder, facts)
     return cost
+
+
+def _keep(export: Export, run: Path) -> None:
+    """Keep what an export costs with its run, which may lie on a share that can only be read."""
+    try:
+        export.keep(run)
+    except InputError as error:
+        warnings.warn(f"{error}; the exported file alone tells its cost", stacklevel=3)
 
 
 def _export_of(record: Record, precision: Precision, cost: PrecisionCost) -> Export:

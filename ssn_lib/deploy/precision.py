@@ -7,13 +7,18 @@ import math
 import torch
 from torch import nn
 
-from ssn_lib.config import RunConfig
+from ssn_lib.config import Precision, RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.runs.exports import JUDGED, PrecisionCost
 from ssn_lib.training.holdout import reference_images
+
+
+def judge(run_id: str, precision: Precision) -> str:
+    """Whose scores those of a run's network in a precision are: they do not mix with others."""
+    return run_id if precision == "float32" else f"{run_id} in {precision}"
 
 
 def cost_of(

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -26,6 +27,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, unreadable, write_text
 
 SCORES, THUMBNAILS = "scores.csv", "thumbnails.jsonl"
+_NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')  # on Windows, and on memory cards and sticks
 LONGEST_STEM = 200  # bytes of an overlay's name: file systems take 255, with what is put behind it
 
 
@@ -125,7 +127,7 @@ class Scores:
     def overlay_name(self, path: Path) -> str:
         """A name for an image's overlay: its own from before, or a free one. Images of one name in
         several folders keep apart, and no file of the user's own is overwritten."""
-        image, stem = image_name(path), shown(Path(path.stem)).replace("\\", "_")
+        image, stem = image_name(path), _NOT_IN_NAMES.sub("_", shown(Path(path.stem)))
         own = self._overlays.get(image)
         if own is None or not _is_free(self.out / own):
             stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore")
@@ -140,8 +142,8 @@ class Scores:
         return own
 
     def add(self, rows: Sequence[Row], thumbnails: Sequence[Thumbnail]) -> None:
-        """Keep finished images. Of one that was inspected before, the row is replaced. On an error
-        the table is as before.
+        """Keep finished images, the last one last. Of one that was inspected before, the row is
+        replaced. On an error the table is as before.
 
         Raises:
             InputError: the disk is full, or the folder cannot be written.
@@ -150,11 +152,12 @@ class Scores:
         lines = "".join("\n" + json.dumps(asdict(entry)) for entry in thumbnails)
         _append(self.out / THUMBNAILS, lines)
         new = {row.image: row for row in rows}
-        if self._rows.keys().isdisjoint(new):
+        kept = {image: row for image, row in self._rows.items() if image not in new}
+        if len(kept) == len(self._rows):
             _append(self.out / SCORES, _as_csv(rows, header=not (self.out / SCORES).exists()))
         else:
-            self._write(self._rows | new)
-        self._rows |= new
+            self._write(kept | new)
+        self._rows = kept | new
         self._with_thumbnail.update(entry.overlay for entry in thumbnails)
         if self._shown:
             self._shown.update((entry.overlay, entry) for entry in thumbnails)

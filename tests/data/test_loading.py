@@ -101,14 +101,17 @@ def test_a_category_is_needed(mvtec_root):
     [
         ("mvtec_ad", "widget", ["widget"]),
         ("mvtec_ad", "bolt, widget,bolt", ["bolt", "widget"]),
-        ("mvtec_ad", "all", ["bolt", "widget"]),
+        ("mvtec_ad", "all", ["M8,5", "bolt", "widget"]),
+        ("mvtec_ad", "M8,5", ["M8,5"]),
+        ("mvtec_ad", "widget,no_such", ["widget", "no_such"]),  # refused when it is loaded
         ("mvtec_ad", None, [None]),  # which `load_dataset` refuses, and says why
         ("ksdd2", "all", ["all"]),  # it has none
         ("folder", "left, right", ["left, right"]),  # a name of one's own
     ],
 )
 def test_several_categories_are_one_text(name, asked, expected, own_root, own_category):
-    shutil.copytree(own_category, own_category.with_name("bolt"))
+    for other in ("bolt", "M8,5"):
+        shutil.copytree(own_category, own_category.with_name(other))
     assert asked_categories(name, own_root, asked) == expected
 
 

@@ -41,6 +41,12 @@ def test_all_categories_are_those_that_there_are(below, own_root, own_category):
     assert list_mvtec_categories(own_root / below) == found
 
 
+def test_a_category_that_is_there_twice_is_known_at_once(own_root, own_category):
+    shutil.copytree(own_category, own_root / "mine" / own_category.name)
+    with pytest.raises(InputError, match="are both there"):
+        list_mvtec_categories(own_root)
+
+
 def test_without_any_category_it_is_said_what_is_expected(tmp_path):
     for place, said in ((tmp_path, "holds no MVTec AD category"), (tmp_path / "no", "no such")):
         with pytest.raises(InputError, match=said):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssn_lib.deploy import arrivals as module
-from ssn_lib.deploy.arrivals import PATIENCE_S, Arrivals, label_of
+from ssn_lib.deploy.arrivals import PATIENCE_S, RETRY_S, Arrivals, label_of
 from ssn_lib.errors import InputError
 
 
@@ -55,11 +55,28 @@ def test_what_stays_broken_is_said_once_after_a_while_and_tried_again_when_it_ch
     look()
     arrivals.refused(folder / "a.png", InputError("a.png is damaged"))
     assert look() == ([], [])
-    assert look(PATIENCE_S) == ([], ["a.png is damaged"])
+    assert look(PATIENCE_S) == (["a.png"], [])
+    arrivals.refused(folder / "a.png", InputError("a.png is damaged"))
+    assert look() == ([], ["a.png is damaged"])
     assert look(PATIENCE_S) == ([], [])
     (folder / "a.png").write_bytes(b"half and half")
     look()
     assert look() == (["a.png"], [])
+
+
+def test_what_could_not_be_read_is_tried_now_and_then_though_it_does_not_change(belt):
+    """A file's rights, and who else has it open, are no part of its size and time."""
+    folder, arrivals, look = belt
+    (folder / "a.png").write_bytes(b"whole")
+    look()
+    look()
+    told = []
+    for _ in range(5):
+        arrivals.refused(folder / "a.png", InputError("permission denied"))
+        told += look()[1]
+        assert look(RETRY_S)[0] == ["a.png"]
+    assert told == ["permission denied"]
+    assert look(RETRY_S) == ([], [])  # not refused: it was read
 
 
 def test_what_was_half_an_image_and_becomes_whole_is_never_called_broken(belt):

@@ -11,6 +11,7 @@ import torch
 from ssn_lib import predict
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.detector import open_detector
+from ssn_lib.errors import InputError
 from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.record import _content_hash, read_record
 
@@ -87,6 +88,21 @@ def test_a_chosen_threshold_goes_with_the_file(engine, tiny_run, tmp_path, refus
     (tmp_path / "threshold.json").write_text(json.dumps(chosen | {"run": "another"}))
     call = {"threshold": tmp_path / "threshold.json"}
     assert "run another" in refusal(lambda: export_run(folder, target, None, **call))
+
+
+def test_a_threshold_of_float32_is_taken_in_another_precision_with_a_warning(tiny_run, tmp_path):
+    record = read_record(tiny_run[0])
+    file = tmp_path / "threshold.json"
+    chosen = {"kind": "ssn_lib threshold", "score_threshold": 1.25, "images": 6}
+    chosen |= {"chosen": "2026-11-27T08:00:00.000Z", "run": record.run_id}
+    file.write_text(json.dumps(chosen))
+    with pytest.warns(UserWarning, match="on scores in float32, and those in int8 differ"):
+        facts = onnx.described(record, None, file, "int8")
+    assert facts["score_threshold"] == 1.25
+    file.write_text(json.dumps(chosen | {"run": f"{record.run_id} in int8"}))
+    assert onnx.described(record, None, file, "int8")["chosen"]["run"].endswith(" in int8")
+    with pytest.raises(InputError, match="in int8, not of"):
+        onnx.described(record, None, file)
 
 
 def test_scores_of_another_precision_are_told_apart(tiny_run):

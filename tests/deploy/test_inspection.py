@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -333,6 +334,60 @@ def test_drift_is_said_on_the_page_in_the_table_and_in_a_warning(many, tmp_path,
     assert drifted == [False] * BATCH + [True] * (BATCH + 8)
     assert (result.worth, result.drift) == ("worth something", "the new ones are bluer")
     assert "the new ones are bluer" in result.page.read_text()
+
+
+def test_names_that_are_used_again_drift_as_others_do(many, tmp_path, monkeypatch):
+    """A camera that overwrites its oldest images: the latest ones are not the last names."""
+    folder, images = many
+    drifting(monkeypatch)
+    monkeypatch.setattr(inspection, "RECENT", BATCH)
+    inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    for index in range(3):
+        Image.new("RGB", (80, 80), "blue").save(images / f"{index:03}.png")
+    with pytest.warns(UserWarning, match="^the new ones are bluer$"):
+        result = inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    assert [name[:3] for name in result.table["overlay"][-3:]] == ["000", "001", "002"]
+    assert result.table["drift"].tolist()[-3:] == [True] * 3
+    assert len(result.table) == 2 * BATCH + 8
+
+
+def test_overlays_of_this_inspection_are_passed_over_by_name_too(tiny_run, tmp_path):
+    folder, images = tiny_run
+    own = shutil.copytree(images, tmp_path / "own")
+    first = inspection.inspect(folder, sorted(own.glob("*.png")), own, weights=None)
+    with pytest.warns(UserWarning, match=r"2 of the 4 files named are overlays in .*own itself"):
+        again = inspection.inspect(folder, sorted(own.glob("*.png")), own, weights=None)
+    assert again.table.equals(first.table)
+    assert not list(own.glob("*_overlay_overlay.png"))
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="no images to inspect"):
+        inspection.inspect(folder, own.glob("*_overlay.png"), own, weights=None)
+
+
+def test_what_is_remarkable_is_said_of_an_interrupted_inspection_too(many, tmp_path):
+    folder, images = many
+    first, second = (Image.open(images / f"{index:03}.png") for index in (0, 1))
+    first.save(images / "000.tif", save_all=True, append_images=[second])
+    (images / "000.png").unlink()
+    with pytest.warns(UserWarning, match="pages"), pytest.raises(KeyboardInterrupt):
+        inspection.inspect(
+            folder, [images], tmp_path / "out", weights=None, on_rows=Interrupting(1)
+        )
+
+
+def test_a_threshold_of_another_precision_is_refused(tiny_run, tmp_path, monkeypatch):
+    folder, images = tiny_run
+    trained = inspection.open_detector(folder, None)
+    monkeypatch.setattr(inspection, "open_detector", lambda *_: replace(trained, precision="int8"))
+    page = inspection.inspect(folder, [images], tmp_path / "out", weights=None).page.read_text()
+    assert f"{folder.name} in int8" in page
+    chosen = {"kind": "ssn_lib threshold", "run": folder.name, "score_threshold": 0.5}
+    chosen |= {"images": 7, "chosen": "2026-11-27T07:00:00Z"}
+    file = tmp_path / "threshold.json"
+    file.write_text(json.dumps(chosen))
+    with pytest.raises(InputError, match=f"of run {folder.name}, not of {folder.name} in int8"):
+        inspection.inspect(folder, [images], tmp_path / "out", weights=None, threshold=file)
+    file.write_text(json.dumps(chosen | {"run": f"{folder.name} in int8"}))
+    inspection.inspect(folder, [images], tmp_path / "out", weights=None, threshold=file)
 
 
 def test_known_defects_are_no_drift(tiny_run, tmp_path, monkeypatch):

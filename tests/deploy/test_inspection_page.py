@@ -308,7 +308,7 @@ def test_the_saved_threshold_is_the_one_shown_to_the_last_bit(visit, browser, tm
     browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     browser.click("#save")
     browser.wait_for("document.querySelector('#saved').innerText.includes('--threshold')")
-    saved = tmp_path / "threshold.json"
+    saved = tmp_path / "threshold_0.3.json"
     browser.wait_until(saved.exists)
     assert read_threshold(saved, RUN).score == 0.1 + 0.2
     chosen = json.loads(saved.read_text(encoding="utf-8"))

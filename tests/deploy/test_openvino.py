@@ -16,6 +16,7 @@ from ssn_lib.data.images import normalise, read_image
 from ssn_lib.deploy import openvino as deployed
 from ssn_lib.deploy.openvino import Compiled, about, convert, export_run
 from ssn_lib.deploy.precision import PrecisionCost
+from ssn_lib.errors import InputError
 from ssn_lib.metrics import Thresholds
 from ssn_lib.runs.record import read_record
 from ssn_lib.storage import REPOSITORY
@@ -240,3 +241,13 @@ def test_the_readmes_example_inspects_a_folder_without_torch(exported, tiny_run,
         assert name == path.name
         assert float(score) == pytest.approx(expected.item(), rel=2e-2, abs=2e-2)
         assert decision == ("anomalous" if float(score) > told["score_threshold"] else "good")
+
+
+def test_a_run_that_cannot_be_written_to_is_exported_all_the_same(tmp_path, monkeypatch):
+    def refused(*_):
+        raise InputError("cannot write export-int8.json: Permission denied")
+
+    monkeypatch.setattr(deployed.Export, "keep", refused)
+    export = deployed.Export(*range(9))
+    with pytest.warns(UserWarning, match="Permission denied; the exported file alone tells its"):
+        deployed._keep(export, tmp_path)

@@ -67,6 +67,12 @@ def test_images_of_one_name_keep_apart(images, tmp_path):
         assert [scores.overlay_name(path) for path in paths] == names
 
 
+def test_what_a_memory_card_cannot_call_a_file_is_no_part_of_an_overlays_name(tmp_path):
+    scores = Scores(tmp_path, "a_run", 1.0)
+    names = [scores.overlay_name(Path(one)) for one in ("a/12:30.png", "b/12_30.png", 'a/"x"?.png')]
+    assert names == ["12_30_overlay.png", "12_30_2_overlay.png", "_x___overlay.png"]
+
+
 def test_an_overlay_of_an_earlier_inspection_is_not_taken_by_another_image(images, tmp_path):
     first, second = images("a/x.png", "b/x.png")
     add(Scores(tmp_path / "out", "a_run", 1.0), [first])
@@ -160,7 +166,7 @@ def test_a_row_is_replaced_when_its_image_is_inspected_again(images, tmp_path):
     scores = Scores(tmp_path / "out", "a_run", 1.0)
     x, _, z = add(scores, paths)
     (y,) = add(scores, [paths[1]], score=0.5)
-    assert scores.rows == Scores(tmp_path / "out", "a_run", 1.0).rows == [x, y, z]
+    assert scores.rows == Scores(tmp_path / "out", "a_run", 1.0).rows == [x, z, y]
     assert len(scores.inspected(10)) == 3
 
 

@@ -58,11 +58,7 @@ def find_mvtec_category(root: Path, category: str) -> Path:
     found = [known[shown(category)] for known in homes if shown(category) in known]
     if len(found) == 1:
         return found[0]
-    if found:
-        raise Unsuitable(
-            f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
-            "give the parent of one of them as --data-root"
-        )
+    _check_single(root, found)
     names = _with_good(homes)
     if not names:
         raise _no_category(root, shown(category))
@@ -75,14 +71,17 @@ def list_mvtec_categories(root: Path) -> list[str]:
     """The names of the categories that `find_mvtec_category` finds below `root`, sorted.
 
     Raises:
-        InputError: the root is missing, or there is none.
+        InputError: the root is missing, there is none, or one of them twice.
     """
     _check_is_folder(root)
     if _is_category(root) and _has_good(root):
         return [shown(root.resolve().name)]
-    names = _with_good(_homes(root))
+    homes = _homes(root)
+    names = _with_good(homes)
     if not names:
         raise _no_category(root, "CATEGORY")
+    for name in names:
+        _check_single(root, [known[name] for known in homes if name in known])
     return names
 
 
@@ -129,6 +128,15 @@ def _check_is_folder(root: Path) -> None:
     if not is_folder(root):
         raise InputError(
             f"data root {shown(root)}: no such folder; give --data-root or SSN_DATA_ROOT"
+        )
+
+
+def _check_single(root: Path, found: list[Path]) -> None:
+    """Raise for a category that is there twice."""
+    if len(found) > 1:
+        raise Unsuitable(
+            f"data root {shown(root)}: {shown(found[0])} and {shown(found[1])} are both there; "
+            "give the parent of one of them as --data-root"
         )
 
 

@@ -99,8 +99,8 @@ function save() {
   const link = document.createElement("a");
   const content = `${JSON.stringify(chosen, null, 2)}\n`;
   link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
-  link.download = "threshold.json";
+  link.download = `threshold_${shortened()}.json`; // a browser would number a second of one name
   link.click();
   find("saved").textContent =
-    `Saved ${threshold} as threshold.json. Give it to predict or export: --threshold threshold.json`;
+    `Saved ${threshold} as ${link.download}. Give it to predict or export: --threshold ${link.download}`;
 }
