@@ -102,7 +102,7 @@ class Report(Lessons):
         kinds, folder = both_forms(BENCH_PRESETS), self.study.records_folder
         costs = kept_costs(kinds, folder, "cpu") or kept_costs(kinds, folder)
         unchanged = [outcome for outcome in longest(self.covered(self.all)) if not outcome.changes]
-        return synthesis(unchanged, costs, self.strips)
+        return synthesis(unchanged, costs, self.strips, self.files(unchanged, COURSE))
 
     def all_runs(self) -> Table:
         """Every run with its command."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import pandas as pd
 
@@ -67,7 +68,7 @@ def learned_noise(
         frame_of(rows),
         (
             *notes(outcomes, LEARNED_PRESETS, categories),
-            *(_moved(metric, courses) for metric in ("I-AUROC", "AP-loc") if courses),
+            *(moved(metric, courses) for metric in ("I-AUROC", "AP-loc") if courses),
             f"Slides: 300 epochs, seed 42, {SWEEP_CATEGORY} only; v2 with β = 0.1.",
             "Scenario A: Gaussian noise, σ = 0.015; larger σ: Gaussian, 12 % of the features' "
             "spread.",
@@ -75,14 +76,18 @@ def learned_noise(
     )
 
 
-def _moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
-    """Between what a metric moved at the end of those trainings, in words."""
+def moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
+    """Between what a metric moved at the end of those trainings, and its mean, in words."""
     found: dict[str, list[float]] = {}
     for outcome, course in courses:
         if outcome.record is not None:
             of = found.setdefault(f"{short(outcome.preset)} {outcome.category}", [])
             of += late(course, metric, outcome.record).tolist()
-    ranges = [f"{name} {min(of):.0f} to {max(of):.0f}" for name, of in found.items() if of]
+    ranges = [
+        f"{name} {min(of):.0f} to {max(of):.0f} (mean {fmean(of):.1f})"
+        for name, of in found.items()
+        if of
+    ]
     if not ranges:
         return f"No training kept its {metric} over the last {LAST_EPOCHS} epochs."
     return (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from ssn_lib.data.registry import images_title
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
@@ -19,6 +21,7 @@ from ssn_lib.study.tables.cells import (
     records_of,
     whose,
 )
+from ssn_lib.study.tables.noise import moved
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYNTHESIS_PRESETS = group("synthesis")
@@ -43,11 +46,17 @@ SLIDES = {
 SAME_NETWORK = {"learned_noise_v2": "scenario_a", "mixed_ssn": "scenario_a"}
 
 
-def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: str) -> Table:
+def synthesis(
+    outcomes: Sequence[Outcome],
+    costs: Sequence[Efficiency],
+    strips: str,
+    courses: Sequence[tuple[Outcome, pd.DataFrame]] = (),
+) -> Table:
     """The slides' closing table with measured figures beside its adjectives.
 
     Args:
         strips: the category that stands for KSDD2.
+        courses: of the runs, `course.csv`.
     """
     folded = {cost.preset: cost for cost in costs if cost.form == "folded"}
     reference = folded.get("baseline")
@@ -86,6 +95,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
         )
     shown = (SWEEP_CATEGORY, strips)
     own = [o for o in outcomes if o.preset in SYNTHESIS_PRESETS and o.category in shown]
+    on_screw = [one for one in courses if one[0] in own and one[0].category == SWEEP_CATEGORY]
     records = [o.record for o in own if o.record is not None]
     device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
@@ -95,6 +105,7 @@ def synthesis(outcomes: Sequence[Outcome], costs: Sequence[Efficiency], strips: 
             "Accuracy, percent, of the longest trainings: "
             f"{describe(records) if records else 'nothing was run'}; "
             f"{EMPTY}: no record, see the other tables.",
+            moved("I-AUROC", on_screw),
             f"Latency of one image, folded network: {device or 'not measured'}.",
             "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
             "defective image and no mask.",

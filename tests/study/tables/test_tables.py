@@ -254,6 +254,20 @@ def test_a_training_that_ended_before_its_protocol_says_so_in_the_synthesis(reco
     assert cell(300) == "53.0 / 40.0"
 
 
+def test_the_synthesis_says_how_far_the_last_epochs_moved(record):
+    runs = [
+        Outcome.of(record(name, category, epochs=300))
+        for name, category in (
+            ("scenario_a", "screw"),
+            ("scenario_a", "bottle"),
+            ("cam_max", "screw"),
+        )
+    ]
+    course = pd.DataFrame({"epoch": [220, 300], "I-AUROC": [60.0, 53.0]})
+    notes = synthesis(runs, [], "ksdd2", [(run, course) for run in runs]).notes
+    assert any(note.endswith("from: Scenario A screw 53 to 60 (mean 56.5).") for note in notes)
+
+
 def test_noise_sources_say_how_far_their_last_epochs_moved(record):
     run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
     course = pd.DataFrame({"epoch": [200, 220, 300], "I-AUROC": [90.0, 60.0, 53.0]})
