@@ -23,13 +23,14 @@ from ssn_lib.presets import preset
 
 @dataclass(frozen=True)
 class Rule:
-    """What one field asks of another.
+    """A constraint between fields of a configuration.
 
     Attributes:
         message: said where the rule is broken; `{model.score}` stands for the score of the model.
         holds: whether a network and its training keep it.
-        of: "model" asks of the network alone; "run" of a run and "fit" of `fit` alone, which is
-            given what the run has made of its configuration.
+        of: who checks it. "model": everyone, `check_model` too; "training": `check` and
+            `check_training`; "run": `check` alone; "fit": `check_training` alone, which sees the
+            configuration after the run has put a teacher's maps in the place of masks.
     """
 
     message: str
@@ -276,10 +277,11 @@ def check_last_batch(
 
 
 def check_image_size(size: tuple[int, int]) -> None:
-    """Raise for sides (height, width) that the backbone's layers do not divide.
+    """Raise unless height and width are multiples of `IMAGE_STRIDE`, two of them at least. Stages
+    3 and 4 of a backbone round odd sides up.
 
     Raises:
-        InputError: naming the nearest size that they do.
+        InputError: naming the nearest size that is allowed.
     """
     height, width = size
     if height < 2 * IMAGE_STRIDE or width < 2 * IMAGE_STRIDE or (height | width) % IMAGE_STRIDE:

@@ -81,12 +81,12 @@ class ModelConfig:
         align_corners: of the bilinear upscaling; True in the public code, False in anomalib.
         adaptor: "linear" is a 1×1 convolution, "nonlinear" 3×3 convolution + BatchNorm + ReLU
             (Scenario B).
-        score: what makes the image score: the classification head on the "plain" features (JIMS
-            2025), on the "adapted" features (ICPR 2024), the maximum of the map without such a
-            head ("map_max", SimpleNet), the pooled class activation map ("cam", `cam`), which then
-            stands in the segmentation head's place, or the highest pixels of the map of what a
-            decoder cannot give back ("reconstruction", `reconstruction`), which stands in the place
-            of adaptor and heads.
+        score: which detector is built (`models.supersimplenet.DETECTORS`), by what gives the image
+            score. "plain": the classification head on features before the adaptor (JIMS 2025);
+            "adapted": the same head on adapted features (ICPR 2024); "map_max": the maximum of the
+            map, without such a head (SimpleNet); "cam": the pooled class activation map, in the
+            place of both heads (`models.cam`); "reconstruction": the highest pixels of the
+            reconstruction's error, in the place of adaptor and heads (`models.reconstruction`).
         stop_map_gradient: keep the score's gradient out of the segmentation head.
         cam_pooling: how a class activation map becomes a score: its "mean" (GAP, published), its
             "max", or the mean of both ("mixed").
@@ -317,7 +317,7 @@ class RunConfig:
         default that changes nothing, leaves the ids of finished runs alone. Hence: a default is
         never changed.
         """
-        text = json.dumps(beside_defaults(self), sort_keys=True)
+        text = json.dumps(non_default_fields(self), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         # No folder's name is longer than 255 bytes; the hash tells the rest.
         category = self.data.category
@@ -332,10 +332,11 @@ def to_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def beside_defaults(config: Any) -> dict[str, Any]:
+def non_default_fields(config: Any) -> dict[str, Any]:
     """The fields of a configuration that are not at their defaults, as plain JSON data.
 
-    What identifies a run and its checkpoint: a field that is added later changes neither.
+    Runs and checkpoints are identified by these alone, so a field that is added later changes
+    neither.
     """
     values: dict[str, Any] = {}
     for item in dataclasses.fields(config):
@@ -343,7 +344,7 @@ def beside_defaults(config: Any) -> dict[str, Any]:
         if isinstance(value, list):  # from JSON, where there are no tuples
             value = tuple(value)
         if dataclasses.is_dataclass(value):
-            part = beside_defaults(value)
+            part = non_default_fields(value)
             if part:
                 values[item.name] = part
         elif value != item.default:

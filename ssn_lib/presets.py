@@ -16,7 +16,7 @@ from ssn_lib.config import (
 )
 from ssn_lib.errors import InputError, nearest
 
-# Of a training on few images, which is given more epochs: beyond it a decoder learns them by heart.
+# That `images_seen` may ask for: with more, a decoder learns few images by heart.
 MOST_EPOCHS = 250
 
 
@@ -41,10 +41,11 @@ class Preset:
     images_seen: int = 0
 
     def epochs(self, images: int) -> int:
-        """As many as the training has by itself.
+        """Epochs of a training: the preset's own, or more, up to `MOST_EPOCHS`, where an epoch has
+        so few images that `images_seen` would not be reached.
 
         Args:
-            images: that an epoch goes through.
+            images: of an epoch.
         """
         own = self.training.epochs
         enough = min(math.ceil(self.images_seen / max(1, images)), MOST_EPOCHS)

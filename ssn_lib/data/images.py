@@ -53,7 +53,8 @@ class ImageSet:
         image_size: (height, width).
         splits: official files that say whose masks are used, by the number of masks.
         resize: how images are brought to that size, see `read_image`; "plain" also says that the
-            masks that training learns from are treated as in the public code, see `batches`.
+            masks that training learns from are treated as in the public code, see
+            `training.batches`.
         full_scale: white in files of more than 8 bits, see `find_full_scale`.
     """
 

@@ -26,6 +26,7 @@ Image = NDArray[np.float64]  # (3, H, W), 0 to 255
 def beside_defects(sound: ImageSet, seed: int) -> ImageSet:
     """Sound images and, behind them, the same with defects."""
     spoiled, masks = with_defects(sound.images, seed)
+    # The path marks that there is a mask, which is in memory: see `Sample.mask`.
     defective = (replace(s, label=1, defect="imitated", mask=s.image) for s in sound.samples)
     return ImageSet.of(
         (*sound.samples, *defective),

@@ -29,8 +29,9 @@ MVTEC_DEFECTS = {
     "carpet": ("color", "cut", "hole"),
     "screw": ("scratch_head", "thread_side", "manipulated_front"),
 }
-MVTEC_COUNTS = {"train": 24, "good": 8, "defect": 5}  # images: `defect` is per kind of defect
-KSDD2_COUNTS = {"train": (10000, 30), "test": (20000, 20)}  # first number, images; every 3rd bad
+DEMO_PLATE_COUNTS = {"train": 24, "good": 8, "defect": 5}  # images: `defect` is per kind of defect
+# First number, images; every third is defective.
+DEMO_STRIP_COUNTS = {"train": (10000, 30), "test": (20000, 20)}
 SIZE = 256  # side of an MVTec image, pixels
 SCALE = 2  # fine pixels per image pixel, each way
 VISIBLE = 0.025  # a change of one channel (0..1) that counts as visible: above the noise
@@ -416,15 +417,15 @@ def render(
 def _plan() -> Iterator[tuple[str, str, int, str, str | None]]:
     """List the images: category, kind, index, path of the image, path of the mask or None."""
     for category, defects in MVTEC_DEFECTS.items():
-        kinds = {"train/good": MVTEC_COUNTS["train"], "test/good": MVTEC_COUNTS["good"]}
-        kinds |= {f"test/{defect}": MVTEC_COUNTS["defect"] for defect in defects}
+        kinds = {"train/good": DEMO_PLATE_COUNTS["train"], "test/good": DEMO_PLATE_COUNTS["good"]}
+        kinds |= {f"test/{defect}": DEMO_PLATE_COUNTS["defect"] for defect in defects}
         for kind, count in kinds.items():
             for i in range(count):
                 truth = None
                 if not kind.endswith("/good"):
                     truth = f"mvtec_ad/{category}/ground_truth/{kind[5:]}/{i:03}_mask.png"
                 yield category, kind, i, f"mvtec_ad/{category}/{kind}/{i:03}.png", truth
-    for split, (first, count) in KSDD2_COUNTS.items():
+    for split, (first, count) in DEMO_STRIP_COUNTS.items():
         for i in range(count):
             name = ("scratch", "crack")[i // 3 % 2] if i % 3 == 1 else "good"
             stem = f"ksdd2/{split}/{first + i}"

@@ -9,8 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One image on disk: its mask (None: no defect, or none drawn), label (1 = anomalous) and
-    defect type ("good" for none)."""
+    """One image on disk.
+
+    Attributes:
+        label: 0 good, 1 defective.
+        defect: its kind; "good" for none.
+        mask: the mask's file; None without a defect, or where none was drawn. In a set whose pixels
+            are given (`ImageSet.of`) it only marks that `ImageSet.masks` holds one.
+    """
 
     image: Path
     label: int

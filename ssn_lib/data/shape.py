@@ -1,4 +1,4 @@
-"""The size at which a user's own images are seen: in their own shape."""
+"""The input size for a user's own images: of the training images' commonest aspect ratio."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ssn_lib.data.decoding import displayed_size, in_threads
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
-SAME = 1.1  # shapes that differ by less are called the same
-LONGEST = 2.0  # times the pixels that are wanted: no more, however long an image is
+SAME_RATIO = 1.1  # aspect ratios that differ by less are called the same
+MOST_AREA = 2.0  # times the wanted number of pixels, at most, however elongated an image is
 
 
 def in_shape(
     trained: Sequence[Path], tested: Sequence[Path], pixels_of: tuple[int, int]
 ) -> tuple[int, int]:
     """(height, width) with the commonest shape of the training images, about as many pixels as
-    another size has, and sides that the backbone's layers divide.
+    another size has, and sides that `check_image_size` allows.
 
     One warning says how many images are of another shape, and so are stretched. Only headers are
     read; a file that cannot be read is passed over here, and named when it is read for its pixels.
@@ -30,19 +30,19 @@ def in_shape(
         trained, tested: the images.
         pixels_of: (height, width); given back where no shape is known.
     """
-    shapes = {path: shape for path, shape in _shapes([*trained, *tested]).items() if shape}
-    usual = _commonest([shapes[path] for path in trained if path in shapes])
+    ratios = {path: one for path, one in _aspect_ratios([*trained, *tested]).items() if one}
+    usual = _commonest([ratios[path] for path in trained if path in ratios])
     if usual is None:
         return pixels_of
     area = pixels_of[0] * pixels_of[1]
     long = max(usual, 1 / usual)
     shorter = nearest_side((area / long) ** 0.5)
-    longer = nearest_side(min(shorter * long, LONGEST * area / shorter))
+    longer = nearest_side(min(shorter * long, MOST_AREA * area / shorter))
     height, width = (longer, shorter) if usual > 1 else (shorter, longer)
-    others = [path for path, shape in shapes.items() if _differ(shape, height / width)]
+    others = [path for path, ratio in ratios.items() if _differ(ratio, height / width)]
     if others:
         warnings.warn(
-            f"{len(others)} of {len(shapes)} images are stretched to {height}×{width} pixels "
+            f"{len(others)} of {len(ratios)} images are stretched to {height}×{width} pixels "
             f"(height×width), as their shape is another: {shown(others[0])}, for one; crop them "
             "alike, or train on each shape by itself",
             stacklevel=3,
@@ -57,15 +57,15 @@ def is_stretched(path: Path, size: tuple[int, int]) -> bool:
     Args:
         path: of the image.
     """
-    shape = _shape(path)
-    return shape is not None and _differ(shape, size[0] / size[1])
+    ratio = _aspect_ratio(path)
+    return ratio is not None and _differ(ratio, size[0] / size[1])
 
 
-def _shapes(paths: Sequence[Path]) -> dict[Path, float | None]:
-    return dict(zip(paths, in_threads(_shape, paths), strict=True))
+def _aspect_ratios(paths: Sequence[Path]) -> dict[Path, float | None]:
+    return dict(zip(paths, in_threads(_aspect_ratio, paths), strict=True))
 
 
-def _shape(path: Path) -> float | None:
+def _aspect_ratio(path: Path) -> float | None:
     """Height over width, as the image is shown."""
     try:
         width, height = displayed_size(path)
@@ -74,17 +74,18 @@ def _shape(path: Path) -> float | None:
     return height / width
 
 
-def _commonest(shapes: Sequence[float]) -> float | None:
+def _commonest(ratios: Sequence[float]) -> float | None:
     """The middle of those that most others are the same as; None of none."""
-    if not shapes:
+    if not ratios:
         return None
-    ordered = sorted(shapes)
+    ordered = sorted(ratios)
 
-    def alike(shape: float) -> list[float]:
-        return ordered[bisect_right(ordered, shape / SAME) : bisect_left(ordered, shape * SAME)]
+    def alike(ratio: float) -> list[float]:
+        low, high = ratio / SAME_RATIO, ratio * SAME_RATIO
+        return ordered[bisect_right(ordered, low) : bisect_left(ordered, high)]
 
     return median(max(map(alike, dict.fromkeys(ordered)), key=len))
 
 
-def _differ(shape: float, other: float) -> bool:
-    return not 1 / SAME < shape / other < SAME
+def _differ(ratio: float, other: float) -> bool:
+    return not 1 / SAME_RATIO < ratio / other < SAME_RATIO

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssn_lib.config import Precision, Resize
 from ssn_lib.deploy import onnx, openvino
 from ssn_lib.deploy.limits import ChosenThreshold, Reference, reference_of
-from ssn_lib.deploy.precision import judge
+from ssn_lib.deploy.precision import scorer_id
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.inference import predict
@@ -49,9 +49,9 @@ class Trained:
     precision: Precision = "float32"
 
     @property
-    def judge(self) -> str:
-        """What tells its scores from those of others, in a table of them."""
-        return judge(self.run_id, self.precision)
+    def scorer_id(self) -> str:
+        """See `precision.scorer_id`."""
+        return scorer_id(self.run_id, self.precision)
 
     def predict(self, pixels: Tensor) -> Prediction:
         """Predict images, (B, 3, H, W) uint8 RGB; what is said of them is on the CPU."""

@@ -110,7 +110,7 @@ def inspect(
     if not images:
         raise InputError("no images to inspect: name files, or folders of them")
     trained = open_detector(run, weights)
-    chosen = None if threshold is None else read_threshold(threshold, trained.judge)
+    chosen = None if threshold is None else read_threshold(threshold, trained.scorer_id)
     arrivals = Arrivals(images) if watch else None
     files, unread = find(images)
     if not files and not watch:
@@ -221,7 +221,7 @@ class _Inspector:
         self._trained, self._chosen, self._out = trained, chosen or trained.chosen, out
         self._again, self._watching, self._on_rows = again, watching, on_rows
         self._threshold = trained.thresholds.score if chosen is None else chosen.score
-        self._scores = Scores(out, trained.judge, self._threshold)
+        self._scores = Scores(out, trained.scorer_id, self._threshold)
         self._remarks = Remarks()
         self._inspected = 0
         self._drifting = False
@@ -311,7 +311,7 @@ class _Inspector:
             modified=item.modified,
             **dict(zip(APPEARANCE, looks, strict=True)),
             drift=None,
-            run=self._trained.judge,
+            run=self._trained.scorer_id,
         )
         return row, Thumbnail(name, thumbnail(item.image), small_map(item.anomaly_map, limit))
 
@@ -366,7 +366,7 @@ class _Inspector:
         write_page(
             self._out / PAGE,
             images,
-            run_id=self._trained.judge,
+            run_id=self._trained.scorer_id,
             preset=self._trained.preset,
             threshold=self._threshold,
             map_range=map_range(self._trained.thresholds.map),

@@ -83,7 +83,7 @@ class ChosenThreshold:
     """A threshold that a person chose on the page of an inspection.
 
     Attributes:
-        run: whose scores it is for, see `precision.judge`.
+        run: whose scores it is for, see `precision.scorer_id`.
         score: the threshold, a raw logit.
         images: how many images were looked at.
         chosen: when, as ISO 8601.
@@ -327,13 +327,13 @@ def _chance_of_so_few(count: int, new: int, rank: int, old: int) -> float:
 _gauss_legendre = cache(np.polynomial.legendre.leggauss)  # slow, and always the same
 
 
-def read_threshold(path: str | Path, *judges: str) -> ChosenThreshold:
+def read_threshold(path: str | Path, *scorer_ids: str) -> ChosenThreshold:
     """The threshold in a file that the page of an inspection saved.
 
     Args:
         path: of the file.
-        judges: whose scores it may be of, see `precision.judge`; the first is named where it is of
-            none of them.
+        scorer_ids: whose scores it may be of, see `precision.scorer_id`; the first is named where
+            it is of none of them.
 
     Raises:
         InputError: the file cannot be read, is no such file, or is of another run.
@@ -355,10 +355,10 @@ def read_threshold(path: str | Path, *judges: str) -> ChosenThreshold:
             raise InputError(f"{shown(path)}: {name} is missing; {again}")
         if not fits(content[name]):
             raise InputError(f"{shown(path)}: {name} must be {what}; {again}")
-    if content["run"] not in judges:
+    if content["run"] not in scorer_ids:
         raise InputError(
-            f"{shown(path)}: the threshold of run {content['run']}, not of {judges[0]}; choose one "
-            "on the page of an inspection with this run"
+            f"{shown(path)}: the threshold of run {content['run']}, not of {scorer_ids[0]}; choose "
+            "one on the page of an inspection with this run"
         )
     return ChosenThreshold(
         content["run"], float(content["score_threshold"]), content["images"], content["chosen"]

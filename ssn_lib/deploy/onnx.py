@@ -19,7 +19,7 @@ from ssn_lib import machine
 from ssn_lib.config import FORMS, Precision
 from ssn_lib.data.images import IMAGENET_MEAN, IMAGENET_STD
 from ssn_lib.deploy.limits import Reference, read_threshold, reference_of
-from ssn_lib.deploy.precision import judge
+from ssn_lib.deploy.precision import scorer_id
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import FusedNet, fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
@@ -27,7 +27,7 @@ from ssn_lib.runs.loading import load_detector
 from ssn_lib.runs.record import Record
 from ssn_lib.storage import shown, written_whole
 
-TOLERANCE = 1e-4  # of ONNX Runtime's outputs, relative to their scale
+ROUNDING = 1e-4  # of ONNX Runtime's outputs, relative to their scale
 ABOUT = "score_threshold"  # among what a file says of itself if this package made it
 INPUT, OUTPUTS = "images", ("anomaly_map", "score")
 SUFFIX = ".onnx"
@@ -92,7 +92,7 @@ def described(
     """
     data, score, chosen = record.config.data, record.thresholds.score, None
     if threshold is not None:
-        chosen = read_threshold(threshold, judge(record.run_id, precision), record.run_id)
+        chosen = read_threshold(threshold, scorer_id(record.run_id, precision), record.run_id)
         score = chosen.score
         if precision != "float32" and chosen.run == record.run_id:
             warnings.warn(
@@ -150,7 +150,7 @@ def export(
             expected = model(images)
         content = to_onnx(model, images, metadata)
     difference = largest_difference(expected, Exported(content)(images))
-    if not difference <= TOLERANCE:
+    if not difference <= ROUNDING:
         raise InputError(f"{path} not written: ONNX Runtime's outputs differ by {difference:.1e}")
     with written_whole(path) as file:
         file.write(content)

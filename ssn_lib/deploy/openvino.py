@@ -29,8 +29,14 @@ from ssn_lib.config import PRECISIONS, Precision
 from ssn_lib.data.appearance import appearance
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.deploy.limits import Reference, reference_of
-from ssn_lib.deploy.onnx import INPUT, OUTPUTS, described, largest_difference, to_onnx
-from ssn_lib.deploy.onnx import TOLERANCE as ROUNDING
+from ssn_lib.deploy.onnx import (
+    INPUT,
+    OUTPUTS,
+    ROUNDING,
+    described,
+    largest_difference,
+    to_onnx,
+)
 from ssn_lib.deploy.precision import cost_of
 from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse

@@ -16,8 +16,8 @@ from ssn_lib.runs.exports import JUDGED, PrecisionCost
 from ssn_lib.training.holdout import reference_images
 
 
-def judge(run_id: str, precision: Precision) -> str:
-    """Whose scores those of a run's network in a precision are: they do not mix with others."""
+def scorer_id(run_id: str, precision: Precision) -> str:
+    """Identifies scores that may be compared: the run's id and, unless float32, the precision."""
     return run_id if precision == "float32" else f"{run_id} in {precision}"
 
 

@@ -3,7 +3,8 @@
 In eval mode everything between a backbone layer's output and the heads' non-linearities is linear:
 upscaling, pooling, the 1×1 adaptor, the heads' first convolutions and BatchNorm. It is folded into
 one set of weights that acts at the backbone's resolution, and only what comes out is interpolated
-(`upscaled`). The final upscaling and blur, linear and separable too, become one product a side.
+(`fast.interpolation`). The final upscaling and blur, linear and separable too, become one product a
+side.
 """
 
 from __future__ import annotations

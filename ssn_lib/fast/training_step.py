@@ -1,10 +1,10 @@
 """The heads on a duplicated batch, split into what both copies share and what noise adds.
 
 In training every image is seen twice, and the copies differ only at the pixels that got noise. So
-the shared part is computed once, from the backbone's small outputs (`upscaled`), and the noise's
-part only where there is noise. Loss and gradients are those of `training.step.plain`, which builds
-the whole duplicated batch. On a processor this is always faster; on a GPU, it depends on the model
-and the precision.
+the shared part is computed once, from the backbone's small outputs (`fast.interpolation`), and the
+noise's part only where there is noise. Loss and gradients are those of `training.step.plain`, which
+builds the whole duplicated batch. On a processor this is always faster; on a GPU, it depends on the
+model and the precision.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Affine(NamedTuple):
     """Features that are an affine map of upscaled ones, pixel by pixel; never built.
 
     Attributes:
-        matrix: (C, C'), None for the identity. bias: (C,), None for none.
+        matrix, bias: (C, C') and (C,); both None for the identity, of which only `conv` and
+            `pixels` may be called.
     """
 
     base: Upscaled

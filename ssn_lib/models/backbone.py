@@ -41,7 +41,8 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to the wanted stages' outputs, (B, C_l, H / 2^(l+1), W / 2^(l+1)) each."""
+        """(B, 3, H, W) to the wanted stages' outputs, (B, C_l, H / 2^(l+1), W / 2^(l+1)) each, with
+        sides rounded up."""
         x = self.stem(images)
         outputs = []
         for number, blocks in enumerate(self.stages, start=1):

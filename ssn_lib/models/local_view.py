@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssn_lib.config import LOCAL_WEIGHT
-from ssn_lib.models.reconstruction import Standard, convolution
+from ssn_lib.models.reconstruction import StandardScaler, convolution
 
 POOL = 3  # places over whose squares features are averaged first, as PatchCore does it
 # In training every second place of every second row is looked at: neighbours, averaged over the
@@ -46,7 +46,7 @@ class LocalView(nn.Module):
         width: hidden channels; half of them pass the bottleneck.
     """
 
-    def __init__(self, standards: Sequence[Standard], width: int):
+    def __init__(self, standards: Sequence[StandardScaler], width: int):
         super().__init__()
         self.standards = nn.ModuleList(standards)
         self.channels = [len(standard.mean) for standard in standards]

@@ -38,7 +38,7 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int):
         super().__init__()
-        self.standards = nn.ModuleList(Standard(count) for count in channels)
+        self.standards = nn.ModuleList(StandardScaler(count) for count in channels)
         self.mix = convolution(sum(channels), width, kernel=1)
         self.squeeze = convolution(width, width, stride=2)
         widths = [width, *(width >> step for step in range(len(channels)))]
@@ -113,7 +113,7 @@ def top_mean(maps: Tensor, share: float) -> Tensor:
     return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean(1)
 
 
-class Standard(nn.Module):
+class StandardScaler(nn.Module):
     """(B, C, h, w) to the same with mean 0 and deviation 1 in every channel."""
 
     def __init__(self, channels: int):

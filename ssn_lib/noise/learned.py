@@ -62,7 +62,7 @@ class Generator(Source):
 
 
 class Adversary:
-    """A generator against the detector: `GeneratorConfig.update`; see `Rule`.
+    """A generator against the detector: `GeneratorConfig.update`; see `UpdateRule`.
 
     The published rules run the backward pass once with each sign and clear too little or too late
     between them, so that gradients cancel. v1: only the generator's are cleared; the detector's are
@@ -80,8 +80,10 @@ class Adversary:
         # As in the public code: AdamW's default weight decay, and no schedule.
         self.optimiser = torch.optim.AdamW(generator, lr=config.lr)
 
-    def backward(self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int) -> bool:
-        """See `Rule`."""
+    def backward_and_update(
+        self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int
+    ) -> bool:
+        """See `UpdateRule`."""
         update, detector, generator = self.config.update, self.detector, self.generator
         self.optimiser.zero_grad(set_to_none=True)
         objective = self.config.magnitude_weight * power - loss

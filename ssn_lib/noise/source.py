@@ -42,7 +42,7 @@ class Noise(NamedTuple):
     power: Tensor
 
 
-class Rule(Protocol):
+class UpdateRule(Protocol):
     """How a source that learns and the detector are trained against each other.
 
     Attributes:
@@ -51,9 +51,11 @@ class Rule(Protocol):
 
     optimiser: torch.optim.Optimizer
 
-    def backward(self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int) -> bool:
-        """The backward pass of a step, and the source's own move. The detector has no gradients
-        yet.
+    def backward_and_update(
+        self, loss: Tensor, power: Tensor, batch: int, batch_of_training: int
+    ) -> bool:
+        """Run the backward pass of a step and, where it is due, the source's own optimiser step.
+        The detector has no gradients before.
 
         Args:
             loss: the detector's.
@@ -84,7 +86,7 @@ class Source(nn.Module):
         """The source of a model's noise."""
         return cls(config, sum(model.backbone.channels))
 
-    def rule(self, detector: list[nn.Parameter]) -> Rule | None:
+    def rule(self, detector: list[nn.Parameter]) -> UpdateRule | None:
         """How it learns against a detector of those weights; None for what learns nothing."""
         return None
 

@@ -33,7 +33,7 @@ def make_source(config: NoiseConfig, model: Detector, seed: int) -> Source:
 
 
 @torch.no_grad()
-def look(
+def noise_over_images(
     source: Source, model: AdaptedDetector, images: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Noise over whole images, and the features it is added to.

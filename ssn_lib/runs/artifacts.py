@@ -22,7 +22,7 @@ from ssn_lib.inference import evaluate, predict
 from ssn_lib.metrics import Metrics, pixel_metrics, pr_curve
 from ssn_lib.models.supersimplenet import AdaptedDetector, Detector, Prediction
 from ssn_lib.noise.source import Source
-from ssn_lib.noise.sources import look
+from ssn_lib.noise.sources import noise_over_images
 from ssn_lib.storage import write_text
 from ssn_lib.training.history import History
 
@@ -202,7 +202,7 @@ def noise_table(
     """
     device = next(model.parameters()).device
     images = normalise(dataset.train.images[:NOISE_IMAGES].to(device))
-    parts = look(source, model, images, machine.generator(device, seed, _NOISE_SEED))
+    parts = noise_over_images(source, model, images, machine.generator(device, seed, _NOISE_SEED))
     noise, features = (part.flatten(0, 2) for part in parts)
     return pd.DataFrame(
         {

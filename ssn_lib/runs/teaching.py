@@ -66,7 +66,7 @@ def with_pseudo_masks(images: ImageSet, maps: Tensor, kind: str, folder: Path) -
         table = pd.DataFrame.from_dict(agreements, orient="index")
         write_text(folder / TEACHING, table.to_csv(index_label="masks"))
     samples = (
-        replace(sample, mask=folder if sure else None)  # no file holds it
+        replace(sample, mask=folder if sure else None)  # a mark: see `Sample.mask`
         for sample, sure in zip(images.samples, confident, strict=True)
     )
     return ImageSet.of(samples, images.images, torch.from_numpy(kinds[kind]))

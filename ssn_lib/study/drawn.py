@@ -11,7 +11,7 @@ from ssn_lib import machine
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.errors import InputError
-from ssn_lib.noise.sources import look
+from ssn_lib.noise.sources import noise_over_images
 from ssn_lib.runs.artifacts import read_maps
 from ssn_lib.runs.loading import load_run, load_source
 from ssn_lib.runs.record import MAPS, Outcome
@@ -74,7 +74,9 @@ def noise_maps(study: Study, outcomes: Sequence[Outcome], category: str) -> Figu
         source = load_source(folder, record, model)
         device = next(model.parameters()).device
         draws = [
-            look(source, model, normalise(image.to(device)), machine.generator(device, draw))
+            noise_over_images(
+                source, model, normalise(image.to(device)), machine.generator(device, draw)
+            )
             for draw in (1, 2)
         ]
         sources.append(

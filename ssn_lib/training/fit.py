@@ -35,7 +35,7 @@ from ssn_lib.training.bar import Bar
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import Epoch, History
 from ssn_lib.training.holdout import images_per_epoch, validation_split
-from ssn_lib.training.identity import identity, is_of
+from ssn_lib.training.identity import identity, matches
 from ssn_lib.training.step import plain
 
 # What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
@@ -57,7 +57,7 @@ def fit(
     before_epoch: Callable[[History], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
 ) -> History:
-    """Train the adaptor and the heads; the model is left on `device`, in eval mode.
+    """Train all but the frozen backbone, in place; the model is left on `device`, in eval mode.
 
     The result is the same bit by bit on a CPU with a fixed number of threads. On a GPU it is the
     same up to rounding, since a GPU's sums have no fixed order. The checkpoint is written whole or
@@ -80,6 +80,10 @@ def fit(
         after_epoch: called before the checkpoint is written, with the model as it is then. It may
             leave the model in eval mode and must draw no random numbers.
 
+    Returns:
+        A row for each finished epoch, the epoch whose weights the model has now, and the one that
+        diverged, if any.
+
     Raises:
         InputError: an argument or the protocol makes no sense; nothing to train on, or one class
             where two are needed; too few masks, or an empty one; the checkpoint is another's, or
@@ -91,10 +95,10 @@ def fit(
     machine.prepare(device)
     model.to(device, memory_format=torch.channels_last)
     training_set, validation_set = validation_split(train, config, seed)
-    kind = _Rebuilder if isinstance(model, ReconstructionDetector) else _Trainer
+    kind = _ReconstructionTrainer if isinstance(model, ReconstructionDetector) else _Trainer
     trainer = kind(model, config, seed, device, train, training_set)
     check_last_batch(model.config, config, trainer.per_epoch, train.image_size)
-    history = _begun(trainer, checkpoint, progress)
+    history = _resume_or_start(trainer, checkpoint, progress)
     if len(history.epochs) < config.epochs and history.diverged_at is None:
         checkpoints = _Checkpoints(checkpoint, trainer, history)
         with _training(trainer, training_set, validation_set, history, progress) as run_epoch:
@@ -120,8 +124,8 @@ def _check(model: Detector, train: ImageSet, config: TrainingConfig, seed: int) 
     check_image_size(train.image_size)
 
 
-def _begun(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
-    """What the checkpoint holds, and a line about it; nothing where there is none yet."""
+def _resume_or_start(trainer: _Trainer, checkpoint: Path | None, title: str | None) -> History:
+    """The history in the checkpoint, after a line about it; an empty one where there is none."""
     if checkpoint is None or not checkpoint.exists():
         return History(source=trainer.source, per_epoch=trainer.per_epoch)
     history = trainer.restore(checkpoint)
@@ -404,7 +408,7 @@ class _Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.rule is None:
             self.scaler.scale(step.loss).backward()
-        elif not self.rule.backward(step.loss, step.power, batch, batch_of_training):
+        elif not self.rule.backward_and_update(step.loss, step.power, batch, batch_of_training):
             return
         if self.config.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
@@ -445,7 +449,7 @@ class _Trainer:
         """Take the state over from a checkpoint of the same training."""
         state: dict[str, Any] = read_tensors(path, self.device)
         of = state.get("training") if isinstance(state, dict) else None
-        if not (isinstance(of, dict) and is_of(of, self.identity())):
+        if not (isinstance(of, dict) and matches(of, self.identity())):
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")
         self.model.load_trained_state(state["trained"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -462,7 +466,7 @@ class _Trainer:
         return History(epochs, None, selected, self.source, self.per_epoch, form)
 
 
-class _Rebuilder(_Trainer):
+class _ReconstructionTrainer(_Trainer):
     """Of a detector that rebuilds features: batches as they are, in a single form of the step."""
 
     def choose_form(self, data: Features) -> None:

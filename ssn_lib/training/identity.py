@@ -1,4 +1,4 @@
-"""What a training is, so that no checkpoint is gone on from by another one."""
+"""Identifies a training, so that it resumes from its own checkpoint alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ssn_lib.config import TrainingConfig, beside_defaults
+from ssn_lib.config import TrainingConfig, non_default_fields
 from ssn_lib.data.images import ImageSet
 from ssn_lib.models.supersimplenet import Detector
 
@@ -15,7 +15,7 @@ from ssn_lib.models.supersimplenet import Detector
 def identity(
     model: Detector, config: TrainingConfig, seed: int, images: ImageSet, trained_on: ImageSet
 ) -> dict[str, Any]:
-    """What two trainings have in common of which one may go on from the other's checkpoint.
+    """What must be equal for a training to resume from a checkpoint.
 
     Args:
         model, config, seed: as of `fit`.
@@ -23,8 +23,8 @@ def identity(
         trained_on: those that are not held out; their pixels and masks.
     """
     return {
-        "training": beside_defaults(config),
-        "model": beside_defaults(model.config),
+        "training": non_default_fields(config),
+        "model": non_default_fields(model.config),
         "backbone": model.backbone.fingerprint(),
         "seed": seed,
         "images": _names([sample.image for sample in images.samples]),
@@ -32,8 +32,9 @@ def identity(
     }
 
 
-def is_of(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether a checkpoint's identity is that of a training. An older one does not say all."""
+def matches(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a checkpoint belongs to a training. Keys that older checkpoints lack are not
+    compared."""
     return {**wanted, **found} == wanted
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ssn_lib import load_dataset
-from ssn_lib.config import DataConfig, beside_defaults
+from ssn_lib.config import DataConfig, non_default_fields
 from ssn_lib.data.images import find_full_scale, read_image
 from ssn_lib.deploy import detector, inspection
 from ssn_lib.errors import InputError
@@ -210,8 +210,8 @@ def test_images_are_inspected_at_their_runs_full_scale(tiny_run, tmp_path, monke
 
 def test_the_full_scale_of_8_bits_changes_no_run_id():
     assert DataConfig("d", "c").full_scale is None
-    assert "full_scale" not in beside_defaults(DataConfig("d", "c"))
-    assert beside_defaults(DataConfig("d", "c", full_scale=4095))["full_scale"] == 4095
+    assert "full_scale" not in non_default_fields(DataConfig("d", "c"))
+    assert non_default_fields(DataConfig("d", "c", full_scale=4095))["full_scale"] == 4095
 
 
 def test_all_files_that_cannot_be_read_are_named_at_once(mvtec_root, tmp_path, refusal):

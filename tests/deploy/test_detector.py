@@ -107,8 +107,8 @@ def test_a_threshold_of_float32_is_taken_in_another_precision_with_a_warning(tin
 
 def test_scores_of_another_precision_are_told_apart(tiny_run):
     trained = open_detector(tiny_run[0], weights=None)
-    assert trained.judge == trained.run_id
-    assert replace(trained, precision="int8").judge == f"{trained.run_id} in int8"
+    assert trained.scorer_id == trained.run_id
+    assert replace(trained, precision="int8").scorer_id == f"{trained.run_id} in int8"
 
 
 @pytest.mark.parametrize("name", ["detector", "."])

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from ssn_lib.config import LOCAL_WEIGHT
 from ssn_lib.models.local_view import LEAST, STRIDE, LocalView
-from ssn_lib.models.reconstruction import Standard
+from ssn_lib.models.reconstruction import StandardScaler
 
 SHAPES = ((6, 10, 8), (8, 5, 4))
 CHANNELS = [shape[0] for shape in SHAPES]
@@ -16,7 +16,7 @@ def features(batch=2, dtype=torch.float32):
 
 
 def make(width=16, channels=CHANNELS):
-    return LocalView([Standard(count) for count in channels], width)
+    return LocalView([StandardScaler(count) for count in channels], width)
 
 
 def standardise(view, layers):

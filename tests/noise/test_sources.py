@@ -9,7 +9,7 @@ import torch
 from ssn_lib import machine, preset
 from ssn_lib.config import NoiseConfig
 from ssn_lib.noise.source import SOURCES, Noise, Source, mean_square, register
-from ssn_lib.noise.sources import look, make_source
+from ssn_lib.noise.sources import make_source, noise_over_images
 from ssn_lib.training.fit import fit
 
 
@@ -37,7 +37,7 @@ def test_a_look_shows_the_noise_of_every_pixel_and_its_features(name, make_model
     model = make_model().eval()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     source = make_source(NoiseConfig(source=name), model, seed=5)
-    noise, features = look(source, model, images, machine.generator("cpu", 1))
+    noise, features = noise_over_images(source, model, images, machine.generator("cpu", 1))
     assert noise.shape == features.shape == (2, 16, 16, 384)
     with torch.no_grad():
         adapted = model.adaptor(model.features(images))

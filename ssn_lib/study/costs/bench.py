@@ -1,10 +1,10 @@
 """`make bench`: what inference, training and metrics cost here, against what else does it.
 
 Ratios are of works measured in turns in one process; absolute times say little about another
-machine. The costs of inference are `efficiency`'s. What a preset costs on the line (as files in
-other engines, and in 16 bits) is measured in a process of its own, as it runs there: beside the
-networks of all other presets the small ones lose half of what they gain. So are the `peers`, which
-are large.
+machine. `costs.inference` measures the costs of inference. What a preset costs on the line (as
+files in other engines, and in 16 bits) is measured in a process of its own, as it runs there:
+beside the networks of all other presets the small ones lose half of what they gain. So are the
+`peers`, which are large.
 """
 
 from __future__ import annotations
