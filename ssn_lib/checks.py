@@ -263,6 +263,7 @@ def check_last_batch(
     Raises:
         InputError: saying so.
     """
+    # Stage l has stride 2^(l+1), and the bottleneck halves that once more.
     smallest = 0  # side of images of which a single value is left
     if model.score == "reconstruction":
         smallest = 2 ** (model.layers[-1] + 2)

@@ -1,4 +1,4 @@
-"""The command line: `python -m ssn_lib run|evaluate|predict|export|study|bench|report|kaggle`."""
+"""The command line: what each command does; `arguments` says what it takes."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     record, model = load_detector(options.run, options.weights_dir)
     dataset = dataset_of(record, options.data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
-    metrics = {name: None if value != value else value for name, value in measured.items()}
+    metrics = measured.as_json()
     print(metrics_lines(metrics, measured.undefined))
     if options.json:
         print(json.dumps({"run_id": record.run_id, "metrics": metrics}, allow_nan=False))

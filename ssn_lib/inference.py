@@ -68,7 +68,7 @@ def _check_pixels(pixels: object) -> None:
 
 
 def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
-    """The study's seven metrics of a test set.
+    """I-AUROC, AP-det, P-AUROC, AUPRO, AP-loc, seg-I-AUROC and seg-AP-det of a test set.
 
     Args:
         prediction: of these images, as `predict` gives it.
@@ -111,7 +111,8 @@ def _check_same(prediction: Prediction, images: ImageSet) -> None:
 
 
 def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
-    """Thresholds on score and map, chosen without test labels.
+    """Thresholds on score and map, chosen without test labels: the 99 % quantile of the good
+    images' scores, and the 99.9 % quantile of their maps' pixels.
 
     Args:
         prediction: of these images, as `predict` gives it.

@@ -37,7 +37,7 @@ def focal(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Ten
 
     Args:
         logits, targets: any one shape; targets 0/1.
-        weights: as of `truncated_l1`.
+        weights: as in `truncated_l1`.
 
     Source: Lin et al., Focal Loss, ICCV 2017, eq. 4. Computed on logits: the public code takes the
     logarithm of a float32 sigmoid, which loses what small probabilities say.

@@ -132,6 +132,12 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
     return False
 
 
+# What `generator` is given beside a run's seed, so that two kinds of draws are independent. Epochs
+# count from 1, these are below 0. None is given another meaning: finished runs depend on them.
+SPLIT_STREAM, VALIDATION_STREAM, NOISE_TABLE_STREAM, MASKS_STREAM = -1, -2, -3, -4
+TURNS_STREAM, FOLDS_STREAM, TRIAL_STREAM, GOOD_IMAGES_STREAM = -5, -6, -7, -8
+
+
 def generator(on: torch.device | str, *seeds: int) -> torch.Generator:
     """A generator on that device, seeded by a hash of all `seeds`.
 

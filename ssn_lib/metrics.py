@@ -12,6 +12,7 @@ it, so the many negatives are sorted once (NumPy's vectorised sort) and then onl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,6 +51,10 @@ class Metrics(dict[str, float]):
     def __init__(self, percent: dict[str, float], undefined: dict[str, str] | None = None):
         super().__init__(percent)
         self.undefined: dict[str, str] = undefined or {}
+
+    def as_json(self) -> dict[str, float | None]:
+        """Percent by name; None where undefined, since JSON has no NaN."""
+        return {name: None if math.isnan(value) else value for name, value in self.items()}
 
     def add(self, other: Metrics, prefix: str = "") -> None:
         """Take over another's values and reasons, each name behind a prefix."""
@@ -184,14 +189,14 @@ def operating_point(scores: ArrayLike, labels: ArrayLike, threshold: float) -> O
     within their class, 2000 times, seeded).
 
     Args:
-        scores, labels: (N,), as of `image_metrics`.
+        scores, labels: (N,), as in `image_metrics`.
         threshold: an image is called defective where its score is as high or higher.
 
     Returns:
         The rates as fractions; precision is NaN where nothing is called defective.
 
     Raises:
-        InputError: as of `roc_curve`.
+        InputError: as in `roc_curve`.
     """
     _curve_ranking(scores, labels)
     called, labels = np.asarray(scores) >= threshold, np.asarray(labels).astype(bool)

@@ -59,7 +59,8 @@ def _learned(generator: GeneratorConfig) -> TrainingConfig:
 def _supervised(
     masks: float | None, threshold: float = 0.6, **supervision: typing.Any
 ) -> TrainingConfig:
-    """The published protocol with defective images: gradients clipped, fewer synthetic pixels."""
+    """The published protocol with defective images: gradients clipped, and fewer synthetic pixels
+    by a threshold of 0.6; 0.2, as without labels, makes many (notebook 03)."""
     return TrainingConfig(
         clip_norm=1.0,
         noise=NoiseConfig(perlin_threshold=threshold),
@@ -69,6 +70,7 @@ def _supervised(
 
 _NONLINEAR = ModelConfig(adaptor="nonlinear")
 _THROUGH_THE_MAP = ModelConfig(stop_map_gradient=False)
+# Our own: noise of one size against the features of both adaptors (notebook 01).
 _RELATIVE_NOISE = NoiseConfig(std=0.12, std_unit="feature")
 _SIMPLENET_NOISE = NoiseConfig(mask="half")
 _NAIVE = GeneratorConfig(

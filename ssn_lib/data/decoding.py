@@ -46,7 +46,7 @@ _SIDEWAYS = (5, 6, 7, 8)  # height and width change places
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _TURNING = (b"XML:com.adobe.xmp", b"Raw profile type exif")  # texts that Pillow reads it from
-_LONGEST_KEYWORD = 79  # bytes, as of the PNG specification
+_LONGEST_KEYWORD = 79  # bytes, in the PNG specification
 _OTHER_ORDER = {  # Pillow's names for 16-bit colour, and the same with the two bytes swapped
     f"{mode};16{order}": f"{mode};16{swapped}"
     for mode in ("RGB", "RGBX", "RGBA")
@@ -134,7 +134,7 @@ def displayed_size(path: Path) -> tuple[int, int]:
     """(width, height) as `decode` gives them.
 
     Raises:
-        InputError: as of `decode`.
+        InputError: as in `decode`.
     """
     with _opened(path) as image:
         size = image.size
@@ -149,7 +149,7 @@ def is_deep(path: Path) -> bool:
     """Whether a file has integers of more than 8 bits, from the header alone.
 
     Raises:
-        InputError: as of `decode`.
+        InputError: as in `decode`.
     """
     with _opened(path) as image:
         return image.mode.startswith("I") or any(";16" in name for name in _raw_modes(image.tile))

@@ -186,7 +186,7 @@ def good_samples(folders: Iterable[Path]) -> list[Sample]:
     """The photographs of folders of defect-free images.
 
     Raises:
-        InputError: as of `photographs`.
+        InputError: as in `photographs`.
     """
     return [Sample(path, 0, "good") for folder in folders for path in photographs(folder)]
 

@@ -88,7 +88,7 @@ def asked_categories(name: str, root: Path | str | None, asked: str | None) -> l
     """The categories that a text asks for, each to be loaded by itself.
 
     Args:
-        name, root: as of `load_dataset`.
+        name, root: as in `load_dataset`.
         asked: one, several separated by commas, or "all" for those that are there. Of a data set
             that wants none it is passed on as it is.
 

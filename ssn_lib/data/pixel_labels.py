@@ -1,4 +1,5 @@
-"""Which defective training images have their mask used: all, an official split's, or none."""
+"""Which defective training images keep their mask: all, those of an official split, or a number of
+them that the seed draws."""
 
 from __future__ import annotations
 
@@ -13,8 +14,6 @@ from ssn_lib import machine
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.errors import InputError
-
-_DRAW = -4  # seeds the own draw, beside a run's seed
 
 
 def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageSet:
@@ -42,7 +41,9 @@ def with_masks(images: ImageSet, masks: int | float | None, seed: int) -> ImageS
     if count in images.splits:
         kept = _official(images, count)
     else:
-        order = torch.randperm(len(drawn), generator=machine.generator("cpu", seed, _DRAW))
+        order = torch.randperm(
+            len(drawn), generator=machine.generator("cpu", seed, machine.MASKS_STREAM)
+        )
         kept = {drawn[i] for i in order[:count].tolist()}
     samples = tuple(
         sample if i in kept else replace(sample, mask=None)

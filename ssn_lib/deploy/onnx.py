@@ -83,7 +83,7 @@ def described(
     Args:
         record: of the run, which did not diverge.
         reference: of the run, where it was kept.
-        threshold: as of `export_run`. One that was chosen on scores in float32 is taken in every
+        threshold: as in `export_run`. One that was chosen on scores in float32 is taken in every
             precision, with a warning.
         precision: that the file computes in.
 
@@ -118,6 +118,11 @@ def described(
     }
 
 
+def example_images(size: tuple[int, int]) -> Tensor:
+    """Two images of noise, (2, 3, H, W), on which an exported file is held against its network."""
+    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
 def export(
     model: Detector | FusedNet,
     path: Path,
@@ -144,7 +149,7 @@ def export(
             differ.
     """
     model = copy.deepcopy(model).cpu().eval()
-    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    images = example_images(image_size)
     with machine.without_autocast(images.device):
         with torch.inference_mode():
             expected = model(images)

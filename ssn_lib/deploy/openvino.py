@@ -34,6 +34,7 @@ from ssn_lib.deploy.onnx import (
     OUTPUTS,
     ROUNDING,
     described,
+    example_images,
     largest_difference,
     to_onnx,
 )
@@ -75,7 +76,7 @@ def export_run(
             images of the run's training, and bf16 for the rest.
         data_root: where the run's images are; float32 needs none.
         tolerance: points that I-AUROC, AUPRO and AP-loc may each lose.
-        threshold: as of `onnx.export_run`; None: the run's own, in bf16 and int8 chosen anew.
+        threshold: as in `onnx.export_run`; None: the run's own, in bf16 and int8 chosen anew.
 
     Returns:
         What the precision costs, which is also kept in the run's folder, refused or not; None for
@@ -209,7 +210,7 @@ def convert(
         InputError: a package is missing, or there are no images to calibrate on.
     """
     network = fuse(model, dense=precision != "float32").cpu()
-    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    images = example_images(image_size)
     with machine.without_autocast(images.device):
         with torch.inference_mode():
             network(images)  # what it prepares for that size is then constant
@@ -319,7 +320,7 @@ def _read(file: Path) -> Any:
 
 def _compare(model: Detector, compiled: Compiled, size: tuple[int, int], folder: Path) -> None:
     """Outputs on images of noise, with PyTorch's."""
-    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = example_images(size)
     with torch.inference_mode():
         expected = fuse(model)(images.to(next(model.parameters()).device))
     difference = largest_difference(expected, compiled(images))

@@ -68,10 +68,12 @@ class Grid:
         return self._shifted[taps]
 
     def with_data(self, data: Tensor) -> Grid:
-        """A copy whose matrices are, for an engine that is given its graph, no constants.
+        """A copy whose matrices depend on the input, so that an exporter does not store them as
+        constants: OpenVINO computes products with a constant left factor in 32 bits. The values
+        are the same.
 
         Args:
-            data: something that the graph computes from its input; nothing of it is left.
+            data: any tensor that is computed from the input; at most `NOTHING` of it is added.
         """
         nothing = data.flatten()[:1].clamp(0.0, NOTHING)
         copied = copy.copy(self)
@@ -93,7 +95,7 @@ def known_grid(
     """The `Grid` of these arguments, made once: a GPU would wait for matrices from the host.
 
     Args:
-        sides, scale, align_corners: as of `Grid`.
+        sides, scale, align_corners: as in `Grid`.
         device, dtype: of its matrices.
     """
     return Grid(sides, scale, align_corners, torch.empty(0, device=device, dtype=dtype))
@@ -106,7 +108,7 @@ def upscaling_matrix(short: int, long: int, align_corners: bool) -> Tensor:
 
     Args:
         short, long: the number of pixels before and after.
-        align_corners: as of `torch.nn.functional.interpolate`.
+        align_corners: as in `torch.nn.functional.interpolate`.
     """
     basis = torch.eye(short, dtype=torch.float64)[None]
     upscaled = F.interpolate(basis, size=long, mode="linear", align_corners=align_corners)
@@ -154,7 +156,7 @@ def halves(
     Its product with the first of `grid.shifted` is the convolution.
 
     Args:
-        layers, weights, grid, bias: as of `convolve`.
+        layers, weights, grid, bias: as in `convolve`.
     """
     taps, width = len(weights[0]), grid.size[1]
     kernels = weights[0].shape[-1] // taps

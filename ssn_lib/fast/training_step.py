@@ -81,7 +81,7 @@ class Dense(NamedTuple):
 
     Attributes:
         features: (B, h, w, C).
-        products: as of `Upscaled`.
+        products: as in `Upscaled`.
     """
 
     features: Tensor
@@ -133,7 +133,7 @@ def split_form(
     """As `training.step.plain`, by exact algebra; what lies between the products is float32.
 
     Args:
-        model, layers, pixels, source, generator, products: as of `training.step.plain`.
+        model, layers, pixels, source, generator, products: as in `training.step.plain`.
     """
     config = model.config
     features = Upscaled(layers, config.upscale, config.align_corners, products)

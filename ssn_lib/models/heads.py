@@ -49,7 +49,7 @@ class ClassificationHead(nn.Module):
 
 
 def make_adaptor(kind: str, channels: int) -> nn.Module:
-    """(B, C, h, w) to the same shape: "linear" or "nonlinear", as of `ModelConfig.adaptor`."""
+    """(B, C, h, w) to the same shape: "linear" or "nonlinear", as in `ModelConfig.adaptor`."""
     if kind == "linear":
         return nn.Conv2d(channels, channels, kernel_size=1)
     return nn.Sequential(

@@ -65,7 +65,6 @@ NOISE_IMAGES = 8
 PR_POINTS = 400
 MAP_IMAGES = 3  # test images whose maps are kept: the first defective ones
 MAP_CELL = 4  # side of the squares of pixels that a kept map has one value for
-_NOISE_SEED = -3  # beside those of `training`
 
 
 def add_to_course(path: Path, model: Detector, test: ImageSet, history: History) -> None:
@@ -202,7 +201,9 @@ def noise_table(
     """
     device = next(model.parameters()).device
     images = normalise(dataset.train.images[:NOISE_IMAGES].to(device))
-    parts = noise_over_images(source, model, images, machine.generator(device, seed, _NOISE_SEED))
+    parts = noise_over_images(
+        source, model, images, machine.generator(device, seed, machine.NOISE_TABLE_STREAM)
+    )
     noise, features = (part.flatten(0, 2) for part in parts)
     return pd.DataFrame(
         {

@@ -117,7 +117,7 @@ class Outcome:
     """One asked-for run: its record, or why there is none.
 
     Attributes:
-        changes: to the preset, as of `overrides.changes`.
+        changes: to the preset, as in `overrides.changes`.
     """
 
     preset: str
@@ -197,7 +197,7 @@ def metrics_lines(metrics: dict[str, float | None], undefined: dict[str, str]) -
     """The metrics of a record, a line for each kind, and why others are undefined.
 
     Args:
-        metrics, undefined: as of `Record`.
+        metrics, undefined: as in `Record`.
     """
     kinds: dict[str, list[str]] = {}
     reasons: dict[str, list[str]] = {}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import time
 import warnings
 from collections.abc import Callable
@@ -189,7 +188,8 @@ def _run(
     progress: bool,
     before_epoch: Callable[[History], None] | None,
 ) -> Record:
-    """See `run`, which speaks of the data set once for a teacher and its pupil."""
+    """`run` without the checks and warnings about the data set, which a teacher's run need not
+    repeat."""
     folder = runs_dir / config.run_id
     if (folder / "record.json").exists():
         return _answer(folder, weights, progress)
@@ -309,7 +309,7 @@ def _evaluate(
         values.add(flips_metrics(model, dataset.test), "flips-")
         if config.model.score == "cam":
             values.add(sigmoid_metrics(prediction.anomaly_map, dataset.test.masks))
-    metrics = {name: None if math.isnan(value) else value for name, value in values.items()}
+    metrics = values.as_json()
     tables = _tables(config, dataset, model, history, prediction)
     kept = reference_table(of_reference, reference, dataset.root)
     tables[REFERENCE] = kept.to_csv(index=False)

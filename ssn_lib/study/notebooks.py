@@ -70,7 +70,7 @@ def study(
 
     Args:
         only: numbers of notebooks, such as "01"; empty for all.
-        category, seeds, epochs, image_size, presets: as of `Study`, where a notebook has such a
+        category, seeds, epochs, image_size, presets: as in `Study`, where a notebook has such a
             parameter.
         scheduler: the address of a Dask scheduler that spreads the runs, or "local" for one worker
             for each GPU of this machine; None makes them one after the other.

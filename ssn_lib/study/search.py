@@ -22,7 +22,7 @@ BATCH_SIZE = 8  # of every trial
 
 @dataclass(frozen=True)
 class Made:
-    """Which records a trial left: those of a preset, with changes to it as of `overrides.changes`.
+    """Which records a trial left: those of a preset, with changes to it as in `overrides.changes`.
 
     Attributes:
         epochs, image_size: None for the preset's own.

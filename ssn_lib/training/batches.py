@@ -24,8 +24,6 @@ from ssn_lib.fast import feature_cache
 from ssn_lib.models.supersimplenet import Detector
 from ssn_lib.noise.perlin import place
 
-_SOUND = -5  # seeds the turns of the sound images, beside a run's seed
-
 
 class Batch(NamedTuple):
     """A batch and where it gets synthetic anomalies; all but the layers duplicated, both copies one
@@ -107,7 +105,7 @@ class Features:
         for turn in (positions // len(sound)).unique().tolist():
             places = positions[positions // len(sound) == turn] % len(sound)
             shuffled = torch.randperm(
-                len(sound), generator=machine.generator("cpu", seed, _SOUND, turn)
+                len(sound), generator=machine.generator("cpu", seed, machine.TURNS_STREAM, turn)
             )
             turns.append(sound[shuffled[places]])
         views = torch.cat((defective, *turns))
@@ -141,8 +139,8 @@ class Features:
 
 
 def _as_published(images: ImageSet, index: int) -> bool:
-    """Whether a mask is widened at its file's own size and brought to the grid corner on corner, as
-    in the public code; not one that no file holds."""
+    """Whether a mask is dilated at its file's own size and resized with aligned corners, as in the
+    public code. Not one that is in memory alone."""
     return images.resize == "plain" and images.samples[index].mask.is_file()
 
 

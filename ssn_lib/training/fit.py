@@ -38,8 +38,6 @@ from ssn_lib.training.holdout import images_per_epoch, validation_split
 from ssn_lib.training.identity import identity, matches
 from ssn_lib.training.step import plain
 
-# What a generator is seeded with beside the run's seed: an epoch's number, or one of these.
-_VALIDATION, _TRIAL = -2, -7
 CHECKPOINT_SHARE = 0.02  # of a training's time, at most, goes to writing its state
 RISE = 0.15  # share of the steps in which the schedule "cycle" raises the learning rates
 TRIALS = 3  # steps of either form that a GPU is timed with
@@ -375,7 +373,9 @@ class _Trainer:
                     if trial == 2:
                         torch.cuda.synchronize(self.device)
                         started = time.perf_counter()
-                    self.forward(data, indices, *self.generators(_TRIAL)).loss.backward()
+                    self.forward(
+                        data, indices, *self.generators(machine.TRIAL_STREAM)
+                    ).loss.backward()
                 torch.cuda.synchronize(self.device)
                 seconds[self.form] = time.perf_counter() - started
             except torch.cuda.OutOfMemoryError:
@@ -420,7 +420,7 @@ class _Trainer:
     @torch.no_grad()
     def validation_loss(self, held_out: Features) -> float:
         """Loss on the held-out images with the same synthetic anomalies after every epoch."""
-        generators = self.generators(_VALIDATION)
+        generators = self.generators(machine.VALIDATION_STREAM)
         self.model.eval()
         total = 0.0
         for indices in torch.arange(len(held_out)).split(self.config.batch_size):

@@ -10,8 +10,6 @@ from ssn_lib.data.images import ImageSet
 from ssn_lib.data.pixel_labels import with_masks
 from ssn_lib.errors import InputError
 
-_SPLIT, _FOLDS, _GOOD = -1, -6, -8
-
 
 def chosen_images(train: ImageSet, config: TrainingConfig, seed: int) -> ImageSet:
     """All images, or, where `config.good_images` says so, fewer of the good ones.
@@ -33,7 +31,9 @@ def chosen_images(train: ImageSet, config: TrainingConfig, seed: int) -> ImageSe
             f"good_images={wanted}: there are {len(good)} good training images; ask for fewer, or "
             "leave it out for all"
         )
-    order = torch.randperm(len(good), generator=machine.generator("cpu", seed, _GOOD))
+    order = torch.randperm(
+        len(good), generator=machine.generator("cpu", seed, machine.GOOD_IMAGES_STREAM)
+    )
     kept = (train.labels != 0).nonzero()[:, 0].tolist() + good[order[:wanted]].tolist()
     return train.subset(sorted(kept))
 
@@ -49,7 +49,7 @@ def fold_split(train: ImageSet, fold: int | None, seed: int) -> tuple[ImageSet, 
     folds = torch.zeros(len(train), dtype=torch.long)
     for label in (0, 1):
         members = (train.labels == label).nonzero()[:, 0]
-        generator = machine.generator("cpu", seed, _FOLDS, label)
+        generator = machine.generator("cpu", seed, machine.FOLDS_STREAM, label)
         folds[members[torch.randperm(len(members), generator=generator)]] = (
             torch.arange(len(members)) % FOLDS
         )
@@ -109,7 +109,9 @@ def validation_split(
             "1 training image, and one is to be held out for the threshold: give two at least, or "
             "hold out none with --set training.validation_fraction=0"
         )
-    order = torch.randperm(len(train), generator=machine.generator("cpu", seed, _SPLIT)).tolist()
+    order = torch.randperm(
+        len(train), generator=machine.generator("cpu", seed, machine.SPLIT_STREAM)
+    ).tolist()
     trained_on, held_out = train.subset(sorted(order[held:])), train.subset(sorted(order[:held]))
     required = [(trained_on, 0, "trained on")]
     if held:
@@ -131,7 +133,7 @@ def reference_images(train: ImageSet, config: TrainingConfig, seed: int) -> Imag
     validation, or all that it trained on.
 
     Args:
-        train, config, seed: as of `validation_split`.
+        train, config, seed: as in `validation_split`.
     """
     if config.validation_fraction:
         return validation_split(train, config, seed)[1].sound()

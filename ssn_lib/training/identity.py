@@ -18,7 +18,7 @@ def identity(
     """What must be equal for a training to resume from a checkpoint.
 
     Args:
-        model, config, seed: as of `fit`.
+        model, config, seed: as in `fit`.
         images: all training images; their names below the folder that holds them.
         trained_on: those that are not held out; their pixels and masks.
     """

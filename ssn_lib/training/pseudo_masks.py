@@ -54,7 +54,7 @@ def trace(region: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.boo
     A class activation map says where a defect is, but is as coarse as its features; how wide the
     defect is, the image says. Otsu's threshold of the contrast inside the region tells the defect
     from the ground caught with it. From there the mask grows along neighbours, down to half of
-    what that threshold lies above the image's median (hysteresis, as of Canny's edges).
+    what that threshold lies above the image's median (hysteresis, as in Canny's edges).
 
     Defects that do not differ in colour from their surroundings are not traced by this.
 

@@ -25,7 +25,7 @@ def plain(
     generator: torch.Generator,
     products: torch.dtype,
 ) -> Logits:
-    """The published operations one by one.
+    """The plain form of a training step: the published operations one by one.
 
     Args:
         layers: the backbone's outputs for a batch, (B, C_l, h_l, w_l).

@@ -10,7 +10,7 @@ from ssn_lib.data.samples import Sample
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.choice import (
     ENOUGH_DEFECTIVE,
-    SECONDS,
+    SECONDS_PER_MEGAPIXEL,
     TRUSTED,
     choose,
     training_minutes,
@@ -74,11 +74,11 @@ def test_longer_larger_and_more_take_longer():
 
 def test_the_time_is_that_of_the_images_that_are_used():
     few = asked((448, 448), epochs=250, good_images=10)
-    seconds = SECONDS["evolved"] * 250 * 9 * 0.448**2
+    seconds = SECONDS_PER_MEGAPIXEL["evolved"] * 250 * 9 * 0.448**2
     assert training_minutes(few, images(300)) == approx(seconds / 60)
 
 
-@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("name", SECONDS_PER_MEGAPIXEL)
 def test_the_seconds_are_those_of_the_slowest_committed_record(name):
     """Of real images on two cores; by a factor of 1.5 at most."""
     measured = []
@@ -90,7 +90,7 @@ def test_the_seconds_are_those_of_the_slowest_committed_record(name):
         if record.environment["device"] == "cpu" and not training.supervision.fold:
             pixels = data.image_size[0] * data.image_size[1] * record.images_per_epoch
             measured.append(record.training_s / (training.epochs * pixels / 1e6))
-    assert max(measured) / 1.5 < SECONDS[name] < max(measured) * 1.5
+    assert max(measured) / 1.5 < SECONDS_PER_MEGAPIXEL[name] < max(measured) * 1.5
 
 
 def test_a_run_that_cannot_be_trusted_yet_says_why():

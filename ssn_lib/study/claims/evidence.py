@@ -401,7 +401,7 @@ def margin(
 
     Args:
         first, second: a value of each seed.
-        regime: as of `deviation`.
+        regime: as in `deviation`.
     """
     return two_errors(*((deviation(metric, one, regime), len(one)) for one in (first, second)))
 

@@ -50,7 +50,7 @@ def load(file: Path, form: str) -> nn.Module:
     """The network in a file.
 
     Args:
-        file, form: as of `file_of`.
+        file, form: as in `file_of`.
     """
     if form == "onnx":
         return onnx.Exported(file)

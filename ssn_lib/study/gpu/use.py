@@ -65,7 +65,7 @@ def use(
     Args:
         minutes: from now on; None for no limit.
         out: folder of the archive of all records, written anew after every finished run.
-        seeds, only, epochs, precision: as of `protocol.tasks`.
+        seeds, only, epochs, precision: as in `protocol.tasks`.
         workers: trainings at once; None for 3 on a GPU, one elsewhere.
         results: folder of records that are known already and not made again.
 

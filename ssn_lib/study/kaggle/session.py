@@ -47,7 +47,7 @@ class Session:
     """One session: its parameters, as in the kernel's parameters cell.
 
     Attributes:
-        profile, category, seeds, data_root, weights_dir: as of `study.Study`.
+        profile, category, seeds, data_root, weights_dir: as in `study.Study`.
         modifications: numbers of notebooks, such as "01,02", or one as a number, as which papermill
             gives "01"; None for all.
         previous: the output of an earlier session; None looks for it among the inputs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,7 +44,7 @@ def measure_all(
 
     Args:
         names: some of `TITLES`; none for all.
-        dataset, data_root, category: as of `data.loading.load_dataset`.
+        dataset, data_root, category: as in `data.loading.load_dataset`.
         runs_dir: the records go to a folder in it.
         weights: of the backbone, as for `models.weights.find_weights`.
         seed: of what is drawn at random.
@@ -114,7 +113,7 @@ def _measured(
         record = PeerRecord(
             config,
             METHODS[name].settings,
-            {key: None if math.isnan(value) else value for key, value in values.items()},
+            values.as_json(),
             values.undefined,
             dict(zip(names, prediction.score.tolist(), strict=True)),
             len(train),

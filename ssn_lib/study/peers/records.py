@@ -28,7 +28,7 @@ class PeerConfig:
 
     Attributes:
         name: in `TITLES`.
-        dataset, category, image_size, fingerprint: as of `config.DataConfig`.
+        dataset, category, image_size, fingerprint: as in `config.DataConfig`.
         seed: of what it draws at random.
         good_images: how many of the good training images it gets; None for all.
     """
@@ -57,7 +57,7 @@ class PeerRecord:
 
     Attributes:
         settings: how it was fitted, in words.
-        metrics, undefined: as of `runs.record.Record`.
+        metrics, undefined: as in `runs.record.Record`.
         scores: of the test images, by name.
         good: training images that it was fitted to.
         fit_s: seconds of the fit, features included.

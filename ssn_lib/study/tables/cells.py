@@ -172,7 +172,7 @@ def measured(
     """A cell: the metric over the seeds, "diverged", or empty.
 
     Args:
-        changed: to the preset, as of `overrides.changes`.
+        changed: to the preset, as in `overrides.changes`.
     """
     records = records_of(outcomes, name, category, changed)
     asked = [record.metrics[metric] for record in records if metric in record.metrics]

@@ -210,7 +210,7 @@ def few_curves(records: Sequence[Record], peers: Sequence[PeerRecord]) -> Curves
     """What was measured on few images, and on all, by category and system, then by number.
 
     Args:
-        records, peers: as of `few_images`.
+        records, peers: as in `few_images`.
     """
     curves: Curves = {}
     for run in _few_runs(records):
