@@ -236,4 +236,4 @@ def _add_runs_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="the record as JSON on the last line")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on the last line")

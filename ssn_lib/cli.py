@@ -82,7 +82,8 @@ def _run_command(options: argparse.Namespace) -> int:
 def _of_memory(error: Exception) -> str | None:
     """Which memory is full; None where an error says nothing of it. PyTorch has several kinds of
     errors for that, and tells them by their words."""
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    words = "allocate memory", "not enough memory"  # the latter on Windows
+    if isinstance(error, MemoryError) or any(part in str(error) for part in words):
         return FULL_MEMORY
     return FULL_GPU if "out of memory" in str(error) else None
 
@@ -112,17 +113,19 @@ def _run(options: argparse.Namespace) -> None:
     from ssn_lib.data.loading import asked_categories
 
     names = asked_categories(options.dataset, options.data_root, options.category)
-    if len(names) == 1:
+    if names == [options.category]:
         record = _run_category(options, names[0])
         if options.json:
             print(json.dumps(record.to_json(), allow_nan=False))
         return
-    records, failed = [], []
+    records, failed = [], {}
     for name in names:
         try:
             records.append(_run_category(options, name))
         except InputError as error:  # the others go on
-            failed.append(name)
+            if str(error) in failed.values():  # no category's own fault
+                raise
+            failed[name] = str(error)
             print(f"warning: {error}", file=sys.stderr)
     if records:
         print(by_category(records))

@@ -196,6 +196,7 @@ def test_a_gpu_that_is_full_is_one_line(arguments, monkeypatch, capsys):
     for error in (
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 6 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 6 bytes"),
     ):
 
         def fill_memory(*_, error=error):
@@ -403,6 +404,17 @@ def test_several_categories_are_run_in_turn_and_have_a_mean(
     assert main(given) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [one["config"]["data"]["category"] for one in told] == ["zip", "widget"]
+
+
+def test_what_is_no_fault_of_a_category_is_said_twice_at_most(
+    arguments, own_root, own_category, capsys
+):
+    for other in ("a bolt", "pin", "zip"):
+        shutil.copytree(own_category, own_category.with_name(other))
+    given = arguments("scenario_a", "--set", "no.such=1", root=own_root, category="all")
+    assert main(given) == 2
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.removeprefix("warning") == error.removeprefix("error")
 
 
 def test_a_category_that_cannot_be_run_costs_the_others_nothing(

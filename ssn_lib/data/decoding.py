@@ -100,8 +100,9 @@ class Remarks:
     def warn(self) -> None:
         """Say it, naming the first file of each kind and how many there are; of a kind that was
         said before, nothing."""
-        for kind in [kind for kind in self._found if kind not in self._said]:
-            files = self._found[kind]
+        for kind, files in list(self._found.items()):  # of an interrupted reading, more may come
+            if kind in self._said:
+                continue
             path, detail = min(files)
             number = f"{len(files)}, the first " if len(files) > 1 else ""
             self._said.add(kind)

@@ -79,8 +79,8 @@ def export_run(
         threshold: as in `onnx.export_run`; None: the run's own, in bf16 and int8 chosen anew.
 
     Returns:
-        What the precision costs, which is also kept in the run's folder, refused or not; None for
-        float32, which is compared with PyTorch's outputs.
+        What the precision costs, which is also kept in the run's folder, refused or not, where that
+        can be written; None for float32, which is compared with PyTorch's outputs.
 
     Raises:
         InputError: the run is not finished or diverged, its images are not there, the precision
@@ -122,7 +122,7 @@ def _keep(export: Export, run: Path) -> None:
     try:
         export.keep(run)
     except InputError as error:
-        warnings.warn(f"{error}; the exported file alone tells its cost", stacklevel=3)
+        warnings.warn(f"{error}; what this precision costs is not kept there", stacklevel=3)
 
 
 def _export_of(record: Record, precision: Precision, cost: PrecisionCost) -> Export:

@@ -61,6 +61,8 @@ def check_weights(folder: Path, record: Record, weights: str | Path | None) -> N
     """
     if weights in (None, "imagenet") or record.backbone is None:
         return
+    if record.config.weights != "imagenet":  # a training that takes none from a file
+        return
     model = record.config.model
     fingerprint, source = _of_file(model.backbone, model.layers, Path(weights))
     if fingerprint != record.backbone:

@@ -82,18 +82,24 @@ class Profile:
             batch_size = self.batch_size or training.batch_size
         return self.asked_size or size, self.asked_epochs or epochs, batch_size
 
+    def sets_epochs(self, name: str) -> bool:
+        """Whether it says how long a preset trains; otherwise the preset does, and trains longer
+        where there are few images."""
+        return not (self.own_sizes and preset(name).image_size) or self.asked_epochs is not None
+
     def made(self, record: Record) -> bool:
         """Whether a record is of this profile: its data, weights, epochs and batch size."""
         name, training = record.config.preset, record.config.training
         _, epochs, batch_size = self.protocol(name)
-        if self.own_sizes and preset(name).image_size and self.asked_epochs is None:
-            epochs = preset(name).epochs(record.images_per_epoch)  # more of few images
+        if not self.sets_epochs(name):
+            epochs = preset(name).epochs(record.images_per_epoch)
         return self.shows(record) and (training.epochs, training.batch_size) == (epochs, batch_size)
 
     def made_longer(self, record: Record) -> bool:
         """Whether a record is of this profile's data and weights, and of more epochs."""
         _, epochs, _ = self.protocol(record.config.preset)
-        return self.shows(record) and record.config.training.epochs > epochs
+        longer = record.config.training.epochs > epochs
+        return longer and self.shows(record) and not self.made(record)
 
     def shows(self, record: Record) -> bool:
         """Whether a record is of this profile's data, at its sizes, and weights."""

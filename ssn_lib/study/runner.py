@@ -405,7 +405,7 @@ class Study:
                 name,
                 dataset,
                 seed=seed,
-                epochs=epochs,
+                epochs=epochs if self.profile.sets_epochs(name) else None,
                 batch_size=batch_size,
                 weights=weights,
                 assignments=assignments,

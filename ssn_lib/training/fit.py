@@ -66,8 +66,7 @@ def fit(
 
     Args:
         model: its trained parts as they are to start from.
-        train: the training images; labels and masks as they are on disk. The defective ones are
-            left out unless `config.supervision.labels`.
+        train: the training images; defective ones are used only if `config.supervision.labels`.
         config: the protocol.
         seed: sole source of randomness, beside the model's initial weights.
         checkpoint: file of the state after an epoch; None keeps none.
@@ -79,8 +78,7 @@ def fit(
             leave the model in eval mode and must draw no random numbers.
 
     Returns:
-        A row for each finished epoch, the epoch whose weights the model has now, and the one that
-        diverged, if any.
+        The training's course, epoch by epoch.
 
     Raises:
         InputError: an argument or the protocol makes no sense; nothing to train on, or one class

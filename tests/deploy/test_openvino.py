@@ -249,5 +249,5 @@ def test_a_run_that_cannot_be_written_to_is_exported_all_the_same(tmp_path, monk
 
     monkeypatch.setattr(deployed.Export, "keep", refused)
     export = deployed.Export(*range(9))
-    with pytest.warns(UserWarning, match="Permission denied; the exported file alone tells its"):
+    with pytest.warns(UserWarning, match="Permission denied; what this precision costs is not"):
         deployed._keep(export, tmp_path)

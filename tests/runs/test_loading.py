@@ -125,6 +125,14 @@ def test_a_record_answers_for_the_weights_that_its_backbone_had(
         run(tmp_path / "nowhere")
 
 
+def test_an_untrained_backbone_has_no_file_that_could_be_another(finished, dataset, weights_file):
+    folder, record = finished
+    answered = run_module.run(
+        record.config, dataset, folder.parent, weights=weights_file(1), progress=False
+    )
+    assert answered == record
+
+
 def test_a_learned_source_is_kept_beside_the_network(dataset, tmp_path):
     config = run_module.configure(
         "learned_noise_v1", dataset, epochs=1, batch_size=4, weights=None, seed=3

@@ -54,6 +54,7 @@ def two_gpus():
     """The address of the local cluster that a machine with two GPUs gets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         with parallel.cluster(parallel.LOCAL) as address:
             yield address
 
@@ -89,6 +90,7 @@ def test_every_gpu_has_a_worker_of_its_own(two_gpus):
 
 def test_hidden_gpus_stay_hidden(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert parallel._gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, MIG-7")
     assert parallel._gpus() == ["2", "MIG-7"]

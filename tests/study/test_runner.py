@@ -177,6 +177,7 @@ def test_a_preset_of_its_own_size_keeps_its_own_length(record):
     longer = replace(few, config=replace(few.config, training=training))
     assert training.epochs > own.training.epochs
     assert quick.made(longer)
+    assert not quick.made_longer(longer)  # it counts once
     asked = quick.asked(own.training.epochs, None)
     assert asked.made(few)
     assert not asked.made(longer)

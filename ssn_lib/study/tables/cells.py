@@ -139,14 +139,19 @@ def command_of(config: RunConfig) -> str:
     return run_command(config, config.preset, config.data.category) + settings
 
 
-def run_command(like: RunConfig | None, name: str, category: str) -> str:
-    """The command for a run of that preset and category, as long as a run that there is."""
+def run_command(like: RunConfig | None, name: str, category: str, *, length: bool = True) -> str:
+    """The command for a run of that preset and category.
+
+    Args:
+        like: a run that there is, on the same images.
+        length: as long as that, and at its size; else by the preset's own protocol.
+    """
     usual = STRIPS if category == STRIPS else "mvtec_ad"
     source = source_of(usual if like is None else like.data.dataset)
     command = f"python -m ssn_lib run {name} --dataset {source.name}"
     if source.category != "single":
         command += f" --category {category}"
-    if like is not None:
+    if like is not None and length:
         command += f" --epochs {like.training.epochs} --seed {like.seed}"
         command += f" --set training.batch_size={like.training.batch_size}"
         if like.training.precision != preset(like.preset).training.precision:
@@ -157,8 +162,8 @@ def run_command(like: RunConfig | None, name: str, category: str) -> str:
             command += " --image-size {} {}".format(*like.data.image_size)
         if like.data.resize != _usual_resize(like):
             command += f" --resize {like.data.resize}"
-        if like.weights == "untrained":
-            command += " --untrained"
+    if like is not None and like.weights == "untrained":
+        command += " --untrained"
     return command
 
 
@@ -253,8 +258,10 @@ def notes(
             if not any(outcome.record for outcome in asked):
                 where = categories[0] if len(categories) == 1 else "CATEGORY"
                 like = _as_long(records, name)
-                who = name if records and like is None else "PRESET"
-                command = run_command(like, who, where)
+                if like is not None or not records:
+                    command = run_command(like, "PRESET", where)
+                else:
+                    command = run_command(records[0].config, name, where, length=False)
                 reason = asked[0].reason if asked else f"no record; `{command}` makes it"
                 reasons.setdefault(reason, []).append(f"{name} {images_title(category)}")
     notes += [f"{EMPTY} {', '.join(who)}: {why}." for why, who in reasons.items()]

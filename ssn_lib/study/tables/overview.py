@@ -63,14 +63,7 @@ def synthesis(
     rows = []
     for name in SYNTHESIS_PRESETS:
         called, speed, labels, accuracy, note = SLIDES.get(name, (EMPTY,) * 5)
-        cost = folded.get(SAME_NETWORK.get(name, name))
-        latency = EMPTY
-        if cost is not None:
-            height, width = cost.image_size
-            latency = f"{cost.latency_ms.median:.0f} ms at {height}×{width}"
-            if reference is not None and cost is not reference:
-                ratio = in_turns(reference, costs).median / in_turns(cost, costs).median
-                latency += f", {ratio:.1f}× faster than the baseline"
+        latency = _latency(folded.get(SAME_NETWORK.get(name, name)), reference, costs)
         on_screw, on_strips = (
             " / ".join(measured(outcomes, name, category, metric) for metric in metrics)
             + _unfinished(records_of(outcomes, name, category, ()))
@@ -95,7 +88,7 @@ def synthesis(
         )
     shown = (SWEEP_CATEGORY, strips)
     own = [o for o in outcomes if o.preset in SYNTHESIS_PRESETS and o.category in shown]
-    on_screw = [one for one in courses if one[0] in own and one[0].category == SWEEP_CATEGORY]
+    of_screw = [one for one in courses if one[0] in own and one[0].category == SWEEP_CATEGORY]
     records = [o.record for o in own if o.record is not None]
     device = device_name(*(cost.environment for cost in folded.values()))
     return Table(
@@ -105,12 +98,26 @@ def synthesis(
             "Accuracy, percent, of the longest trainings: "
             f"{describe(records) if records else 'nothing was run'}; "
             f"{EMPTY}: no record, see the other tables.",
-            moved("I-AUROC", on_screw),
+            moved("I-AUROC", of_screw),
             f"Latency of one image, folded network: {device or 'not measured'}.",
             "The slides count masks as the cost of Modifications 1 and 2; their trainings see no "
             "defective image and no mask.",
         ),
     )
+
+
+def _latency(
+    cost: Efficiency | None, reference: Efficiency | None, costs: Sequence[Efficiency]
+) -> str:
+    """Of one image, and how much faster than the reference, by what was measured in turns."""
+    if cost is None:
+        return EMPTY
+    height, width = cost.image_size
+    latency = f"{cost.latency_ms.median:.0f} ms at {height}×{width}"
+    if reference is None or cost is reference:
+        return latency
+    ratio = in_turns(reference, costs).median / in_turns(cost, costs).median
+    return f"{latency}, {ratio:.1f}× faster than the baseline"
 
 
 def _unfinished(records: Sequence[Record]) -> str:

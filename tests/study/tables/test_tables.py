@@ -125,6 +125,9 @@ def test_the_command_for_an_empty_cell_is_as_long_as_the_presets_own_protocol(re
     said = "\n".join(notes(outcomes, ("scenario_a", "scenario_b", "evolved"), ["bottle"]))
     assert "run PRESET --dataset mvtec_ad --category bottle --epochs 10 --seed 42" in said
     assert "`python -m ssn_lib run evolved --dataset mvtec_ad --category bottle`" in said
+    strips = [Outcome.of(record("full_ssn", "strips", batch=8))]
+    said = "\n".join(notes(strips, ("evolved", "full_ssn"), ["strips"]))
+    assert "`python -m ssn_lib run evolved --dataset ksdd2`" in said
 
 
 def test_a_caption_says_which_system_has_which_protocol(record):
