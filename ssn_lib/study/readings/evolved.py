@@ -76,10 +76,10 @@ def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     if own is None or not found:
         raise MissingError("the recipe without an ingredient")
     pairs = {title: pair("I-AUROC", runs, own) for title, runs in found.items()}
-    told = [f"{title} {one.told[0]}, {one.step} it" for title, one in pairs.items()]
+    told = [f"{title}: {one.told[0]}, {one.step} it" for title, one in pairs.items()]
     return Sentence(
-        f"With one change to its recipe at a time, I-AUROC on screw against the recipe's "
-        f"{next(iter(pairs.values())).told[1]}: {'; '.join(told)}.",
+        f"One change to its recipe at a time, I-AUROC on screw against the recipe's "
+        f"{next(iter(pairs.values())).told[1]} – {'; '.join(told)}.",
         (own, *found.values()),
     )
 

@@ -84,7 +84,7 @@ def moved(metric: str, courses: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
             of = found.setdefault(f"{short(outcome.preset)} {outcome.category}", [])
             of += late(course, metric, outcome.record).tolist()
     ranges = [
-        f"{name} {min(of):.0f} to {max(of):.0f} (mean {fmean(of):.1f})"
+        f"{name} {min(of):.1f} to {max(of):.1f} (mean {fmean(of):.1f})"
         for name, of in found.items()
         if of
     ]

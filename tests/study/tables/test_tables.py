@@ -268,14 +268,14 @@ def test_the_synthesis_says_how_far_the_last_epochs_moved(record):
     ]
     course = pd.DataFrame({"epoch": [220, 300], "I-AUROC": [60.0, 53.0]})
     notes = synthesis(runs, [], "ksdd2", [(run, course) for run in runs]).notes
-    assert any(note.endswith("from: Scenario A screw 53 to 60 (mean 56.5).") for note in notes)
+    assert any(note.endswith("from: Scenario A screw 53.0 to 60.0 (mean 56.5).") for note in notes)
 
 
 def test_noise_sources_say_how_far_their_last_epochs_moved(record):
     run = Outcome.of(record("scenario_a", "screw", epochs=300, **{"I-AUROC": 53.0}))
     course = pd.DataFrame({"epoch": [200, 220, 300], "I-AUROC": [90.0, 60.0, 53.0]})
     notes = learned_noise([run], courses=[(run, course)]).notes
-    assert any("Scenario A screw 53 to 60" in note for note in notes)
+    assert any("Scenario A screw 53.0 to 60.0" in note for note in notes)
     assert not any("last 100 epochs" in note for note in learned_noise([run]).notes)
 
 
