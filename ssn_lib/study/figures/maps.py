@@ -23,7 +23,6 @@ from ssn_lib.study.figures.drawing import (
     headed,
     key,
     legend,
-    listed,
     subplots,
     swarm,
     trained,
@@ -280,7 +279,7 @@ def _found(scores: Sequence[tuple[Outcome, pd.DataFrame]]) -> str:
         called = table["score"] > outcome.record.thresholds.score
         bad = table["label"] == 1
         parts.append(
-            f"{short(outcome.preset)} {(called & bad).sum()} of the {bad.sum()} defective images, "
-            f"and {(called & ~bad).sum()} of the {(~bad).sum()} sound ones"
+            f"{short(outcome.preset)} {(called & bad).sum()} of {bad.sum()} defective and "
+            f"{(called & ~bad).sum()} of {(~bad).sum()} sound images"
         )
-    return f"Called defective, each by its own limit: {listed(parts)}"
+    return f"Called defective, each by its own limit: {'; '.join(parts)}"

@@ -286,8 +286,8 @@ def test_scores_by_defect_have_a_row_for_each_kind_and_one_for_sound_images(reco
     assert axes.lines[0].get_xdata() == [0.3, 0.3]
     assert axes.get_title().endswith("bottle, 10 epochs, 256×256 px")
     said = (
-        "Called defective, each by its own limit: Scenario A 2 of the 3 defective images, and 1 of "
-        "the 2 sound ones"
+        "Called defective, each by its own limit: Scenario A 2 of 3 defective and 1 of 2 sound "
+        "images"
     )
     assert figure.get_suptitle().replace("\n", " ") == said
     assert "see the tables above" in scores_by_defect([], "caption")
