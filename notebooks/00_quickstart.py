@@ -70,9 +70,9 @@ seed = 42
 # defects are rare and all different, so a detector that waits for examples of them comes too late.
 # The masks of the test images say which pixels are defective; they are for measuring only.
 #
-# Larger images are made smaller here as `evolved` wants them, every pixel of the file counting. The
-# public code takes four pixels for one; runs of the published protocol do as well
-# (`resize="plain"`).
+# Larger images are made smaller with antialiasing here, as for `evolved`: every pixel of the file
+# counts. The public code interpolates between the four nearest pixels alone, and so do runs of the
+# published protocol (`resize="plain"`).
 
 # %%
 name = study.categories[0]
@@ -196,8 +196,10 @@ study.save(
 # The loss compares $M$ with the mask and $s$ with "there is a mask at all". A network that answers
 # 0 to everything has the loss $2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): a
 # truncated $L_1$ of $M$, one half inside $m$ and one outside, and the focal losses of $M$ and of
-# $s$. As long as the curve lies on it, the noise is not seen. The published training has 300
-# epochs; these are a few.
+# $s$. A new network starts above the line, since its answers are random. While the loss is at the
+# line or above it, the network does not see the noise. It has begun to see it when the loss is
+# clearly below (the study takes 10 % below, 0.98). The published training has 300 epochs; these
+# are a few, and in the demo too few for that.
 
 # %%
 training = replace(scenario_a.training, epochs=study.epochs or 10, batch_size=8)
@@ -341,11 +343,14 @@ if my_images:
 # %% [markdown]
 # ## Try it
 #
+# After each change run the cells from section 2 on again: `fit` goes on training the same `model`.
+#
 # - In section 3, `sigma = 0.15`: is the noise now easier to see in the map, before and after
 #   training? (The training takes its own σ from `scenario_a.training.noise`.)
 # - In section 4, noise that is measured in spreads of the features:
-#   `noise = replace(scenario_a.training.noise, std=0.12, std_unit="feature")`, then
-#   `replace(scenario_a.training, noise=noise, ...)`. When does the loss leave the dashed line?
+#   `larger = replace(scenario_a.training.noise, std=0.12, std_unit="feature")`, then
+#   `replace(scenario_a.training, noise=larger, ...)`, with `epochs = 40` in the parameters. When
+#   does the loss fall below the dashed line?
 # - In the parameters, `category = "screw"`, or more `epochs`.
 #
 # ## Where to go on

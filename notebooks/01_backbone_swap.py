@@ -89,9 +89,11 @@ report.save("settings_swap")
 # batch is duplicated, and Gaussian noise is added inside Perlin masks $m$, which are empty for
 # half of the samples:
 # $$\tilde Z = Z + \varepsilon \odot m, \qquad \varepsilon \sim \mathcal N(0, \sigma^2).$$
-# The segmentation head maps $\tilde Z$ to map logits $M$, the classification head maps
-# $(F + \varepsilon \odot m,\ M)$ to the score logit $s$; the label $y$ is 1 where $m$ is not
-# empty. The loss is
+# The segmentation head maps $\tilde Z$ to map logits $M$. The classification head maps
+# $(F + \varepsilon \odot m,\ M)$ to the score logit $s$; its gradient stops at $M$, so the score
+# does not teach the segmentation head. The label $y$ is 1 where $m$ is not empty. At test time
+# there is no noise; $M$ is interpolated to the image's size and blurred (Gaussian, 4 pixels). The
+# loss is
 # $$\mathcal L = \mathcal L_1(M, m) + \mathcal L_\text{focal}(M, m)
 #   + \mathcal L_\text{focal}(s, y).$$
 #
@@ -184,7 +186,8 @@ report = Report(study)  # which reads the records that are there now
 # ## What we see
 #
 # These sentences are made by rule from the records of real images that come with the project,
-# whatever this notebook ran.
+# whatever this notebook ran. I-AUROC is the probability that a defective image scores above a good
+# one, in percent (50 is chance); the other metrics, and what *folded* means, follow below.
 
 # %%
 report.save("seen_swap")
@@ -225,9 +228,10 @@ report.save("backbone_swap_full")
 # %% [markdown]
 # ## From SimpleNet to SuperSimpleNet
 #
-# What each step of the slides' comparison buys: finer features, contiguous anomalies in the place
-# of noise everywhere, a classification head in the place of the map's maximum. Look at the step
-# after which a short training falls behind.
+# What each step of the slides' comparison buys: finer features; contiguous anomalies in the place
+# of noise everywhere; and, in one step, a classification head in the place of the map's maximum
+# and the focal losses, so that this step cannot be laid to either alone. Look at the step after
+# which a short training falls behind.
 
 # %%
 report.save("ablation")
@@ -244,8 +248,9 @@ report.save("ablation")
 # everything is linear. What acts on channels ($W$: adaptor, first convolution, BatchNorm) commutes
 # with what acts on rows and columns ($R$, $C$: upscaling and averaging),
 # $$W (R\, \phi_l\, C^\top) = R\, (W \phi_l)\, C^\top,$$
-# so channels are multiplied at the backbone's resolution and interpolated afterwards. Compare the
-# two forms of one system, then the systems in one form.
+# so channels are multiplied at the backbone's resolution and interpolated afterwards. Scenario B's
+# adaptor is not linear, so only what lies before and behind it is folded; of `evolved` (notebook
+# 06) only the BatchNorm is. Compare the two forms of one system, then the systems in one form.
 
 # %%
 report.save("efficiency")
@@ -350,7 +355,9 @@ report.save("training_curves")
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from runs on real images alone.
+# The demo has none, so there nearly all claims are *not measurable here*; the verdicts of the
+# project's own records are in `figures/ledger.md`.
 
 # %%
 report.save("claims_backbone_swap")
@@ -358,8 +365,9 @@ report.save("claims_backbone_swap")
 # %% [markdown]
 # ## Take away
 #
-# - How much time a smaller backbone saves depends on the device, and what it costs in accuracy on
-#   the object: hold the tables of efficiency and of accuracy against each other.
+# - How much time a smaller backbone saves depends on the device. What it costs in accuracy is known
+#   from the slides alone: no WideResNet50-2 was trained here. Their figures say that it depends on
+#   the object: bottle loses nothing, screw nearly everything.
 # - A score near chance does not show that a backbone is blind. Look first whether the loss left
 #   1.087, and whether the map's maximum (`seg-`) tells the images apart.
 # - The size of synthetic noise only means something against the spread of the features. An adaptor
@@ -370,12 +378,15 @@ report.save("claims_backbone_swap")
 # ## Try it
 #
 # Set `try_it = True` and run the cell: Scenario B with noise of three sizes, in spreads of its
-# features. Then change
+# features. After a change in the parameters run that cell, the one below it, and the last one; the
+# whole notebook would train all its runs again. Then change
 #
-# 1. `epochs = 10` in the parameters (the demo has two): with which σ does the loss leave 1.087?
+# 1. `epochs = 40` in the parameters (the demo has two): with which σ does the loss fall below
+#    1.087?
 # 2. `"scenario_b_relative"` to `"scenario_a_relative"`: does it take the same σ?
-# 3. the field: `"training.epochs"`, `"model.backbone"` with `"resnet34"` (its weights are needed),
-#    or `"training.noise.perlin_threshold"`. Every field of `ssn_lib/config.py` can be swept.
+# 3. the field: `"model.upscale"` with `(1, 2)`, `"training.noise.perlin_threshold"` with
+#    `(0.2, 0.6)`, or `"model.backbone"` with `("resnet18", "resnet34")` (the latter's weights are
+#    needed). Every field of the model and of the training in `ssn_lib/config.py` can be swept.
 
 # %%
 if try_it:
@@ -383,7 +394,7 @@ if try_it:
     tried = study.sweep("scenario_b_relative", "training.noise.std", sigmas, study.categories[:1])
     for outcome, history in study.files(tried, "history.csv"):
         metrics = {metric: round(value, 1) for metric, value in outcome.record.metrics.items()}
-        print(*outcome.changes, metrics)
+        print(*(outcome.changes or ["σ of the preset"]), metrics)
         print("loss of each epoch:", history["loss"].round(3).tolist())
 
 # %%

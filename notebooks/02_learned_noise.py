@@ -77,12 +77,7 @@ report.save("settings_noise")
 # $s$; with $y$ = 1 where $m$ is not empty, the loss is
 # $$\mathcal L = \mathcal L_1(M, m) + \mathcal L_\text{focal}(M, m)
 #   + \mathcal L_\text{focal}(s, y),$$
-# $$\mathcal L_1 = \operatorname{mean}_{m=0} \max(0,\, M + 0.5)
-#   + \operatorname{mean}_{m=1} \max(0,\, 0.5 - M),$$
-# $$\mathcal L_\text{focal} = \operatorname{mean}\, (1 - p_t)^\gamma\, (-\log p_t),
-#   \qquad \gamma = 4,$$
-# with $p_t$ the probability that the sigmoid of the logit gives to the truth. What differs is
-# where $\varepsilon$ comes from:
+# with the terms of notebook 01. What differs is where $\varepsilon$ comes from:
 #
 # | noise | at every pixel |
 # |---|---|
@@ -200,7 +195,7 @@ rows = []
 for name in ("v1_published", "v1", "v2_published", "v2"):
     for number in (1, 4):
         source, loss, power = first_batch(f"learned_noise_{name}")
-        moves = source.rule(detector).backward(loss, power, number, number)
+        moves = source.rule(detector).backward_and_update(loss, power, number, number)
         rows.append(
             {
                 "rule": preset(f"learned_noise_{name}").title,
@@ -251,11 +246,7 @@ report.save("published_courses_noise")
 # %% [markdown]
 # ## Every noise source
 #
-# Percent: I-AUROC is the probability that a defective image scores above a good one (50 is
-# chance), AP-det the average precision of the scores, $\sum_n (R_n - R_{n-1}) P_n$ with recall
-# $R_n$ and precision $P_n$; P-AUROC and AP-loc are the same of pixels; AUPRO is the share of a
-# defect's pixels that is found, averaged over defects and over thresholds up to 30 % false
-# positive pixels; `seg-` takes the map's maximum as the score. Notebook 01 has the formulas.
+# The metrics are those of notebook 01, in percent; `seg-` takes the map's maximum as the score.
 #
 # Whatever a learned generator gains has to be held against the simplest remedy, Gaussian noise
 # that is larger (12 % of the features' spread). Look at that column before you look at v1 and v2,
@@ -266,7 +257,7 @@ report.save("learned_noise")
 
 # %% [markdown]
 # By the published protocol, where such runs are at hand. The notes say between which values a
-# metric moved over the last 100 epochs; a difference within them is a draw.
+# metric moved over the last 100 epochs; a difference within this range says nothing.
 
 # %%
 report.save("learned_noise_full")
@@ -327,7 +318,9 @@ report.save("inference_free")
 # %% [markdown]
 # ## The published claims
 #
-# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from the runs above.
+# Each verdict is computed by a stated rule (`ssn_lib/study/claims`) from runs on real images alone.
+# The demo has none, so there nearly all claims are *not measurable here*; the verdicts of the
+# project's own records are in `figures/ledger.md`.
 
 # %%
 report.save("claims_learned_noise")
@@ -346,7 +339,8 @@ report.save("claims_learned_noise")
 # ## Try it
 #
 # Set `try_it = True` and run the cell: v2 as stated with a bound on the noise ten times smaller
-# and ten times larger than its own. Then change
+# and ten times larger than its own. After a change in the parameters run that cell, the one below
+# it, and the last one; the whole notebook would train all its runs again. Then change
 #
 # 1. the field to `"training.noise.generator.magnitude_weight"` with `(0.0, 100.0)`, or to
 #    `"training.noise.generator.period"` with `(2, 8)`, and set `epochs = 20` in the parameters: in

@@ -19,10 +19,11 @@
 # Here it is run again: *as published*, faults included, then as stated; and a detector of our own
 # is set beside it.
 #
-# Everything below is made from the records of runs, nothing is typed by hand. Published figures
-# stand in columns of their own. An empty cell (–) has no figure: it was not run, not measured or
-# not published, and the notes below the table say which. One seed is one seed: differences smaller
-# than the published deviation between seeds say nothing.
+# Every figure that was measured here is made from the records of runs, except the column "sketch"
+# in the log of the search, which was noted by hand. Published figures stand in columns of their
+# own. An empty cell (–) has no figure: it was not run, not measured or not published, and the notes
+# below the table say which. One seed is one seed: differences smaller than the published deviation
+# between seeds say nothing.
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -48,10 +49,15 @@ report = Report(study)
 # *Explained otherwise*: the effect is there, here or in the author's log, and has another cause.
 # *Not measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on
 # other images, where the claim's own do not decide it. The whole ledger, with its evidence, is
-# near the end.
+# near the end. Runs on real images alone count: the demo has none, so there nearly all claims are
+# not measurable.
 
 # %%
 report.save("verdicts")
+
+# %% [markdown]
+# The slides' closing table. Their adjectives stand beside what was measured. Look at "learns from"
+# (no training of Modification 1 or 2 saw a mask) and at the numbers of epochs in brackets.
 
 # %%
 report.save("synthesis")

@@ -400,7 +400,7 @@ class Study:
         try:
             image_size, epochs, batch_size = self.profile.protocol(name)
             dataset = self.dataset(category, image_size, preset(name).resize)
-            weights = self.weights(preset(name).model.backbone)
+            weights = self.weights(_backbone(name, assignments))
             config = configure(
                 name,
                 dataset,
@@ -418,6 +418,12 @@ class Study:
         runs_dir = Path(self.runs_dir).resolve()
         images = images_per_epoch(dataset.train, config.training)
         return parallel.Task(config, asked, root, weights, runs_dir, self.deadline, images)
+
+
+def _backbone(name: str, assignments: Sequence[str]) -> str:
+    """Of a preset with those changes."""
+    changed = dict(one.split("=", 1) for one in assignments)
+    return changed.get("model.backbone", preset(name).model.backbone)
 
 
 @cache
