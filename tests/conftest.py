@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 import contextlib
 import os
 import pickle
@@ -5,8 +6,11 @@ import shutil
 import warnings
 from dataclasses import replace
 
-# Before PyTorch is imported, and for the processes that tests start: two workers on two cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before PyTorch and the package are imported, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores
+for name in [name for name in os.environ if name.startswith(("SSN_", "GIT_"))]:
+    del os.environ[name]  # nobody's own settings decide
+os.environ |= {"SSN_OFFLINE": "1", "SSN_KAGGLE_INPUT": "/nowhere"}
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ssn_lib import SuperSimpleNet, load_dataset, preset
+from ssn_lib import SuperSimpleNet, load_dataset, machine, preset
 from ssn_lib.config import DataConfig, ModelConfig, RunConfig
 from ssn_lib.data.rendered import demo_root
 from ssn_lib.data.sets.mvtec import MVTEC_COUNTS
@@ -29,10 +33,12 @@ from ssn_lib.study.tables.cells import METRICS
 CATEGORY, SIDE = "widget", 80  # a category of no official count, its images' side in pixels
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
-    for name in ("SSN_DATA_ROOT", "SSN_WEIGHTS_DIR"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def on_the_processor():
+    """Tests that are marked `cuda` name their device themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "device", lambda: torch.device("cpu"))
+        yield
 
 
 @pytest.fixture(scope="session")

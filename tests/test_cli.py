@@ -1,4 +1,5 @@
 import errno
+import inspect
 import io
 import json
 import os
@@ -7,6 +8,9 @@ import subprocess
 import sys
 import time
 import warnings
+from importlib import import_module
+from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import torch
@@ -457,6 +461,9 @@ class TestPredict:
         assert f"open {tmp_path / 'out' / 'inspection.html'}; scores.csv" in said
         assert main(["predict", str(run), str(images), "--out", str(tmp_path / "out")]) == 0
         assert "2 images, 0 of them inspected now: " in capsys.readouterr().out
+        again = [str(run), str(images), "--out", str(tmp_path / "out"), "--again"]
+        assert main(["predict", *again]) == 0
+        assert "2 images, 2 of them inspected now: " in capsys.readouterr().out
 
     def test_one_that_cannot_be_read_hides_no_other(self, tiny_run, tmp_path, capsys):
         run, images = tiny_run
@@ -564,6 +571,66 @@ def test_a_study_is_told_how_to_run(monkeypatch, tmp_path):
         "presets": "evolved",
         "scheduler": "local",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "answer", "given"),
+    [
+        (
+            "protocol --minutes 8 --only scenario_a --seed 42 --seed 43 --epochs 2"
+            " --precision mixed --workers 2 --out o",
+            "ssn_lib.study.gpu.use.use",
+            [],
+            {
+                "minutes": 8.0,
+                "only": ("scenario_a",),
+                "seeds": (42, 43),
+                "epochs": 2,
+                "precision": "mixed",
+                "workers": 2,
+                "out": Path("o"),
+            },
+        ),
+        (
+            "pack f --only screw,bottle",
+            "ssn_lib.study.gpu.packing.pack",
+            1.0,
+            {"folder": Path("f"), "categories": ["screw", "bottle"]},
+        ),
+        (
+            "peers --dataset mvtec_ad --category screw --only padim --seed 7 --good-images 8",
+            "ssn_lib.study.peers.measuring.measure_all",
+            [],
+            {"names": ("padim",), "category": "screw", "seed": 7, "good_images": 8},
+        ),
+        (
+            "report --add-runs r --add-exports e",
+            "ssn_lib.study.publishing.publish",
+            [],
+            {"add_runs": Path("r"), "add_exports": Path("e")},
+        ),
+    ],
+)
+def test_a_command_hands_on_what_it_was_given(words, place, answer, given, monkeypatch):
+    module, _, name = place.rpartition(".")
+    real = getattr(import_module(module), name)
+    stub = create_autospec(real, return_value=answer)
+    monkeypatch.setattr(place, stub)
+    assert main(words.split()) == 0
+    call = inspect.signature(real).bind(*stub.call_args.args, **stub.call_args.kwargs)
+    assert {key: call.arguments[key] for key in given} == given
+
+
+def test_seed_and_resizing_are_those_asked_for(arguments, capsys):
+    more = ("--seed", "7", "--resize", "antialiased", "--json")
+    assert main(arguments("scenario_a", "--untrained", *more)) == 0
+    config = json.loads(capsys.readouterr().out.splitlines()[-1])["config"]
+    assert (config["seed"], config["data"]["resize"]) == (7, "antialiased")
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan"])
+def test_a_study_needs_time(hours, capsys):
+    assert "above 0" in refused(["study", f"--hours={hours}"], capsys)
 
 
 def test_a_kernel_is_built_checked_and_says_what_is_left_to_do(monkeypatch, capsys):

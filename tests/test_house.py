@@ -70,6 +70,12 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     }
     found = []
     for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
+        if isinstance(node, ast.Import):
+            parts = [
+                one.name.split(".")[1] for one in node.names if one.name.startswith("ssn_lib.")
+            ]
+            found += [(part, id(node) in late) for part in parts if part in FLOOR]
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ssn_lib":
             parts = node.module.split(".")[1:2] or [alias.name for alias in node.names]
             found += [(part, id(node) in late) for part in parts if part in FLOOR]

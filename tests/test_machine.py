@@ -104,3 +104,16 @@ def test_another_repository_around_the_package_is_not_its_commit(tmp_path, monke
     assert machine._git_commit() is None
     subprocess.run(["git", "-C", str(tmp_path), "add", str(module)], check=True)
     assert machine._git_commit().endswith("-dirty")  # added, and not committed
+
+
+def test_products_of_float32_are_exact_after_it():
+    parts = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [part.allow_tf32 for part in parts]
+    try:
+        for part in parts:
+            part.allow_tf32 = True
+        machine.exact_float32()
+        assert [part.allow_tf32 for part in parts] == [False, False]
+    finally:
+        for part, allowed in zip(parts, before, strict=True):
+            part.allow_tf32 = allowed

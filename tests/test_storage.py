@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,31 @@ def test_who_waits_for_a_lock_says_so(tmp_path, capsys):
     with held(path):
         thread = threading.Thread(target=second)
         thread.start()
-        thread.join(0.2)
+        said, end = "", time.monotonic() + 30
+        while "waiting for the process that holds" not in said and time.monotonic() < end:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
         order.append("first")
-    thread.join(5)
+    thread.join(30)
     assert order == ["first", "second"]
-    assert "waiting for the process that holds" in capsys.readouterr().err
+    assert "waiting for the process that holds" in said
+
+
+def test_a_full_disk_behind_another_error_is_said(tmp_path):
+    """As `torch.save` raises it."""
+
+    def save(file):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("PytorchStreamWriter failed")  # noqa: B904
+
+    with (
+        pytest.raises(InputError, match="cannot write .*: No space left on device; free"),
+        written_whole(tmp_path / "file") as file,
+    ):
+        save(file)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_in_the_way_of_the_folder_is_one_line(tmp_path):

@@ -90,6 +90,18 @@ def test_a_chosen_threshold_goes_with_the_file(engine, tiny_run, tmp_path, refus
     assert "run another" in refusal(lambda: export_run(folder, target, None, **call))
 
 
+@pytest.mark.parametrize("difference", [2e-4, float("nan")])
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_what_computes_something_else_is_not_written(
+    engine, difference, tiny_run, tmp_path, monkeypatch, refusal
+):
+    module = {"onnx": onnx, "openvino": openvino}[engine]
+    monkeypatch.setattr(module, "largest_difference", lambda *_: difference)
+    target = tmp_path / ("it.onnx" if engine == "onnx" else "it")
+    assert "outputs differ" in refusal(lambda: module.export_run(tiny_run[0], target, None))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_threshold_of_float32_is_taken_in_another_precision_with_a_warning(tiny_run, tmp_path):
     record = read_record(tiny_run[0])
     file = tmp_path / "threshold.json"

@@ -156,6 +156,9 @@ def test_the_readmes_example_inspects_a_folder_without_torch(exported, example, 
 
 def test_bad_input_is_one_line(tiny_run, tmp_path, monkeypatch, capsys):
     assert cli.main(["export", str(tmp_path), str(tmp_path / "it.onnx")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "no record.json" in line
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match="pip install onnx onnxscript onnxruntime"):
         export(SuperSimpleNet(preset("scenario_a").model, None), tmp_path / "it.onnx", (32, 32), {})

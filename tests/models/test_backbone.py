@@ -32,9 +32,17 @@ def no_hub(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise URLError("unreachable")
 
+    monkeypatch.delenv(weights.OFFLINE_VARIABLE)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(weights, "urlopen", refuse)
     return tmp_path / "hub" / "checkpoints"
+
+
+def test_offline_no_host_is_asked(no_hub, monkeypatch):
+    monkeypatch.setenv(weights.OFFLINE_VARIABLE, "1")
+    monkeypatch.setattr(weights, "_ask_whether_reachable", lambda _: pytest.fail("asked"))
+    with pytest.raises(InputError, match="the download failed"):
+        find_weights("resnet18")
 
 
 @pytest.mark.parametrize(

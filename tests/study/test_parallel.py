@@ -20,7 +20,7 @@ from ssn_lib.runs.run import configure
 from ssn_lib.study import parallel
 from ssn_lib.training import fit as training_loop
 
-LONG = 8  # epochs of the runs that are killed: enough to be met in their midst
+LONG = 16  # epochs of the runs that are killed: enough to be met in their midst
 
 
 @pytest.fixture
@@ -118,12 +118,12 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
 ):
     alone, spread = tasks("alone"), tasks("spread")
     expected = parallel.make_all(alone)
-    killed = {}
+    killed, ended = {}, threading.Event()
 
     def kill_one():
         with distributed.Client(two_gpus, set_as_default=False) as client:
             pids = client.run(os.getpid)
-            while not killed:
+            while not (killed or ended.is_set()):
                 for address, keys in client.processing().items():
                     for name in (str(key).rsplit("/", 1)[1] for key in keys):
                         path = spread[0].runs_dir / name / "checkpoint.pt"
@@ -142,7 +142,9 @@ def test_a_killed_worker_costs_an_epoch_and_no_run_is_made_twice(
         lambda task, outcome: told.append(("ended", task.config.run_id)),
         begins=lambda task: told.append(("begins", task.config.run_id)),
     )
+    ended.set()
     killer.join(timeout=10)
+    assert len(killed) == 1  # else no worker was met in the midst of its run: LONG is too short
     assert [outcome.reason for outcome in made] == [""] * 2
     for one, other in zip(expected, made, strict=True):
         assert (one.record.run_id, one.record.metrics) == (

@@ -13,6 +13,7 @@ import pytest
 
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
+from ssn_lib.runs.exports import Export
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import notebooks as notebook_runs
 from ssn_lib.study import publishing
@@ -329,6 +330,40 @@ def test_publishing_rewrites_figures_results_and_page(repository):
         list((repository / "runs/report/figures").iterdir())
     )
     assert "report.save" not in page
+
+
+def test_what_is_not_public_stays_with_the_runs(record, tmp_path, capsys):
+    public = record(epochs=300)
+    own = replace(public.config.data, dataset="folder", category="parts")
+    configs = (
+        public.config,
+        replace(public.config, data=own),
+        replace(public.config, weights="untrained"),
+    )
+    for config in configs:
+        made = replace(public, config=config, run_id=config.run_id)
+        folder = tmp_path / "runs" / made.run_id
+        folder.mkdir(parents=True)
+        for name in ("maps.csv", "scores.csv"):
+            (folder / name).write_text("image\n")
+        (folder / "record.json").write_text(json.dumps(made.to_json()))
+    results = tmp_path / "results"
+    publishing._add(tmp_path / "runs", results)
+    kept = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file()}
+    assert kept == {f"{public.run_id}/{name}" for name in ("record.json", "scores.csv")}
+    assert "untrained backbone, not added" in capsys.readouterr().err
+
+
+def test_only_exports_on_public_data_are_added(tmp_path):
+    for dataset in ("mvtec_ad", "folder"):
+        (tmp_path / "runs" / dataset).mkdir(parents=True)
+        size = (448, 448)
+        made = Export(dataset, "evolved", dataset, "bottle", size, 30, "int8", {}, "chip")
+        made.keep(tmp_path / "runs" / dataset)
+    publishing._add_exports(tmp_path / "runs", tmp_path / "exports")
+    assert [path.name for path in (tmp_path / "exports").iterdir()] == ["mvtec_ad-int8.json"]
+    with pytest.raises(InputError, match="no run there was exported"):
+        publishing._add_exports(tmp_path / "exports", tmp_path / "x")
 
 
 def test_an_archive_of_runs_is_added_like_its_folder(record, tmp_path):

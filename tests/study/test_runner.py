@@ -112,6 +112,7 @@ def test_real_profiles_stop_at_once_when_nothing_could_be_run(mvtec_root, tmp_pa
     assert Study("demo", runs_dir=tmp_path).weights("resnet18") is None
     with pytest.raises(InputError, match="no ImageNet weights for resnet18"):  # asked for
         Study("demo", weights_dir=tmp_path, runs_dir=tmp_path).check()
+    _weights.cache_clear()  # other tests look for themselves
     monkeypatch.setattr(runner, "_weights", lambda *_: tmp_path)
     with pytest.raises(InputError, match="no category 'bottle'"):
         Study("quick", mvtec_root, runs_dir=tmp_path).check()

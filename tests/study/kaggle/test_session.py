@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -285,6 +287,7 @@ def nothing(monkeypatch, tmp_path):
     def unreachable(url):
         raise URLError("internet off")
 
+    monkeypatch.delenv(weights.OFFLINE_VARIABLE)
     monkeypatch.setattr(weights, "_ask_whether_reachable", unreachable)
     _weights.cache_clear()
     yield tmp_path
@@ -362,3 +365,17 @@ def test_paths_in_both_forms_of_mounts_are_found(monkeypatch, tmp_path):
         Path("study/runs"),
         Path("notebooks/somebody/study/runs"),
     ]
+
+
+def test_a_full_disk_leaves_no_half_run(tmp_path, monkeypatch):
+    source = tmp_path / "runs" / "one"
+    source.mkdir(parents=True)
+    torch.save({"history": [{}]}, source / "checkpoint.pt")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(session.shutil, "copyfile", full)
+    with pytest.raises(InputError, match="cannot copy .*: No space left"):
+        take_over([tmp_path / "runs"], tmp_path / "target")
+    assert not list((tmp_path / "target").iterdir())
