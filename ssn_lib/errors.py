@@ -23,6 +23,11 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?"
 
 
+def in_one_line(error: Exception) -> str:
+    """An error that nobody foresaw: its kind, and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 class InputError(ValueError):
     """Something the user gave is wrong: the message is one line, names it and says what to do.
 

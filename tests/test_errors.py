@@ -1,6 +1,6 @@
 import pytest
 
-from ssn_lib.errors import nearest
+from ssn_lib.errors import in_one_line, nearest
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ def test_the_nearest_names_are_suggested(name, said):
 
 def test_of_nothing_known_nothing_is_suggested():
     assert nearest("a", []) == "known: "
+
+
+def test_an_error_that_nobody_foresaw_is_one_line():
+    assert in_one_line(RuntimeError("out of luck\nand more")) == "RuntimeError: out of luck"
+    assert in_one_line(KeyError()) == "KeyError: "

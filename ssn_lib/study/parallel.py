@@ -25,7 +25,7 @@ import torch
 from ssn_lib.config import Resize, RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.errors import InputError, OutOfTime
+from ssn_lib.errors import InputError, OutOfTime, in_one_line
 from ssn_lib.overrides import changes
 from ssn_lib.runs.record import Outcome
 from ssn_lib.runs.run import run
@@ -122,8 +122,7 @@ def make(task: Task, report: Callable[[int], None] = _say_nothing) -> Outcome:
         return _without_record(config, str(error))
     except Exception as error:  # such as a GPU's full memory: named for its run; the others go on
         traceback.print_exc()
-        first = str(error).partition("\n")[0]
-        return _without_record(config, f"{type(error).__name__}: {first}")
+        return _without_record(config, in_one_line(error))
     return Outcome.of(record)
 
 

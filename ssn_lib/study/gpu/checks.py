@@ -23,7 +23,7 @@ from ssn_lib import machine
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
 from ssn_lib.data.samples import Sample
-from ssn_lib.errors import OutOfTime
+from ssn_lib.errors import OutOfTime, in_one_line
 from ssn_lib.fast.folded import fuse
 from ssn_lib.fast.training_step import split_form
 from ssn_lib.inference import predict
@@ -65,9 +65,7 @@ def run_all(device: torch.device, tell: Callable[[str], None] = print) -> list[R
         try:
             result = Result(name, True, check(device), check in DECISIVE)
         except Exception as error:  # whatever breaks, the others are told of
-            reason = str(error).splitlines()[0] if str(error) else ""
-            told = f"{type(error).__name__}: {reason}"
-            result = Result(name, False, told, check in DECISIVE)
+            result = Result(name, False, in_one_line(error), check in DECISIVE)
         results.append(result)
         tell(f"{'ok    ' if result.passed else 'FAILED'} {result.name}: {result.told}")
     return results

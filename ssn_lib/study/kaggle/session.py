@@ -20,7 +20,7 @@ from IPython.display import clear_output, display
 
 from ssn_lib import machine
 from ssn_lib.data import loading
-from ssn_lib.errors import InputError
+from ssn_lib.errors import InputError, in_one_line
 from ssn_lib.models.weights import weights_files
 from ssn_lib.runs.record import KEPT_FILES, read_record
 from ssn_lib.storage import REPOSITORY, written_whole
@@ -180,7 +180,7 @@ class Session:
                 except InputError as error:  # the notebooks show those that were made
                     failed["runs"] = str(error)
                 except Exception as error:  # of what spreads them: a run's own is told with it
-                    failed["runs"] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                    failed["runs"] = in_one_line(error)
                 study(
                     self.profile,
                     data_root=self.data_root,
