@@ -180,7 +180,7 @@ class Upscaled:
     Args:
         layers: stage outputs (B, C_l, h_l, w_l), the finest first.
         scale, align_corners: see `Grid`.
-        products: what matrix products are computed in; None for the layers' own dtype.
+        compute_dtype: of the matrix products; None for the layers' own.
     """
 
     def __init__(
@@ -188,10 +188,10 @@ class Upscaled:
         layers: Sequence[Tensor],
         scale: int,
         align_corners: bool,
-        products: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
     ):
-        self.products = products or layers[0].dtype
-        self.layers = [layer.to(self.products) for layer in channels_last(layers)]
+        self.compute_dtype = compute_dtype or layers[0].dtype
+        self.layers = [layer.to(self.compute_dtype) for layer in channels_last(layers)]
         sides = tuple((layer.shape[2], layer.shape[3]) for layer in layers)
         device, dtype = self.layers[0].device, self.layers[0].dtype
         self.grid = known_grid(sides, scale, align_corners, device, dtype)
@@ -206,7 +206,7 @@ class Upscaled:
         return [layer.shape[-1] for layer in self.layers]
 
     def conv(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Convolution of the features with (K, C, k, k) and (K,): (B, H, W, K), in the products'
+        """Convolution of the features with (K, C, k, k) and (K,): (B, H, W, K), in the compute
         dtype. Differentiable in weight and bias; the backbone is frozen."""
         if bias is None:
             bias = weight.new_zeros(len(weight))
@@ -288,9 +288,9 @@ class _Correlation(torch.autograd.Function):
 
 
 def _convolution(features: Upscaled, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`convolve`, in the products' dtype."""
-    weights = pack(weight.to(features.products), features.channels)
-    bias = None if bias is None else bias.to(features.products)
+    """`convolve`, in the compute dtype."""
+    weights = pack(weight.to(features.compute_dtype), features.channels)
+    bias = None if bias is None else bias.to(features.compute_dtype)
     out = weights[0].new_empty(len(features), *features.size, len(weight))
     for images in _chunks(out):
         layers = [layer[images] for layer in features.layers]
@@ -304,7 +304,7 @@ def _correlation(
     """Gradients of weight (K, C, taps, taps) and bias (K,) from the one of the convolution, (B, H,
     W, K): products of the features with it, summed in `dtype`."""
     width, kernels = features.size[1], gradient.shape[-1]
-    gradient = gradient.to(features.products).contiguous()
+    gradient = gradient.to(features.compute_dtype).contiguous()
     down, columns = features.grid.shifted(taps)
     weights = [
         gradient.new_zeros(taps, channels, taps * kernels, dtype=dtype)

@@ -45,8 +45,7 @@ class Affine(NamedTuple):
         return len(self.base) * math.prod(self.base.size)
 
     def conv(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Convolution with (K, C, k, k) and (K,): (B, h, w, K), in the products' dtype or that of
-        the weights."""
+        """Convolution with (K, C, k, k), (K,): (B, h, w, K), in the compute or weights' dtype."""
         if self.matrix is None:
             return self.base.conv(weight, bias)
         through = torch.einsum("kcyx,cd->kdyx", weight, self.matrix)
@@ -62,10 +61,10 @@ class Affine(NamedTuple):
         """What the statistics of the features x, and of other rows y (M, C) at some pixels of
         (B·h·w), are made of: the mean of x over all pixels, Σ (x − mean)(x − mean)ᵀ over all, and
         Σ (x − mean) yᵀ over those."""
-        dtype, products = self.matrix.dtype, self.base.products
+        dtype, compute_dtype = self.matrix.dtype, self.base.compute_dtype
         mean, scatter = self.base.moments(dtype)
-        other = rows.new_zeros(self.pixels, rows.shape[1], dtype=products)
-        other = other.index_add(0, pixels, rows.to(products))
+        other = rows.new_zeros(self.pixels, rows.shape[1], dtype=compute_dtype)
+        other = other.index_add(0, pixels, rows.to(compute_dtype))
         other = other.view(len(self.base), *self.base.size, -1)
         crossed = self.base.correlation(other, dtype) - torch.outer(mean, rows.sum(0))
         through = self.matrix
@@ -81,11 +80,11 @@ class Dense(NamedTuple):
 
     Attributes:
         features: (B, h, w, C).
-        products: as in `Upscaled`.
+        compute_dtype: as in `Upscaled`.
     """
 
     features: Tensor
-    products: torch.dtype
+    compute_dtype: torch.dtype
 
     @property
     def pixels(self) -> int:
@@ -94,9 +93,9 @@ class Dense(NamedTuple):
 
     def conv(self, weight: Tensor, bias: Tensor) -> Tensor:
         """As `Affine.conv`."""
-        features, weight = self.features.to(self.products), weight.to(self.products)
+        features, weight = self.features.to(self.compute_dtype), weight.to(self.compute_dtype)
         if weight.shape[-1] == 1:
-            return F.linear(features, weight[:, :, 0, 0], bias.to(self.products))
+            return F.linear(features, weight[:, :, 0, 0], bias.to(self.compute_dtype))
         padding = weight.shape[-1] // 2
         out = F.conv2d(features.permute(0, 3, 1, 2), weight, padding=padding)
         return out.permute(0, 2, 3, 1) + bias
@@ -106,7 +105,8 @@ class Dense(NamedTuple):
         mean = self.features.mean((0, 1, 2))
         away = self.features.flatten(0, 2) - mean
         there = away.index_select(0, pixels)
-        return mean, _crossed(away, away, self.products), _crossed(there, rows, self.products)
+        dtype = self.compute_dtype
+        return mean, _crossed(away, away, dtype), _crossed(there, rows, dtype)
 
     def values(self) -> Tensor:
         """As `Affine.values`."""
@@ -119,7 +119,7 @@ def adapt(adaptor: nn.Module, features: Upscaled) -> Affine | Dense:
         return Affine(features, adaptor.weight[:, :, 0, 0], adaptor.bias)
     conv, normalise, activate = adaptor
     hidden = features.conv(conv.weight, conv.bias).to(conv.weight.dtype).permute(0, 3, 1, 2)
-    return Dense(activate(normalise(hidden)).permute(0, 2, 3, 1), features.products)
+    return Dense(activate(normalise(hidden)).permute(0, 2, 3, 1), features.compute_dtype)
 
 
 def split_form(
@@ -128,15 +128,15 @@ def split_form(
     pixels: Tensor,
     source: Source,
     generator: torch.Generator,
-    products: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> Logits:
     """As `training.step.plain`, by exact algebra; what lies between the products is float32.
 
     Args:
-        model, layers, pixels, source, generator, products: as in `training.step.plain`.
+        model, layers, pixels, source, generator, compute_dtype: as in `training.step.plain`.
     """
     config = model.config
-    features = Upscaled(layers, config.upscale, config.align_corners, products)
+    features = Upscaled(layers, config.upscale, config.align_corners, compute_dtype)
     adapted = adapt(model.adaptor, features)
     noise = source(adapted.values, pixels, generator)
     map_logits, score = heads(model, features, adapted, pixels, noise.values)
@@ -170,7 +170,7 @@ def _heads(
 ) -> tuple[Tensor, Tensor]:
     map_logits = _segment(model.seg_head, adapted, pixels, noise, features)
     shown, seen = model.shown(Affine(features), adapted, map_logits)
-    return map_logits, _classify(model.cls_head, shown, pixels, noise, features.products, seen)
+    return map_logits, _classify(model.cls_head, shown, pixels, noise, features.compute_dtype, seen)
 
 
 @heads.register
@@ -186,7 +186,7 @@ def _cam(
     model: CamDetector, features: Upscaled, adapted: Affine | Dense, pixels: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     conv, normalise, activate = model.cls_head.conv
-    hidden = _hidden(conv, adapted, pixels, noise, features.products)
+    hidden = _hidden(conv, adapted, pixels, noise, features.compute_dtype)
     cam = model.cls_head.activation(activate(normalise(hidden.permute(0, 3, 1, 2))))
     return cam, model.cls_head.score(cam)
 
@@ -204,11 +204,11 @@ def _segment(
     its input, which has fewer channels. BatchNorm is then a part of its weights, as in inference.
     """
     first, normalise, _, last = head
-    products = features.products
+    compute_dtype = features.compute_dtype
     weight = first.weight[:, :, 0, 0]
     where = noisy_pixels % adapted.pixels
     if head.training:
-        mean, covariance = _moments(adapted, where, noise, products)
+        mean, covariance = _moments(adapted, where, noise, compute_dtype)
         mean, variance = weight @ mean + first.bias, ((weight @ covariance) * weight).sum(1)
         variance = variance.clamp(min=0)  # rounding may take a vanishing one below
         _track(normalise, mean, variance, 2 * adapted.pixels)
@@ -217,19 +217,19 @@ def _segment(
     scale = normalise.weight * torch.rsqrt(variance + normalise.eps)
     weight, bias = weight * scale[:, None], normalise.bias + scale * (first.bias - mean)
     shared = adapted.conv(weight[:, :, None, None], bias).flatten(0, 2)
-    added = (_low(noise, products) @ weight.T.to(products))[: len(noise)]
+    added = (_low(noise, compute_dtype) @ weight.T.to(compute_dtype))[: len(noise)]
     clean, noisy = _SegmentationTail.apply(shared, added, where, last.weight[0, :, 0, 0])
     map_logits = torch.cat((clean, clean)).index_copy(0, noisy_pixels, noisy)
     return map_logits.view(2 * len(features), 1, *features.size)
 
 
 def _moments(
-    adapted: Affine | Dense, where: Tensor, noise: Tensor, products: torch.dtype
+    adapted: Affine | Dense, where: Tensor, noise: Tensor, compute_dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Mean (C,) and covariance (C, C) of the adapted features of the duplicated batch, with noise
     (M, C) at pixels `where` of (B·h·w)."""
     mean, scatter, crossed = adapted.moments(where, noise)
-    scatter = 2 * scatter + crossed + crossed.T + _crossed(noise, noise, products)
+    scatter = 2 * scatter + crossed + crossed.T + _crossed(noise, noise, compute_dtype)
     total = 2 * adapted.pixels
     shift = noise.sum(0) / total
     return mean + shift, scatter / total - torch.outer(shift, shift)
@@ -248,12 +248,12 @@ def _classify(
     features: Affine | Dense,
     pixels: Tensor,
     noise: Tensor,
-    products: torch.dtype,
+    compute_dtype: torch.dtype,
     map_logits: Tensor,
 ) -> Tensor:
     """Score logits of the duplicated batch, (2B,)."""
     conv, normalise, activate = head.conv
-    hidden = _hidden(conv, features, pixels, noise, products, map_logits)
+    hidden = _hidden(conv, features, pixels, noise, compute_dtype, map_logits)
     if not head.training:
         return head.score(activate(normalise(hidden.permute(0, 3, 1, 2))), map_logits)
     highest, average, mean, variance = _Pooled.apply(
@@ -269,7 +269,7 @@ def _hidden(
     features: Affine | Dense,
     pixels: Tensor,
     noise: Tensor,
-    products: torch.dtype,
+    compute_dtype: torch.dtype,
     map_logits: Tensor | None = None,
 ) -> Tensor:
     """Convolution of the duplicated batch's features and, behind them, its map logits (2B, 1, h, w)
@@ -285,23 +285,23 @@ def _hidden(
         patches = F.unfold(map_logits, side, padding=side // 2).transpose(1, 2)
         hidden = patches.reshape(-1, side**2) @ on_map.flatten(1).T
     taps = weight.permute(2, 1, 3, 0).flatten(2)  # (dy, C, dx·K)
-    hidden = _AddNoisy.apply(hidden, shared, noise, taps, pixels, products)
+    hidden = _AddNoisy.apply(hidden, shared, noise, taps, pixels, compute_dtype)
     return hidden.view(2 * count, height, width, kernels)
 
 
-def _crossed(first: Tensor, second: Tensor, products: torch.dtype) -> Tensor:
+def _crossed(first: Tensor, second: Tensor, compute_dtype: torch.dtype) -> Tensor:
     """Σ first secondᵀ over the rows of both, (C, K), computed in that dtype."""
-    return (_low(first, products).T @ _low(second, products)).to(first.dtype)
+    return (_low(first, compute_dtype).T @ _low(second, compute_dtype)).to(first.dtype)
 
 
-def _low(rows: Tensor, products: torch.dtype) -> Tensor:
+def _low(rows: Tensor, compute_dtype: torch.dtype) -> Tensor:
     """Rows (M, C) in that dtype, on a CPU with rows of zeros up to a multiple of `ROWS`.
 
     oneDNN keeps what it prepares for every number of rows that it has seen, tens of megabytes each,
     and how many pixels get noise differs from step to step.
     """
-    low = rows.to(products)
-    if products == rows.dtype or not rows.is_cpu:
+    low = rows.to(compute_dtype)
+    if compute_dtype == rows.dtype or not rows.is_cpu:
         return low
     return F.pad(low, (0, 0, 0, -len(low) % ROWS))
 
@@ -317,13 +317,13 @@ class _AddNoisy(torch.autograd.Function):
         noise: Tensor,
         taps: Tensor,
         pixels: Tensor,
-        products: torch.dtype,
+        compute_dtype: torch.dtype,
     ) -> Tensor:
         """(2B·h·w, K), no view; (B, h, w, K); (M, C) noise at `pixels` of the former; weights (dy,
         C, dx·K). Returns (2B·h·w, K)."""
         for copy in hidden.chunk(2):
             copy += shared.flatten(0, 2)
-        noise, taps = noise.to(products), taps.to(products)
+        noise, taps = noise.to(compute_dtype), taps.to(compute_dtype)
         for part, where in _pieces(noise, pixels):
             targets, outside = _targets(where, shared.shape, len(taps))
             for tap, target, out in zip(taps, targets, outside, strict=True):

@@ -289,12 +289,12 @@ class _Trainer:
         )
         self.source = make_source(config.noise, model, self.seed).to(device)
         self.rule = self.source.rule(adaptor + heads)
-        self.products = (
+        self.compute_dtype = (
             machine.low_precision(device) if config.precision == "mixed" else torch.float32
         )
         # float16 has no room for small gradients. A scale that is too large costs the first steps.
         self.scaler = torch.amp.GradScaler(
-            device.type, init_scale=256.0, enabled=self.products == torch.float16
+            device.type, init_scale=256.0, enabled=self.compute_dtype == torch.float16
         )
         self.form = "split"
         self.chosen_form: str | None = None  # where there was a choice
@@ -395,7 +395,7 @@ class _Trainer:
         model, config = self.model, self.config
         batch = data.batch(indices, config.noise, places, self.device)
         form: Form = plain if self.form == "plain" else split_form
-        logits = form(model, batch.layers, batch.pixels, self.source, generator, self.products)
+        logits = form(model, batch.layers, batch.pixels, self.source, generator, self.compute_dtype)
         loss = model.loss(
             logits.map, logits.score, batch.masks, batch.labels, config.focal, batch.weights
         )
@@ -479,8 +479,8 @@ class _ReconstructionTrainer(_Trainer):
     ) -> _Step:
         """The loss of one batch."""
         layers = data.stages(indices, self.device)
-        low = self.products != torch.float32
-        with torch.autocast(self.device.type, self.products, enabled=low):
+        low = self.compute_dtype != torch.float32
+        with torch.autocast(self.device.type, self.compute_dtype, enabled=low):
             loss = self.model.loss(layers)
         return _Step(loss, loss.new_zeros(()), lambda: layers[-1])
 

@@ -23,7 +23,7 @@ def plain(
     pixels: Tensor,
     source: Source,
     generator: torch.Generator,
-    products: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> Logits:
     """The plain form of a training step: the published operations one by one.
 
@@ -32,12 +32,12 @@ def plain(
         pixels: (M,) those that get noise, positions in (2B, h, w), flattened.
         source: of the noise.
         generator: sole source of the noise's randomness, on the batch's device.
-        products: what products of matrices are computed in; what lies between them, too.
+        compute_dtype: of the matrix products and of what lies between them.
 
     Source: Rolih et al., ICPR 2024, section 3.
     """
-    low = products in (torch.float16, torch.bfloat16)
-    with torch.autocast(pixels.device.type, products) if low else nullcontext():
+    low = compute_dtype in (torch.float16, torch.bfloat16)
+    with torch.autocast(pixels.device.type, compute_dtype) if low else nullcontext():
         features = model.upscale(layers)
         adapted = model.adaptor(features)
         rows = adapted.permute(0, 2, 3, 1)

@@ -107,7 +107,7 @@ def test_a_copy_from_the_host_and_a_value_read_back_are_noticed():
 
 
 @pytest.mark.parametrize(
-    ("form", "products"),
+    ("form", "compute_dtype"),
     [  # autocast, of the plain form, needs a driver
         (plain, torch.float32),
         (split_form, torch.float32),
@@ -115,7 +115,7 @@ def test_a_copy_from_the_host_and_a_value_read_back_are_noticed():
     ],
 )
 @pytest.mark.parametrize("name", KINDS)
-def test_a_training_step_stays_on_the_device(name, form, products):
+def test_a_training_step_stays_on_the_device(name, form, compute_dtype):
     chosen = preset(name)
     model = SuperSimpleNet(chosen.model, weights=None).train()
     source = make_source(chosen.training.noise, model, seed=0)
@@ -126,9 +126,9 @@ def test_a_training_step_stays_on_the_device(name, form, products):
         size = tuple(side * model.config.upscale for side in layers[0].shape[-2:])
         masks, labels = (torch.zeros(4, *shape, device=CUDA) for shape in ((1, *size), ()))
         pixels = torch.zeros(37, dtype=torch.long, device=CUDA)
-        form(model, layers, pixels, source, None, products)  # makes what is kept
+        form(model, layers, pixels, source, None, compute_dtype)  # makes what is kept
         with NothingFromTheHost():
-            logits = form(model, layers, pixels, source, None, products)
+            logits = form(model, layers, pixels, source, None, compute_dtype)
             loss = detection_loss(logits.map, logits.score, masks, labels, True)
         assert on_cuda((*logits[:3], loss, logits.adapted()))
         assert logits.map.shape == (4, 1, *size)
