@@ -24,7 +24,7 @@
 # In the profile `demo` the images are rendered by the project itself: they show how everything
 # works, not how good it is. With `profile = "quick"` and `data_root` set to the folder of
 # [MVTec AD](https://www.mvtec.com/company/research/datasets/mvtec-ad) the same cells work on
-# photographs (minutes instead of seconds).
+# photographs, which takes longer: more images, and larger ones.
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -149,6 +149,7 @@ for part, module in model.named_children():
 #    $\tilde F = F + \varepsilon \odot m$.
 # 5. The segmentation head makes of $\tilde Z$ *map logits* $M$: above 0 is "defective". It is
 #    trained to find $m$. The classification head makes of $\tilde F$ and $M$ one *score logit* $s$.
+#    A logit is a number before the sigmoid: above 0 means "more likely yes".
 
 # %%
 batch = normalise(data.train.images[:1])
@@ -195,11 +196,12 @@ study.save(
 #
 # The loss compares $M$ with the mask and $s$ with "there is a mask at all". A network that answers
 # 0 to everything has the loss $2 \cdot 0.5 + 2 \cdot 0.5^4 \ln 2 = 1.087$ (dashed line): a
-# truncated $L_1$ of $M$, one half inside $m$ and one outside, and the focal losses of $M$ and of
-# $s$. A new network starts above the line, since its answers are random. While the loss is at the
-# line or above it, the network does not see the noise. It has begun to see it when the loss is
-# clearly below (the study takes 10 % below, 0.98). The published training has 300 epochs; these
-# are a few, and in the demo too few for that.
+# truncated $L_1$ of $M$ (a pixel that is right by ½ counts nothing), one half inside $m$ and one
+# outside, and the focal losses of $M$ and of $s$ (a cross-entropy in which what is nearly right
+# counts little; notebook 01 has the formulas). A new network starts above the line, since its
+# answers are random. While the loss is at the line or above it, the network does not see the noise.
+# It has begun to see it when the loss is clearly below (the study takes 10 % below, 0.98). The
+# published training has 300 epochs; these are a few, and in the demo too few for that.
 
 # %%
 training = replace(scenario_a.training, epochs=study.epochs or 10, batch_size=8)
@@ -221,7 +223,7 @@ study.save("quickstart_loss", figure)
 # network has learned to see this noise.
 
 # %%
-after, _ = logits_of(model)
+after, _ = logits_of(model.cpu())  # where there is a GPU, `fit` has moved it there
 study.save(
     "quickstart_trained",
     picture_grid(
@@ -343,7 +345,8 @@ if my_images:
 # %% [markdown]
 # ## Try it
 #
-# After each change run the cells from section 2 on again: `fit` goes on training the same `model`.
+# After a change run the cells from section 2 on again, as `fit` goes on training the same `model`;
+# after a change in the parameters, all cells.
 #
 # - In section 3, `sigma = 0.15`: is the noise now easier to see in the map, before and after
 #   training? (The training takes its own σ from `scenario_a.training.noise`.)

@@ -265,8 +265,8 @@ report.save("learned_noise_full")
 # %% [markdown]
 # ## Convergence
 #
-# The loss over the training, of ten epochs and by the published protocol. Look for the loss that
-# climbs, for the one that falls to nothing, and for the one that stays.
+# The loss over the training, of this profile's epochs and by the published protocol. Look for the
+# loss that climbs, for the one that falls to nothing, and for the one that stays.
 
 # %%
 report.save("convergence")
@@ -340,7 +340,7 @@ report.save("claims_learned_noise")
 #
 # Set `try_it = True` and run the cell: v2 as stated with a bound on the noise ten times smaller
 # and ten times larger than its own. After a change in the parameters run that cell, the one below
-# it, and the last one; the whole notebook would train all its runs again. Then change
+# it, and the one below this text; the whole notebook would train all its runs again. Then change
 #
 # 1. the field to `"training.noise.generator.magnitude_weight"` with `(0.0, 100.0)`, or to
 #    `"training.noise.generator.period"` with `(2, 8)`, and set `epochs = 20` in the parameters: in

@@ -39,9 +39,9 @@ presets = None
 try_it = False
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from skimage.filters import threshold_otsu
 
 from ssn_lib import pixel_metrics, predict
@@ -169,12 +169,13 @@ order = parts.mean((1, 2)).argsort(descending=True).tolist()
 panels = {"image": image.permute(1, 2, 0), "drawn mask": mask}
 panels |= {f"k = {k}\n{parts[k].mean():+.3f}": parts[k] for k in (*order[:3], order[-1])}
 panels[f"M\nmean {M.mean():+.2f}"] = M
-figure, axes = plt.subplots(1, len(panels), figsize=(9, 4), layout="constrained")
-for ax, (title, values) in zip(axes, panels.items(), strict=True):
+figure = Figure(figsize=(9, 4), layout="constrained")
+for ax, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
     ax.imshow(values, cmap="inferno")
     ax.set_title(title, fontsize=9)
     ax.axis("off")
-plt.show()
+figure.suptitle(str(shown), fontsize=9)
+study.save("weak_cam", figure)
 
 # %% [markdown]
 # ## What a sigmoid does to it
@@ -251,12 +252,13 @@ for name, found in {"region": region, "traced": traced}.items():
 steps = {"image": image.transpose(1, 2, 0), "map of cam_max": maps[best, 0], "1 region": region}
 steps |= {"2 contrast": c.clip(max=c[region].max()), "3 c > t": region & (c > t)}
 steps |= {"4 traced": traced, "drawn mask": drawn}
-figure, axes = plt.subplots(1, len(steps), figsize=(9, 4), layout="constrained")
-for ax, (title, values) in zip(axes, steps.items(), strict=True):
+figure = Figure(figsize=(9, 4), layout="constrained")
+for ax, (title, values) in zip(figure.subplots(1, len(steps)), steps.items(), strict=True):
     ax.imshow(values, cmap="inferno")
     ax.set_title(title, fontsize=9)
     ax.axis("off")
-plt.show()
+figure.suptitle(str(teacher), fontsize=9)
+study.save("weak_tracing", figure)
 
 # %% [markdown]
 # The same for all training images, as percentages of pixels: how much of what the masks mark is
@@ -376,8 +378,8 @@ report.save("seen_weak")
 # ## Take away
 #
 # - The published map did not become bad for want of resolution: its AP-loc fell during training on
-#   one grid, and other label-only maps on such grids localise better. This was seen after 10 and 20
-#   of 300 epochs, with one seed.
+#   one grid, and other label-only maps on such grids localise better. In the project's records that
+#   comparison is of 10 and 20 of 300 epochs, with one seed; look whether it stays in longer ones.
 # - Where a defect differs from its surroundings, the image itself says how wide it is. A coarse map
 #   is then enough to start from, and no mask has to be drawn.
 # - Rank raw values. A float32 sigmoid cannot improve an order; it can only make ties.

@@ -40,9 +40,9 @@ try_it = False
 # %%
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from ssn_lib.losses import focal, truncated_l1
 from ssn_lib.study.at_hand import trained_network
@@ -155,7 +155,8 @@ pd.DataFrame(rows, columns=["case", "term", "loss", "pixels with a gradient, %",
 #   same in both cases.
 
 # %%
-figure, axes = plt.subplots(1, 8, figsize=(11, 4.2), layout="constrained")
+figure = Figure(figsize=(11, 4.2), layout="constrained")
+axes = figure.subplots(1, 8)
 axes[0].imshow(one.images[0].permute(1, 2, 0))
 axes[0].set_title("image\n", fontsize=8)
 axes[1].imshow(m[0, 0], cmap="gray")
@@ -166,7 +167,8 @@ for ax, ((case, term), g) in zip(axes[2:], gradients.items(), strict=True):
     ax.set_title(f"{case}\n{term}", fontsize=8)
 for ax in axes:
     ax.set(xticks=[], yticks=[])
-plt.show()
+figure.suptitle(str(shown), fontsize=9)
+study.save("mixed_gradients", figure)
 
 # %% [markdown]
 # ## Quality against masks
@@ -234,11 +236,11 @@ report.save("seen_mixed")
 #
 # - A defective image without a mask gives the loss on the map nothing. All that its label can tell
 #   the map comes through the score, and says that there is a defect, not where.
-# - After ten of 300 epochs, with one seed, a few masks sharpen the map of this recipe; so does a
-#   better use of the labels, without any mask. So a mask must be held against the best system that
-#   sees none. Whether this order stays in whole trainings is not known: the paper's network, a
-#   larger one on KolektorSDD2, reaches an AP-loc of 47.6 without a mask and 81.3 with all of them,
-#   ours after ten epochs 1.8 and 41.1.
+# - In the project's records, of ten of 300 epochs, a few masks sharpen the map of this recipe; so
+#   does a better use of the labels, without any mask. So a mask must be held against the best
+#   system that sees none. Whether this order stays in whole trainings is not known: the paper's
+#   network, a larger one on KolektorSDD2, reaches an AP-loc of 47.6 without a mask and 81.3 with
+#   all of them, ours after ten epochs 1.8 and 41.1.
 # - On KolektorSDD2 the published AP-loc rises with each further set of masks, while AP-det hardly
 #   moves: masks buy localisation.
 

@@ -204,7 +204,8 @@ report.save("seen_noise")
 report.save("learned_noise_full")
 
 # %% [markdown]
-# The same after ten epochs, where more sources were run.
+# The same after this profile's own number of epochs: ten in `quick`, for which more sources were
+# run.
 
 # %%
 report.save("learned_noise")

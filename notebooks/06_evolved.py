@@ -42,9 +42,9 @@ presets = None
 try_it = False
 
 # %%
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from ssn_lib.data.images import normalise
 from ssn_lib.study.at_hand import trained_network
@@ -74,14 +74,14 @@ report.save("data_plates")
 report.save("settings_evolved")
 
 # %% [markdown]
-# ## Why Scenario A is blind
+# ## Why Scenario A's score is blind on screw
 #
 # Its heads learn to tell features from the same features with noise. As published that noise is so
 # small that for about the first hundred of 300 epochs on screw the loss stays at that of answering
 # 0 everywhere (notebook 01). Larger noise is seen after 21 epochs, on bottle and screw alike. On
 # bottle that is enough; on screw it helps the map, and hardly the image score (notebook 02, by the
-# published protocol). SimpleNet, whose
-# score is its map's maximum, has an I-AUROC of 82.5 on screw after its 300 epochs (67.7 after ten).
+# published protocol). SimpleNet, whose score is its map's maximum, has an I-AUROC of 82.5 on screw
+# after its 300 epochs (67.7 after ten).
 # Our reading: a thread's sound features differ so much from one place to the next that being far
 # from the average says little, and noise teaches little more than that. A detector must know what
 # is to be expected *at this place*, and only sound images can teach it.
@@ -202,14 +202,16 @@ pd.DataFrame(table, index=["good", "defective"]).round(2)
 columns = {"image": pair.images.permute(0, 2, 3, 1)}
 columns |= {f"${view}$": part[:, 0] for view, part in views.items()}
 columns |= {"map M": M[:, 0].clamp(min=0), "drawn mask": pair.masks[:, 0]}
-figure, axes = plt.subplots(2, len(columns), figsize=(10, 3.6), layout="constrained")
+figure = Figure(figsize=(10, 3.8), layout="constrained")
+axes = figure.subplots(2, len(columns))
 for which, (title, values) in enumerate(columns.items()):
     for row in (0, 1):
         ax = axes[row, which]
         ax.imshow(values[row], cmap="inferno", vmin=0, vmax=values.max())
         ax.set(title="" if row else title, xticks=[], yticks=[])
         ax.set_ylabel("" if which else ("good", "defective")[row])
-plt.show()
+figure.suptitle(str(shown), fontsize=9)
+study.save("evolved_views", figure)
 
 # %% [markdown]
 # ## Against Scenario A
@@ -344,8 +346,8 @@ report.save("seen_evolved")
 #
 # Set `try_it = True` in the parameters, leave `records_dir` at `None`, and change the cell. In the
 # demo set `epochs = 10` too: after its two the decoder has learned nothing to compare. Then run the
-# cell of the parameters, the one below it, and the last one: the whole notebook would train all its
-# runs again. Ideas:
+# cell of the parameters, the one below it, and the one below this text; the whole notebook would
+# train all its runs again. Ideas:
 #
 # - the bottleneck's width, as here: what does a narrower one cost?
 # - longer training: `"training.epochs"` with `(2, 10, 30)`;

@@ -12,8 +12,8 @@
 # **What happens to a detector of surface defects when it must be cheap?** A published study swapped
 # its backbone for a smaller one, let a network learn its training noise, and took the masks away.
 # Here all of it is run again on public data: *as published*, faults included, then as stated, then
-# better (`evolved`). Published figures stand beside measured ones. Nothing is typed by hand: every
-# table and figure is made from the records of runs.
+# better (`evolved`). Published figures stand beside measured ones. Tables and figures are made from
+# the records of runs (one column, "sketch", was noted by hand, and says so).
 #
 # @CONTENTS@
 #
@@ -31,6 +31,10 @@
 # sessions (how many is printed below, before it begins), and Kaggle gives 30 GPU hours a week. A
 # session that runs out of time leaves a whole, smaller study. The next version goes on from there
 # when this notebook's output is among its inputs.
+#
+# To change more than the parameters below (`epochs`, a chapter's "Try it"), clone the project:
+# its notebooks have those cells. Here the chapters are pages; to try their code, run the cells up
+# to `session.preflight()` and copy what you want into a cell of your own.
 
 # %% tags=["parameters"]
 profile = "full"  # the published 300 epochs; "quick": 10; "demo": rendered images

@@ -19,6 +19,7 @@ from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.presets import preset
 from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.run import configure
+from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.tables.cells import whose
 from ssn_lib.training.fit import fit
@@ -117,7 +118,9 @@ def _run(study: Study, name: str, category: str) -> TrainedNetwork:
 def _now(study: Study, name: str, category: str, epochs: int) -> TrainedNetwork:
     """One that is trained on the demo's images and kept nowhere."""
     demo = Study("demo", weights_dir=study.weights_dir)
-    data = demo.dataset(category, resize=preset(name).resize)
+    # Strips that are not KolektorSDD2's own have their folder's name.
+    known = category if category in CATEGORIES else STRIPS
+    data = demo.dataset(known, resize=preset(name).resize)
     weights = demo.weights(preset(name).model.backbone)
     batch_size = demo.profile.batch_size
     config = configure(name, data, epochs=epochs, batch_size=batch_size, weights=weights)

@@ -90,7 +90,7 @@ class Selection:
         shown = category_of(on_strips)
         others = Counter(o.category for o in on_strips if o.category != shown)
         return [
-            f"{number} runs on {images_title(category)}: tables and figures of strips show "
+            f"{images_title(category)} (runs: {number}): tables and figures of strips show "
             f"{images_title(shown)}; the ledger looks at both"
             for category, number in others.items()
         ]

@@ -83,6 +83,12 @@ def test_a_run_that_is_too_short_is_replaced_and_leaves_no_record(small_study):
     assert record.epochs_done == 1
 
 
+def test_strips_of_any_name_are_replaced_by_the_demos(small_study):
+    network = trained_network(small_study, "gap_cam", "kolektor_sdd1", epochs=1)
+    assert network.here
+    assert network.config.data.category == "ksdd2"
+
+
 def test_without_the_studys_images_the_demos_are_taken(small_study):
     found = trained_network(
         Study("quick", small_study, runs_dir=small_study / "runs"), "evolved", "screw", epochs=1

@@ -222,7 +222,7 @@ def test_one_run_on_ksdd2_does_not_hide_what_was_run_on_other_strips(record, wri
         on_strips(record("gap_cam", "ksdd2", epochs=10, batch=8)),
     )
     assert made.strips == other
-    said = "1 runs on KSDD2: tables and figures of strips show KolektorSDD"
+    said = "KSDD2 (runs: 1): tables and figures of strips show KolektorSDD"
     assert said in made.left_out().to_markdown()
     made = written(on_strips(record("full_ssn", "ksdd2", epochs=10, batch=8)))
     assert made.strips == "ksdd2"  # more than half as many: KSDD2's come first

@@ -54,7 +54,7 @@ def without_copies(runs: Sequence[Scored], peers: Sequence[PeerRecord]) -> Table
             tested.setdefault(TITLES[peer.config.name], []).append(frame)
     rows = [_row(system, found) for system, found in tested.items() if found]
     if not rows:
-        nothing = frame_of([{"system": "no record of these images yet", "I-AUROC": EMPTY}])
+        nothing = frame_of([{"system": "no scores of these images at hand; the project's: figures/without_copies.md", "I-AUROC": EMPTY}])
         return Table(TITLE, nothing, ())
     notes = (
         f"Measured here: {describe([run.record for run, _ in runs])}.",
