@@ -47,10 +47,12 @@ bench: $(VENV)/.ready-test
 	PYTHONPATH=$(PEER) $(RUN) -m ssn_lib bench
 
 # What a GPU that is lent for minutes is used for. It sets nothing up: PyTorch and a few packages are
-# enough, and what was brought by `make carry` is found.
+# enough, and what was brought by `make carry` is found. RUNS: a folder of runs to go on with; CREW:
+# trainings at once.
 gpu:
 	PYTHONPATH=. $(PYTHON) -m ssn_lib protocol --minutes $(MINUTES) --out $(OUT) \
-		$(if $(wildcard $(CARRY)),--data-root $(CARRY) --weights-dir $(CARRY))
+		$(if $(wildcard $(CARRY)),--data-root $(CARRY) --weights-dir $(CARRY)) \
+		$(if $(RUNS),--runs-dir $(RUNS)) $(if $(CREW),--workers $(CREW))
 
 # Images and weights, small, in a folder to take there; SETS=screw,bottle leaves the strips behind.
 carry: $(VENV)/.ready

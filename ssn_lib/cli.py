@@ -118,19 +118,22 @@ def _run(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps(record.to_json(), allow_nan=False))
         return
-    records, failed = [], {}
+    records, failed, every = [], {}, None
     for name in names:
         try:
             records.append(_run_category(options, name))
         except InputError as error:  # the others go on
-            if str(error) in failed.values():  # no category's own fault
-                raise
+            if str(error) in failed.values():  # no category's own fault: the rest is not tried
+                every = error
+                break
             failed[name] = str(error)
             print(f"warning: {error}", file=sys.stderr)
     if records:
         print(by_category(records))
     if options.json:
         print(json.dumps([record.to_json() for record in records], allow_nan=False))
+    if every is not None:
+        raise every
     if failed:
         told = f"{len(failed)} of {len(names)} categories could not be run: {', '.join(failed)}"
         raise InputError(told)
@@ -349,6 +352,10 @@ def _study(options: argparse.Namespace) -> None:
 def _protocol(options: argparse.Namespace) -> None:
     from ssn_lib.study.gpu import use
 
+    for name in ("minutes", "workers"):
+        number = getattr(options, name)
+        if number is not None and not number > 0:
+            raise InputError(f"--{name} {number:g}: give a number above 0")
     not_done = use.use(
         minutes=options.minutes,
         data_root=options.data_root,

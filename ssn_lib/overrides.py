@@ -60,10 +60,13 @@ def override(config: RunConfig, assignments: typing.Sequence[str]) -> RunConfig:
         InputError: not of that form, an unknown name (the nearest is suggested), a wrong value.
     """
     for assignment in assignments:
-        key, sign, text = assignment.partition("=")
+        key, sign, text = (part.strip() for part in assignment.partition("="))
         if not sign:
             raise InputError(f"--set {assignment!r}: expected key=value")
-        config = _override_one(config, key.strip(), key.strip().split("."), text.strip())
+        inner = [name for name in _flat(to_dict(config)) if name.endswith(f".{key}")]
+        if inner and key.split(".")[0] not in vars(config):
+            raise InputError(f"--set {key}: did you mean {' or '.join(inner)}?")
+        config = _override_one(config, key, key.split("."), text)
     return config
 
 

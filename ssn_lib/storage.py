@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ssn_lib.errors import InputError
 
@@ -20,9 +20,6 @@ try:
     import fcntl
 except ImportError:  # Windows has none: there nothing is held
     fcntl = None
-
-if TYPE_CHECKING:
-    import torch
 
 _CONTROL = ("Cc", "Zl", "Zp")  # kinds of characters: control, ends of lines and of paragraphs
 REPOSITORY = Path(__file__).resolve().parent.parent  # of a checkout, with its results/
@@ -103,21 +100,21 @@ def digest(path: Path) -> bytes:
         raise unreadable(path, error) from None
 
 
-def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What `torch.save` wrote there: plain data and tensors.
+def read_tensors(path: Path) -> Any:
+    """What `torch.save` wrote there: plain data and tensors, on the CPU.
 
     Raises:
         InputError: it cannot be read.
     """
     try:
-        return load_tensors(path, device)
+        return load_tensors(path)
     except ValueError as error:
         raise InputError(
             f"{path} cannot be read, remove it (and its record.json) and run again: {error}"
         ) from None
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+def load_tensors(path: Path) -> Any:
     """As `read_tensors`.
 
     Raises:
@@ -131,10 +128,10 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:
                     raise zipfile.BadZipFile
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
-    except (MemoryError, torch.cuda.OutOfMemoryError):
+    except MemoryError:
         raise  # of the machine, not of the file
     # Of many kinds, and PyTorch advises to load it all the same, whatever it may run.
     except Exception:

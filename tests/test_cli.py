@@ -631,6 +631,8 @@ def test_seed_and_resizing_are_those_asked_for(arguments, capsys):
 @pytest.mark.parametrize("hours", ["0", "-1", "nan"])
 def test_a_study_needs_time(hours, capsys):
     assert "above 0" in refused(["study", f"--hours={hours}"], capsys)
+    assert "above 0" in refused(["protocol", f"--minutes={hours}"], capsys)
+    assert "above 0" in refused(["protocol", "--workers=0"], capsys)
 
 
 def test_a_kernel_is_built_checked_and_says_what_is_left_to_do(monkeypatch, capsys):

@@ -71,6 +71,8 @@ def test_the_last_override_of_a_name_holds():
         ("trainig.epochs=3", ["did you mean 'training'?"]),
         ("training.noise.sdt=1", ["did you mean 'std'?"]),
         ("quite.unlike=1", ["'quite'", "known: data, model"]),
+        ("epochs=3", ["did you mean training.epochs?"]),
+        ("noise.std=0.1", ["did you mean training.noise.std?"]),
         ("training.epochs", ["expected key=value"]),
         ("seed.value=3", ["'seed' has no parts"]),
         ("training.noise=3", ["name one of its parts", "std_unit"]),

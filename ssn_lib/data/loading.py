@@ -37,8 +37,8 @@ def load_dataset(
 
     Args:
         name: one of `registry.DATASETS`.
-        root: where it lies. None: SSN_DATA_ROOT, then ./data, then Kaggle's mounts; for "demo", the
-            folder it is made in (./data).
+        root: where it lies. None: SSN_DATA_ROOT, then ./data, then Kaggle's mounts, the first that
+            holds it; for "demo", the folder it is made in (./data).
         category: of MVTec AD or of the demo data ("ksdd2" for its strips); a folder is its own
             category, KolektorSDD2 is "ksdd2".
         image_size: (height, width) the images are resized to; None: as published, 640×232 for
@@ -133,28 +133,29 @@ def _look(source: Source, root: Path | None, find: Callable[[Path], _T], what: s
     """
     if source.origin == "rendered":
         return find(root or Path("data"))
-    explicit = root or os.environ.get("SSN_DATA_ROOT")
-    if explicit:
-        return find(Path(explicit))
+    if root:
+        return find(root)
+    named = os.environ.get("SSN_DATA_ROOT")
     if source.origin == "own":
+        if named:
+            return find(Path(named))
         raise InputError(f"data set {source.name!r}: give --data-root, the folder of your images")
-    places = [Path("data")]
+    places = [Path(named), Path("data")] if named else [Path("data")]
     if source.category == "needed":
         places.append(Path("data") / source.name)
     for mount in ("*", "datasets/*/*"):  # both forms occur on Kaggle
         places += sorted(path for path in KAGGLE_INPUT.glob(mount) if is_data(path.name))
-    unsuitable: list[Unsuitable] = []
+    reasons: list[InputError] = []
     for place in places:
         try:
             return find(place)
         except Unreadable:
             raise
-        except Unsuitable as error:
-            unsuitable.append(error)
-        except InputError:
-            continue
+        except InputError as error:
+            if isinstance(error, Unsuitable) or (named and place == Path(named)):
+                reasons.append(error)
     tried = ", ".join(map(str, places))
-    there = f": {unsuitable[0]}" if unsuitable else ""
+    there = f": {reasons[0]}" if reasons else ""
     raise InputError(
         f"{source.title}{what} not found (tried {tried}){there}; give --data-root or SSN_DATA_ROOT"
     )

@@ -56,7 +56,8 @@ def read_whole_mask(
 def shrunk(mask: NDArray[np.bool_], image_size: tuple[int, int]) -> Tensor:
     """A mask as (H, W) uint8, 1 where at least half of a pixel's area is marked.
 
-    A defect too thin for that keeps every pixel it touches, so that no defect disappears.
+    A mask that is too thin for that everywhere keeps every pixel it touches, so that no image loses
+    its defect. Thin parts beside larger ones are lost.
     """
     height, width = image_size
     whole = Image.fromarray(255 * mask.astype(np.uint8))

@@ -257,7 +257,10 @@ class CamDetector(AdaptedDetector):
 
 
 def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detector:
-    """The detector that a configuration asks for, initialised as it says.
+    """The detector that a configuration asks for, initialised as it says, in eval mode.
+
+    The initial weights of what is trained come from PyTorch's global generator: seed it
+    (`torch.manual_seed`) for a training that shall come out the same again.
 
     Args:
         config: the architecture.
@@ -274,7 +277,7 @@ def build(config: ModelConfig, weights: str | Path | None = "imagenet") -> Detec
     if config.initialisation == "xavier":
         for part in model.trained_parts():
             part.apply(_initialise)
-    return model
+    return model.eval()
 
 
 def _initialise(module: nn.Module) -> None:

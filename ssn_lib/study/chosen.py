@@ -52,6 +52,12 @@ class Selection:
             for outcome in made
             if outcome not in self._made
         ]
+        if study.records_dir and self.records and not made:
+            fits = [name for name, one in PROFILES.items() if any(map(one.made, self.records))]
+            self.refused.append(
+                f"{study.records_dir}: {len(self.records)} records, none of the profile "
+                f"{study.profile_name!r} (profile: {' or '.join(fits) or 'none'})"
+            )
         covered = self.covered(self._made)
         self.refused += self._not_shown(covered)
         for reason in self.refused:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssn_lib.data.registry import source_of
@@ -82,14 +83,8 @@ def publish(
         "records_dir": str(results),
     }
     saved = execute(REPOSITORY / "notebooks" / f"{REPORT}.ipynb", parameters, out_dir)
-    written, target = [out_dir / "report.html"], REPOSITORY / "figures"
-    for path in map(Path, saved):
-        if path.stem not in UNPUBLISHED:
-            shutil.copy(path, target / path.name)
-            written.append(target / path.name)
-    for path in target.iterdir():  # of an earlier version of the report
-        if path not in written and path.suffix in (".png", ".csv", ".md"):
-            path.unlink()
+    target = REPOSITORY / "figures"
+    written = [out_dir / "report.html", *_replace(target, saved)]
     readme = results / "README.md"
     executed = out_dir / "notebooks" / f"{REPORT}.ipynb"
     write_text(readme, HEAD + document(executed, _link))
@@ -99,6 +94,21 @@ def publish(
     slides = REPOSITORY / "notebooks" / "slides.md"
     write_text(slides, slide_by_slide(report, slides.parent, target))
     return [*written, readme, results / "metrics.csv", slides]
+
+
+def _replace(target: Path, saved: Sequence[str]) -> list[Path]:
+    """Copy what may be published into a folder and remove what is of an earlier report; the paths
+    written."""
+    target.mkdir(exist_ok=True)
+    written = []
+    for path in map(Path, saved):
+        if path.stem not in UNPUBLISHED:
+            shutil.copy(path, target / path.name)
+            written.append(target / path.name)
+    for path in target.iterdir():
+        if path not in written and path.suffix in (".png", ".csv", ".md"):
+            path.unlink()
+    return written
 
 
 def _link(name: str) -> str | None:

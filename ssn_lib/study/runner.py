@@ -121,8 +121,10 @@ class Study:
             if name not in known:
                 raise InputError(f"category={self.category!r}: known: {', '.join(known)}")
         seeds = listed("seeds", self.seeds, "42,43") or self.profile.seeds
-        if not all(str(seed).isdecimal() for seed in seeds):
-            raise InputError(f"seeds={self.seeds!r}: expected whole numbers, such as '42,43'")
+        if not all(str(seed).isdecimal() and int(seed) < 2**32 for seed in seeds):
+            raise InputError(
+                f"seeds={self.seeds!r}: expected whole numbers below 2^32, such as '42,43'"
+            )
         self._seeds = tuple(map(int, seeds))
         self._presets = known_presets("presets", self.presets)
 

@@ -379,6 +379,7 @@ class _Trainer:
             except torch.cuda.OutOfMemoryError:
                 seconds[self.form] = math.inf
                 torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # the plain form took several times what the split one takes
         self.form = self.chosen_form = min(seconds, key=seconds.__getitem__)
         self.model.load_trained_state(state)
         self.optimiser.zero_grad(set_to_none=True)
@@ -445,7 +446,8 @@ class _Trainer:
 
     def restore(self, path: Path) -> History:
         """Take the state over from a checkpoint of the same training."""
-        state: dict[str, Any] = read_tensors(path, self.device)
+        # On the host: an optimiser would keep its counts of steps on a GPU and wait for each there.
+        state: dict[str, Any] = read_tensors(path)
         of = state.get("training") if isinstance(state, dict) else None
         if not (isinstance(of, dict) and matches(of, self.identity())):
             raise InputError(f"checkpoint {path} is of another training; remove it or move it away")

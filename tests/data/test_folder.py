@@ -33,7 +33,7 @@ def test_a_split_folder(masks, own_category, dataset):
     assert own.test.masks.any() == masks
 
 
-@pytest.mark.parametrize(("good", "bad"), [("good", "bad"), ("OK", "nok"), ("normal", "defect")])
+@pytest.mark.parametrize(("good", "bad"), [("good", "bad"), ("OK", "NG"), ("normal", "abnormal")])
 def test_good_and_bad_folders(good, bad, own_category, tmp_path):
     shutil.copytree(own_category / "train" / "good", tmp_path / "mine" / good)
     shutil.copytree(own_category / "test" / "spot", tmp_path / "mine" / bad)

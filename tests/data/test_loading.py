@@ -48,6 +48,19 @@ def test_the_root_comes_from_the_environment_unless_given(
     assert str(tmp_path) in refusal(lambda: load(tmp_path))
 
 
+def test_what_the_environments_root_lacks_is_looked_for_elsewhere(
+    mvtec_root, load, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strips").mkdir()
+    monkeypatch.setenv("SSN_DATA_ROOT", "strips")
+    message = refusal(lambda: load(None))
+    assert "tried strips, data" in message
+    assert "strips holds no" in message
+    (tmp_path / "data").symlink_to(mvtec_root)
+    assert len(load(None).train) == 6
+
+
 def test_without_a_root_the_usual_places_are_tried(mvtec_root, load, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loading, "KAGGLE_INPUT", tmp_path / "kaggle")

@@ -84,7 +84,8 @@ def test_a_run_that_is_too_short_is_replaced_and_leaves_no_record(small_study):
 
 
 def test_strips_of_any_name_are_replaced_by_the_demos(small_study):
-    network = trained_network(small_study, "gap_cam", "kolektor_sdd1", epochs=1)
+    study = Study("demo", runs_dir=small_study / "runs")
+    network = trained_network(study, "gap_cam", "strips of mine", epochs=1)
     assert network.here
     assert network.config.data.category == "ksdd2"
 

@@ -21,7 +21,10 @@ from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
-DEFECT_NAMES = ("bad", "nok", "defect", "defective", "anomaly", "anomalous")
+DEFECT_NAMES = (
+    *("bad", "nok", "ng", "ko", "faulty"),
+    *("defect", "defects", "defective", "anomaly", "anomalous", "abnormal"),
+)
 
 
 # A data set of "just good/bad folders" has no split: this share of the good images is for testing.

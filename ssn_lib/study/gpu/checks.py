@@ -221,6 +221,7 @@ def _images() -> ImageSet:
 
 def _model(name: str, device: torch.device) -> Detector:
     """An untrained network whose BatchNorm is not the identity, the same one every time."""
+    machine.prepare(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build(preset(name).model, weights=None)

@@ -63,8 +63,8 @@ def pack(
     (folder / MARK).touch()
     for dataset in sets:
         _write(dataset, folder / dataset.root.name)
-    cut = weights_files("resnet18")[1]
-    shutil.copy(weights, folder / (cut if weights.name == cut else weights.name))
+    known = weights_files("resnet18")  # only by one of these names they are found there
+    shutil.copy(weights, folder / (weights.name if weights.name in known else known[1]))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 

@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from multiprocessing import connection, get_context
 from pathlib import Path
 
@@ -107,34 +108,44 @@ class Queue:
         deadline: in seconds since 1970; no run begins that would end after it. None for no limit.
         image_s: seconds that an image of 256×256 pixels takes in a preset's training, where that is
             known; the guess for another preset is the largest.
-        left: what was not begun, and why.
     """
 
     tasks: list[parallel.Task]
     deadline: float | None = None
     image_s: dict[str, float] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
 
     def next(self) -> parallel.Task | None:
-        """The first task that would end in time; those before it are left out, with the reason."""
-        while self.tasks:
-            task = self.tasks.pop(0)
-            needed = self.needed_s(task)
-            if self.deadline is None or time.time() + needed <= self.deadline:
+        """The first task that would end in time. Those before it stay: what they take may prove to
+        be less."""
+        for task in self.tasks:
+            if self.fits(task):
+                self.tasks.remove(task)
                 return task
-            remaining = max(0.0, self.deadline - time.time())
-            self.left.append(
-                f"{title(task)}: not begun, it would take about {needed:.0f} s and "
-                f"{remaining:.0f} s are left"
-            )
         return None
 
+    def fits(self, task: parallel.Task) -> bool:
+        """Whether a task that begins now would end in time."""
+        return self.deadline is None or time.time() + self.needed_s(task) <= self.deadline
+
+    def left(self) -> list[str]:
+        """What was not begun, and why."""
+        remaining = 0.0 if self.deadline is None else max(0.0, self.deadline - time.time())
+        return [
+            f"{title(task)}: not begun, it would take about {self.needed_s(task):.0f} s and "
+            f"{remaining:.0f} s are left"
+            for task in self.tasks
+        ]
+
     def needed_s(self, task: parallel.Task) -> float:
-        """Seconds to the task's end, from its checkpoint if there is one."""
+        """Seconds to the task's end, from its checkpoint if there is one. A teacher is trained as
+        long before it."""
         training = task.config.training
         done = epochs_in(task.runs_dir / task.config.run_id / "checkpoint.pt")
+        epochs = training.epochs - done
+        if training.supervision.teacher and not done:
+            epochs *= 2
         known = self.image_s.get(task.config.preset) or max(self.image_s.values(), default=0.0)
-        return FINISH_S + (training.epochs - done) * _size(task) * known
+        return FINISH_S + epochs * _size(task) * known
 
     def seen(self, task: parallel.Task, epoch_s: float) -> None:
         """Learn from an epoch of a task."""
@@ -170,6 +181,9 @@ def tasks(
                 continue
             strips = asked.category == STRIPS
             base = preset(asked.preset)
+            if base.training.supervision.pseudo_masks == "traced" and not find_spec("skimage"):
+                missing[f"{asked.preset}: scikit-image, which its tracing takes, is missing"] = None
+                continue
             changes = list(asked.changes)
             if precision != "float32" and base.training.noise.source != "generator":
                 changes.append(f"training.precision={precision}")
@@ -256,6 +270,8 @@ def make(
                 told = worker.told()
                 if isinstance(told, float):
                     queue.seen(worker.task, told)
+                    for idle in (one for one in crew if one.task is None):
+                        give(idle)  # what did not fit may fit by what was seen
                 elif told is not None:
                     finished(worker.task, told)
                     give(worker)

@@ -13,24 +13,28 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from ssn_lib import machine
+from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.errors import InputError
+from ssn_lib.models.supersimplenet import build
 from ssn_lib.models.weights import find_weights
-from ssn_lib.presets import PRESETS
+from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome, device_name
 from ssn_lib.storage import write_text
 from ssn_lib.study import parallel
 from ssn_lib.study.costs import bench
 from ssn_lib.study.costs import inference as inference_costs
+from ssn_lib.study.costs.engines import noise_images
 from ssn_lib.study.costs.records import (
     BENCH_PRESETS,
     GPU_BENCH_FILE,
+    SCENARIO_A,
     Bench,
     both_forms,
     half_forms,
@@ -38,11 +42,14 @@ from ssn_lib.study.costs.records import (
 )
 from ssn_lib.study.gpu import checks, protocol
 from ssn_lib.study.systems import SWAP_PRESETS
+from ssn_lib.training.fit import fit
 
 FACTS = "gpu.json"  # what the preflight found and how the checks ended, beside the runs
 ARCHIVE = "protocol.zip"
 REPETITIONS = 50  # timed passes of an inference
 STEP_REPETITIONS = 5
+ESTIMATE_STEPS = 8
+RUN_BYTES = 10 * 2**30  # of a GPU that a training on strips takes at most, by an audit of the code
 WANTED = ("torchvision", "skimage", "pytest")  # what can be done without
 
 
@@ -66,7 +73,8 @@ def use(
         minutes: from now on; None for no limit.
         out: folder of the archive of all records, written anew after every finished run.
         seeds, only, epochs, precision: as in `protocol.tasks`.
-        workers: trainings at once; None for 3 on a GPU, one elsewhere.
+        workers: trainings at once; None for 3 on a GPU that has the memory and the time for it,
+            one elsewhere.
         results: folder of records that are known already and not made again.
 
     Returns:
@@ -95,17 +103,18 @@ def use(
         raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
     waiting = _unmade(tasks, results if epochs is None else None)
     queue = protocol.Queue(list(waiting), deadline)
-    crew = workers or (protocol.GPU_WORKERS if device.type == "cuda" else 1)
+    crew = workers or 1
     if device.type == "cuda":
         missing += _check(device, facts, runs_dir, archive, tell)
-        _estimate(queue, crew, costs(runs_dir, tell))
+        costs(runs_dir, tell)
+        crew = _prepare(queue, device, workers)
         protocol.archive(runs_dir, archive)
     before = len(tasks) - len(waiting)
     tell(f"{before} of {len(tasks)} runs are finished; {crew} at once")
     missing += _make(queue, crew, runs_dir, archive, tell)
     finished = before + sum(task.finished for task in waiting)
     tell(f"{finished} of {len(tasks)} runs are finished; the new records are in {archive}")
-    return [*missing, *queue.left]
+    return [*missing, *queue.left()]
 
 
 def _teller() -> Callable[[str], None]:
@@ -181,18 +190,14 @@ def _make(
         begun=lambda task: started.setdefault(task.config.run_id, time.time()),
         finished=finished,
     )
-    if queue.left:
-        more = f"; and {len(queue.left) - 1} more" if len(queue.left) > 1 else ""
-        tell(f"{queue.left[0]}{more}")
+    if left := queue.left():
+        more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
+        tell(f"{left[0]}{more}")
     return failed
 
 
-def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
-    """Measure inference and training steps, once.
-
-    Returns:
-        Seconds of a training step of Scenario A on 32 images.
-    """
+def costs(runs_dir: Path, tell: Callable[[str], None]) -> None:
+    """Measure inference and training steps, once."""
     kinds = [*both_forms(BENCH_PRESETS), *half_forms(SWAP_PRESETS)]
     for cost in inference_costs.measure_all(kinds, runs_dir, repetitions=REPETITIONS):
         tell(
@@ -215,7 +220,36 @@ def costs(runs_dir: Path, tell: Callable[[str], None]) -> float:
     ]
     for timing in steps:
         tell(f"{timing.work}, {timing.how}: {1e3 * timing.seconds.median:.1f} ms")
-    return next(t.seconds.median for t in steps if t.how.startswith("here"))
+
+
+def _prepare(queue: protocol.Queue, device: torch.device, workers: int | None) -> int:
+    """Tell a queue what its runs will take there; how many are made at once."""
+    step_s = _step_s()
+    torch.cuda.empty_cache()  # the runs are other processes
+    crew = workers or _crew(queue, torch.cuda.mem_get_info(device)[0], step_s)
+    _estimate(queue, crew, step_s)
+    return crew
+
+
+def _step_s() -> float:
+    """Seconds of a training step of Scenario A on 32 images, in an epoch of several."""
+    config = preset(SCENARIO_A)
+    images = noise_images(ESTIMATE_STEPS * bench.TRAINED_ON, PUBLISHED_SIZE)
+    model = build(config.model, weights=None)
+    history = fit(model, images, replace(config.training, epochs=2), seed=0, progress=None)
+    return history.epochs[1].seconds / ESTIMATE_STEPS
+
+
+def _crew(queue: protocol.Queue, free: int, step_s: float) -> int:
+    """How many trainings at once the free bytes of a GPU and the time are enough for: fewer at once
+    end sooner."""
+    crew = max(1, min(protocol.GPU_WORKERS, free // RUN_BYTES))
+    while crew > 1:
+        _estimate(queue, crew, step_s)
+        if not queue.tasks or queue.fits(queue.tasks[0]):
+            break
+        crew -= 1
+    return crew
 
 
 def preflight(
@@ -245,7 +279,10 @@ def preflight(
     facts["images"] = (
         ", ".join(dict.fromkeys(task.config.data.category for task in tasks)) or "none"
     )
-    runs_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"--runs-dir {runs_dir}: is a file; give a folder") from None
     facts["disk"] = f"{shutil.disk_usage(runs_dir).free / 2**30:.0f} GiB free"
     facts["commit"] = str(described["git_commit"])
     return facts

@@ -54,8 +54,8 @@ def without_copies(runs: Sequence[Scored], peers: Sequence[PeerRecord]) -> Table
             tested.setdefault(TITLES[peer.config.name], []).append(frame)
     rows = [_row(system, found) for system, found in tested.items() if found]
     if not rows:
-        nothing = frame_of([{"system": "no scores of these images at hand; the project's: figures/without_copies.md", "I-AUROC": EMPTY}])
-        return Table(TITLE, nothing, ())
+        nothing = frame_of([{"system": "no scores of these images at hand", "I-AUROC": EMPTY}])
+        return Table(TITLE, nothing, ("The project's own: figures/without_copies.md.",))
     notes = (
         f"Measured here: {describe([run.record for run, _ in runs])}.",
         f"{images_title(CATEGORY)}: {len(COPIES)} of the {len(labels)} test images are the same "

@@ -5,6 +5,7 @@ import torch
 
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
+from ssn_lib.models.weights import find_weights
 from ssn_lib.study.gpu import packing
 from ssn_lib.study.gpu.packing import pack
 
@@ -39,6 +40,12 @@ def test_what_is_packed_is_what_training_reads(small, mvtec_root, ksdd2_root, tm
             assert torch.equal(ours.labels, theirs.labels)
             assert ours.splits.keys() == theirs.splits.keys()
     assert (tmp_path / "carry" / small.name).exists()
+
+
+def test_weights_of_any_name_are_found_again(small, mvtec_root, tmp_path):
+    own = small.rename(small.with_name("mine.pth"))
+    pack(tmp_path / "carry", mvtec_root, own, ("widget",))
+    assert find_weights("resnet18", tmp_path / "carry").name == small.name
 
 
 def test_packing_again_replaces_and_a_strange_folder_is_refused(small, mvtec_root, tmp_path):

@@ -126,12 +126,44 @@ def test_no_run_begins_that_would_not_end_in_time(planned):
     queue = Queue([long, short], deadline=soon, image_s={"scenario_a": 6.4, "scenario_b": 6.4})
     assert queue.next() is short  # 10 s, where the other takes 60
     assert queue.next() is None
-    (left,) = queue.left
+    (left,) = queue.left()
     assert left.startswith("scenario_a widget seed 42: not begun, it would take about 75 s")
+    queue.seen(short, 0.02)
+    queue.image_s["scenario_a"] = 0.02
+    assert queue.next() is long  # by what was seen it takes less than was thought
     queue = Queue([long], deadline=time.time() + protocol.FINISH_S + 20)
     queue.seen(short, 0.02)  # seconds of an epoch of one image
     assert queue.next() is long  # an unknown preset is taken to be as fast
     assert Queue([long], image_s={"scenario_a": 1e9}).next() is long  # no limit
+
+
+def test_a_teachers_training_is_counted(planned):
+    (task,), _ = planned("scenario_a", epochs=100)
+    supervision = replace(task.config.training.supervision, teacher="cam_max")
+    training = replace(task.config.training, supervision=supervision)
+    taught = replace(task, config=replace(task.config, training=training))
+    queue = Queue([], image_s={"scenario_a": 0.1})
+    alone, both = (queue.needed_s(one) - protocol.FINISH_S for one in (task, taught))
+    assert both == pytest.approx(2 * alone)
+
+
+def test_what_wants_a_package_that_is_absent_is_left_out(planned, monkeypatch):
+    monkeypatch.setattr(protocol, "find_spec", lambda name: None)
+    tasks, missing = planned("cam_traced", "scenario_a")
+    assert [task.config.preset for task in tasks] == ["scenario_a"]
+    assert missing == ["cam_traced: scikit-image, which its tracing takes, is missing"]
+
+
+@pytest.mark.parametrize(("free", "crew"), [(6, 1), (15, 1), (24, 2), (140, 3)])
+def test_no_more_runs_at_once_than_the_memory_is_for(free, crew):
+    assert use._crew(Queue([]), free * 2**30, 1.0) == crew
+
+
+def test_no_more_runs_at_once_than_the_time_is_for(planned):
+    (task,), _ = planned("scenario_a", epochs=100)  # of 6 small images: 9.4 large ones in all
+    for seconds, crew in ((6, 1), (10, 2), (11, 3)):
+        queue = Queue([task], deadline=time.time() + protocol.FINISH_S + seconds)
+        assert use._crew(queue, 140 * 2**30, 32 * 10 / 9.375 / 3.3) == crew
 
 
 def test_runs_are_made_and_packed_and_a_worker_that_dies_costs_its_run_alone(
@@ -199,6 +231,9 @@ def test_the_command_says_what_it_found_and_goes_on_where_it_was(
     for fact in ("device: CPU", "versions: python", "weights: resnet18", "images: widget"):
         assert fact in said
     assert "1 of 1 runs are finished; the new records are in" in said
+    with pytest.raises(InputError, match="is a file"):
+        use.use(**asked | {"runs_dir": weights})
+    capsys.readouterr()
     monkeypatch.setattr(protocol, "_Worker", lambda: pytest.fail("trained again"))
     assert use.use(**asked) == []
     assert "1 of 1 runs are finished; 1 at once" in capsys.readouterr().out
