@@ -48,6 +48,7 @@ from ssn_lib.losses import focal, truncated_l1
 from ssn_lib.study.at_hand import trained_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.systems import MIXED_PERLIN, PERLIN
 from ssn_lib.study.tables.supervision import MASKS, MIXED_PRESETS
 from ssn_lib.training.batches import Features
 
@@ -111,6 +112,7 @@ report.save("settings_mixed")
 # %%
 study.run_all(MIXED_PRESETS, [study.strips])
 study.sweep("mixed_ssn", MASKS, study.mask_numbers(), [study.strips])
+study.sweep("weak_ssn", PERLIN, [MIXED_PERLIN], [study.strips])  # what the claim is held against
 report = Report(study)
 
 # %% [markdown]

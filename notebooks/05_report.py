@@ -44,7 +44,7 @@ report = Report(study)
 # %% [markdown]
 # ## In five minutes: what holds
 #
-# Every checkable claim of the slides, with the verdict that a stated rule gives it
+# The slides' main checkable claims, with the verdict that a stated rule gives it
 # (`ssn_lib/study/claims`). *Reproduced*: the records agree. *Not reproduced*: they do not.
 # *Explained otherwise*: the effect is there, here or in the author's log, and has another cause.
 # *Not measurable here*: what is missing is said. *Elsewhere* says what the same rule finds on

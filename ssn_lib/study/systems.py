@@ -201,6 +201,10 @@ SWEEP_CATEGORY = "screw"
 NOISE_CATEGORIES = ("bottle", "carpet")  # on screw Scenario A itself was published at chance
 BETA = "training.noise.generator.beta"
 BETAS = (0.0015, 0.015, 0.05, 0.1, 0.5)
+# `weak_ssn` makes more synthetic anomalies than `mixed_ssn`. With that one's threshold masks alone
+# are between the two.
+PERLIN = "training.noise.perlin_threshold"
+MIXED_PERLIN = preset("mixed_ssn").training.noise.perlin_threshold
 REAL_TIME_MS = 10  # the slides' bound for real-time inspection
 LAST_EPOCHS = 100  # of a training, over which a metric's swing is told
 

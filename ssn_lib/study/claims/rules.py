@@ -28,6 +28,8 @@ from ssn_lib.study.claims.evidence import (
 from ssn_lib.study.tables.table import EMPTY, Table
 
 CHANCE = 0.05  # costs differ when a sign test finds less than this, shared among the costs tested
+HIGH = 90.0  # percent from which on a network sees, by its I-AUROC, or a precision is near 1
+MEMORY_POINTS = 5  # within which a published change of memory is reproduced
 DECIDES = "notebook {} by the profile `full` decides it"
 Verdict = Literal["reproduced", "not reproduced", "explained otherwise", "not measurable here"]
 ELSEWHERE: dict[Verdict, str] = {  # the same, of other images than the claim's
@@ -143,7 +145,8 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "A notebook that decides a claim: `python -m ssn_lib study --profile full --only 03 "
             "--data-root …` runs 03 by the profile `full`.",
             "Elsewhere: where a claim's own images do not decide it, as where they were not at "
-            "hand, what the same rule finds on others. That is no verdict and is not counted. A "
+            "hand, what the same rule finds on others. Figures of other images do not compare, so "
+            "that is a hint, no verdict, and is not counted. A "
             "claim of a cause or of a remedy is of no particular images; it is judged on those at "
             "hand, which are named.",
             "`make gpu` runs the published protocol on a GPU, a training in minutes.",
@@ -157,8 +160,12 @@ def ledger(*judged: pd.DataFrame) -> Table:
             "deviation between seeds is taken to be the published one, the one measured here, or "
             "1 point, whichever is largest. "
             "Learned noise counts as better only where it is better twice: in the last epoch, and "
-            "in the mean over the last 100 epochs, where the test metrics were kept as long as "
-            "that. A single epoch may be a matter of chance.",
+            "in the mean of the evaluations within the last 100 epochs (every 20, the last "
+            "included), where the test metrics were kept as long as that. A single epoch may be a "
+            "matter of chance. Of a published run the evaluations count that are kept of its log.",
+            f"Other bounds: a change of memory is reproduced within {MEMORY_POINTS} points; a "
+            f"network sees, or a precision is near 1, from {HIGH:g} % on; two costs differ where a "
+            f"sign test finds less than {CHANCE:g}.",
             "screw-blind cannot come out as reproduced: in the slides' own table the maximum of "
             "the same network's map tells more than its score.",
             "How a training ended is told by its last loss, set against the loss of a network that "

@@ -30,7 +30,7 @@ from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.profiles import SEEDS, STRIPS
 from ssn_lib.study.selection import read_records
-from ssn_lib.study.systems import BETA, SWEEP_PRESETS, group
+from ssn_lib.study.systems import BETA, MIXED_PERLIN, PERLIN, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 from ssn_lib.training.holdout import images_per_epoch
 
@@ -76,6 +76,7 @@ _FIRST: tuple[Asked, ...] = (  # what decides most claims, and in which order
     ),
     *_on("bottle", "learned_noise_v1_published", "learned_noise_v1"),
     *_on(STRIPS, "gap_cam", "full_ssn", "simplenet", "mixed_ssn", "weak_ssn", "cam_traced"),
+    Asked("weak_ssn", STRIPS, (assignment(PERLIN, MIXED_PERLIN),)),
     # A threshold without test labels wants the scores of training images that were left out.
     *(Asked("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
 )

@@ -125,6 +125,33 @@ def test_a_training_that_collapses_again_and_again_is_not_stable(course, epochs,
         assert f"it learns, but {told}, with a loss of up to 3.4" in row["why"]
 
 
+@pytest.mark.parametrize(
+    ("v1", "v2", "verdict"),
+    [
+        (RISES, LEARNS, "explained otherwise"),
+        (LEARNS, LEARNS, "not reproduced"),  # nothing was to be stabilised
+        (RISES, [1.5, *[0.5] * 100, 3.4, 1.6, 0.5], "not reproduced"),
+        (RISES, FLAT, "not reproduced"),
+    ],
+)
+def test_a_v2_that_holds_as_published_alone_is_not_adversarial(v1, v2, verdict, evidence):
+    stated = {"learned_noise_v1": VANISHES, "learned_noise_v2": RISES}
+    as_published = {"learned_noise_v1_published": v1, "learned_noise_v2_published": v2}
+    row = judged("v2-stabilises", evidence(**stated, **as_published))
+    assert row["verdict"] == verdict
+    if verdict == "explained otherwise":
+        assert row["measured here"].startswith("as published: v1 loss")
+        assert row["why"].endswith("as stated it collapses")
+        short = evidence(epochs=10, **as_published)
+        whole = evidence(**stated)
+        both = replace(
+            whole,
+            outcomes=[*whole.outcomes, *short.outcomes],
+            histories=[*whole.histories, *short.histories],
+        )
+        assert judged("v2-stabilises", both)["verdict"] == "not reproduced"
+
+
 def test_seeds_of_v2_that_end_differently_decide_nothing(evidence, record):
     made = evidence(learned_noise_v1=RISES, learned_noise_v2=LEARNS)
     other = Outcome.of(record("learned_noise_v2", "screw", 43, WHOLE))

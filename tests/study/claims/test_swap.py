@@ -102,6 +102,23 @@ def test_a_gpus_costs_are_those_in_float16_where_all_were_measured_so():
     assert row["why"] == "one image, host to host"
 
 
+def test_of_a_peak_of_memory_it_is_said_what_does_not_go_with_the_precision():
+    costs = [
+        replace(cost(name, reserved, form=form), memory_allocated_mb=allocated)
+        for name, form, reserved, allocated in (
+            ("baseline", "plain16", 240, 210),
+            ("baseline", "plain", 330, 300),
+            ("scenario_a", "plain16", 110, 100),
+            ("scenario_a", "plain", 130, 120),
+        )
+    ]
+    why = judged("a-memory", Evidence([], costs=costs))["why"]
+    assert "on another GPU than the slides' P100" in why
+    assert "120 and 80 MB of these are the same in 16 and in 32 bits" in why
+    theirs = [replace(one, environment={"device": "cuda", "gpu": "Tesla P100"}) for one in costs]
+    assert "another GPU" not in judged("a-memory", Evidence([], costs=theirs))["why"]
+
+
 def test_costs_of_two_devices_are_not_compared():
     mixed = [cost("baseline", 270, device="cpu"), cost("scenario_a", 52)]
     row = judged("a-memory", Evidence([], costs=mixed))
