@@ -28,11 +28,17 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.selection import alike, longest
-from ssn_lib.study.systems import LEARNED_PRESETS, SWAP_PRESETS, SWEEP_PRESETS, TRADE_OFF_PRESETS
+from ssn_lib.study.systems import (
+    FOLD,
+    LEARNED_PRESETS,
+    SWAP_PRESETS,
+    SWEEP_PRESETS,
+    TRADE_OFF_PRESETS,
+)
 from ssn_lib.study.tables import supervision as supervision_tables
 
 # GAP + CAM with a fold of the training images left out, of which a threshold is made.
-_FOLD_CHANGES = tuple((assignment(supervision_tables.FOLD, fold),) for fold in range(FOLDS))
+_FOLD_CHANGES = tuple((assignment(FOLD, fold),) for fold in range(FOLDS))
 
 
 class Selection:

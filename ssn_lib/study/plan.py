@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 
 from ssn_lib.errors import InputError
+from ssn_lib.runs.record import Outcome
 from ssn_lib.study import parallel
 from ssn_lib.study.runner import Study
 
@@ -43,11 +44,16 @@ class Plan(Study):
                         f"told before it is executed: {error}"
                     ) from None
 
+    def planned(self) -> list[parallel.Task | Outcome]:
+        """Every run, and in its place why it cannot be made, where it cannot."""
+        return [self._plan(*item, seed) for item in self.asked for seed in self._seeds]
+
     def tasks(self) -> list[parallel.Task]:
-        """All runs that can be made, each once."""
-        planned = [self._plan(*item, seed) for item in self.asked for seed in self._seeds]
+        """All runs that can be made, each once, in the order of `planned`."""
         # A sweep's value may be the preset's own: the same run by two names.
-        tasks = {item.config.run_id: item for item in planned if isinstance(item, parallel.Task)}
+        tasks = {
+            item.config.run_id: item for item in self.planned() if isinstance(item, parallel.Task)
+        }
         return list(tasks.values())
 
     def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list:

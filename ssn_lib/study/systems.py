@@ -199,6 +199,8 @@ SWEEP_PRESETS = tuple(  # those with a β to sweep
 LEARNED_CATEGORIES = ("screw", "bottle")
 SWEEP_CATEGORY = "screw"
 NOISE_CATEGORIES = ("bottle", "carpet")  # on screw Scenario A itself was published at chance
+V2_FORMS = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}
+MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
 BETA = "training.noise.generator.beta"
 BETAS = (0.0015, 0.015, 0.05, 0.1, 0.5)
 # `weak_ssn` makes more synthetic anomalies than `mixed_ssn`. With that one's threshold masks alone

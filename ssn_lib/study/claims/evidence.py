@@ -1,21 +1,8 @@
 """What the rules look at, and how they ask for it.
 
 A rule asks its `Evidence` for `Runs` or costs, takes its figures from them, and returns both:
-`Finding(measured, verdict, why, rests_on=(…))`.
-
-- Only records on real images with trained backbone weights are evidence.
-- Of a configuration its longest trainings speak, one of each seed (`Evidence.runs`); trainings that
-  are compared must be equally long (`Evidence.alike`).
-- Two means differ when they are further apart than twice the standard error that a deviation
-  between seeds gives them: the published one, the one measured here, or 1 point, whichever is
-  largest (`margin`). That is 5.5 points of I-AUROC for single runs on screw.
-- One epoch's figure may be a draw: where trainings kept their course, what they differ in at the
-  end they must also differ in over their last 100 epochs (`Runs.lead`).
-- A training has *learned* when its last loss lies 10 % below that of a network that answers 0
-  everywhere, and *saturated* when it is not even 1 % of it: nothing is left to learn from. It has
-  *collapsed* when it diverged or ended 10 % above both its start and that network's loss. Else it
-  is *stuck* when it is whole (`tables.cells.is_whole`), and undecided when it is not. Each seed is
-  judged by itself; where they do not agree, the end of all is *mixed*.
+`Finding(measured, verdict, why, rests_on=(…))`. What is evidence, when two means differ and how a
+training ended are told in `study/README.md`, "How a claim is judged".
 """
 
 from __future__ import annotations
@@ -447,6 +434,5 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _no_run(name: str, category: str, basis: Basis = ()) -> MissingError:
-    why = f"no run of {name} on real images of {images_title(category)}"
-    return MissingError(why, rests_on=basis)
+def _no_run(name: str, category: str) -> MissingError:
+    return MissingError(f"no run of {name} on real images of {images_title(category)}")

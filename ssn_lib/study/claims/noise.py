@@ -21,6 +21,7 @@ from ssn_lib.study.systems import (
     LAST_EPOCHS,
     LEARNED_CATEGORIES,
     SWEEP_PRESETS,
+    V2_FORMS,
     beta_changes,
     short,
 )
@@ -29,7 +30,6 @@ from ssn_lib.study.tables.noise import sign_test
 from ssn_lib.study.tables.table import EMPTY
 
 NOTEBOOK = "02"
-FORMS = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}  # of v2
 
 # What becomes of a training, of its preset as stated.
 ENDS: dict[State, str] = {
@@ -84,7 +84,7 @@ def _published_v2_holds(evidence: Evidence) -> tuple[str, tuple[Runs, ...]] | No
     """That v1 as published collapses, and v2 as published in no epoch of a whole training's last,
     in words, and these trainings; None where it is not so or was not run."""
     try:
-        v1, v2 = map(evidence.runs, ("learned_noise_v1_published", FORMS["as published"]))
+        v1, v2 = map(evidence.runs, ("learned_noise_v1_published", V2_FORMS["as published"]))
         ends, courses = zip(v1.state(), v2.state(), strict=True)
     except MissingError:
         return None
@@ -117,13 +117,13 @@ def _against_a(metric: str, better: bool) -> Callable[[Evidence], Finding]:
     def rule(evidence: Evidence) -> Finding:
         log = _fluctuation("learned_noise_v2_published", metric)
         try:
-            basis = evidence.alike("scenario_a", *FORMS.values())
+            basis = evidence.alike("scenario_a", *V2_FORMS.values())
             reference, *means = (runs.mean(metric) for runs in basis)
         except MissingError as missing:
             raise MissingError(f"{missing.why}; {log}", rests_on=missing.rests_on) from None
         a, *forms = basis
         measured = f"A {reference:.1f}; " + ", ".join(
-            f"v2 {form} {value:.1f}" for form, value in zip(FORMS, means, strict=True)
+            f"v2 {form} {value:.1f}" for form, value in zip(V2_FORMS, means, strict=True)
         )
         log += swing(metric, basis)
         state, course = a.state()
@@ -171,7 +171,7 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
     that it does not takes one that it does not beat."""
 
     def rule(evidence: Evidence) -> Finding:
-        sweeps = {form: _sweep(evidence, name, metric) for form, name in FORMS.items()}
+        sweeps = {form: _sweep(evidence, name, metric) for form, name in V2_FORMS.items()}
         basis = tuple(runs for sweep in sweeps.values() for runs in sweep.values())
         figures = "; ".join(
             f"{form} " + ", ".join(f"β {beta:g}: {r.mean(metric):.1f}" for beta, r in sweep.items())

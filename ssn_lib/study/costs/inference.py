@@ -50,7 +50,6 @@ from ssn_lib.study.costs.records import (
 
 THROUGHPUT_BATCH = 16
 WARM_UP = 1
-PEAK_SIDE = 2048
 SCHEMA = 2  # of what is kept: how it is measured and written
 PEAK_RESET = "/proc/self/clear_refs"  # Linux: where a process's peak memory is reset
 
@@ -131,7 +130,6 @@ class _Sample(NamedTuple):
     throughput_img_s: list[float]
     memory_mb: list[float]
     memory_allocated_mb: float | None
-    peak_gflop_s: float
     memory_missing: str | None
     memory_batch: tuple[float | None, float | None]
 
@@ -171,7 +169,7 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                     memory_mb[index].append(_cpu_memory_mb(*kind))
                 except InputError as error:
                     memory_mb[index], memory_missing[index] = [], str(error)
-    peak, samples = _peak_gflop_s(device), []
+    samples = []
     for index, (name, form) in enumerate(kinds):
         # Within another engine nothing can be counted; its network is the folded one.
         counted = build(name, "folded").to(device) if form in ENGINES else models[index]
@@ -185,7 +183,6 @@ def _sample(kinds: Sequence[Kind], latencies: int, batches: int, memories: int) 
                 [THROUGHPUT_BATCH / value for value in batch_s[index]],
                 memory_mb[index],
                 allocated[index],
-                peak,
                 memory_missing[index],
                 of_batch[index],
             )
@@ -208,7 +205,6 @@ def _summary(name: str, form: str, sample: _Sample, plain: _Sample) -> Efficienc
         memory_mb=Spread.of(sample.memory_mb) if sample.memory_mb else None,
         memory_allocated_mb=sample.memory_allocated_mb,
         environment=machine.describe(machine.device()),
-        peak_gflop_s=sample.peak_gflop_s,
         memory_missing=sample.memory_missing,
         image_size=image_size(name),
         memory_batch_mb=sample.memory_batch[0],
@@ -278,17 +274,6 @@ def in_turns(works: Sequence[Callable[[], float | None]], repetitions: int) -> l
             if repetition >= warm_up:
                 taken.append(whole if own is None else own)
     return seconds
-
-
-def _peak_gflop_s(device: torch.device) -> float:
-    """The rate of a float32 matrix product that is large enough to reach it."""
-    matrix = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device)
-
-    def work() -> None:
-        (matrix @ matrix)[0, 0].item()  # which waits for the device
-
-    (seconds,) = in_turns([work], 5)
-    return 2 * PEAK_SIDE**3 / min(seconds) / 1e9
 
 
 def _cuda_memory(model: nn.Module, image: Tensor) -> tuple[float, float]:

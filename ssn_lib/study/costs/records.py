@@ -112,8 +112,6 @@ class Efficiency:
             outside Linux, and where that process failed). CUDA: peak reserved by PyTorch, as the
             published code counts.
         memory_allocated_mb: CUDA only: peak allocated.
-        peak_gflop_s: what this device makes of a large float32 matrix product, measured in the same
-            process; None in records of before it was measured.
         memory_missing: why `memory_mb` is None although it was to be measured.
         image_size: height and width of the images: the preset's own, or the published one.
         memory_batch_mb, memory_batch_allocated_mb: CUDA only: as above, of a batch of 16.
@@ -130,7 +128,6 @@ class Efficiency:
     memory_mb: Spread | None
     memory_allocated_mb: float | None
     environment: dict[str, Any]
-    peak_gflop_s: float | None = None
     memory_missing: str | None = None
     image_size: tuple[int, int] = PUBLISHED_SIZE
     memory_batch_mb: float | None = None
@@ -310,6 +307,7 @@ def read_comparison(path: Path) -> Comparison:
 
 def from_json(content: dict[str, Any]) -> Efficiency:
     """From what `asdict` makes of it."""
+    content.pop("peak_gflop_s", None)  # of older measurements
     if "image_size" in content:  # not in measurements of before there were others
         content["image_size"] = tuple(content["image_size"])
     for field in ("latency_ms", "throughput_img_s", "speedup", "memory_mb"):

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ssn_lib import machine
 from ssn_lib.config import TrainingConfig
 from ssn_lib.data.images import ImageSet, normalise
-from ssn_lib.data.samples import Sample
 from ssn_lib.errors import OutOfTime, in_one_line
 from ssn_lib.fast.folded import fuse
 from ssn_lib.fast.training_step import split_form
@@ -33,6 +32,7 @@ from ssn_lib.noise.perturbed import Form
 from ssn_lib.noise.source import Noise
 from ssn_lib.noise.sources import make_source
 from ssn_lib.presets import preset
+from ssn_lib.study.costs.engines import noise_images
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.batches import Features
 from ssn_lib.training.history import History
@@ -213,10 +213,7 @@ def _chance(seed: int = 0) -> torch.Generator:
 
 
 def _images() -> ImageSet:
-    """Small images of chance, all sound."""
-    pixels = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=_chance())
-    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(IMAGES))
-    return ImageSet.of(samples, pixels, torch.zeros(IMAGES, 1, SIDE, SIDE, dtype=torch.uint8))
+    return noise_images(IMAGES, (SIDE, SIDE))
 
 
 def _model(name: str, device: torch.device) -> Detector:

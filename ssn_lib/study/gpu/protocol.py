@@ -30,14 +30,13 @@ from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.profiles import SEEDS, STRIPS
 from ssn_lib.study.selection import read_records
-from ssn_lib.study.systems import BETA, MIXED_PERLIN, PERLIN, SWEEP_PRESETS, group
+from ssn_lib.study.systems import BETA, FOLD, MIXED_PERLIN, PERLIN, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 from ssn_lib.training.holdout import images_per_epoch
 
 GPU_WORKERS = 3  # trainings at once on one GPU
 RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
 FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
-FOLD = "training.supervision.fold"
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
-from pathlib import Path
 from statistics import median
-
-import torch
 
 from ssn_lib import machine
 from ssn_lib.config import PUBLISHED_SIZE
-from ssn_lib.data.images import ImageSet
-from ssn_lib.data.samples import Sample
 from ssn_lib.models.supersimplenet import build
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import parallel
+from ssn_lib.study.costs.engines import noise_images
 from ssn_lib.study.gpu import protocol
 from ssn_lib.study.plan import Plan
 from ssn_lib.study.profiles import STRIPS
@@ -54,14 +50,6 @@ class SessionPlan(Plan):
 
         ordered = sorted(self.asked, key=rank)
         return [self._plan(*asked, seed) for seed in self._seeds for asked in ordered]
-
-    def tasks(self) -> list[parallel.Task]:
-        """All runs that can be made, each once, in that order."""
-        # A sweep's value may be the preset's own: the same run by two names.
-        tasks = {
-            item.config.run_id: item for item in self.planned() if isinstance(item, parallel.Task)
-        }
-        return list(tasks.values())
 
     def make(self, scheduler: str | None) -> None:
         """Make what is not finished yet; a line tells of each run and of the time left."""
@@ -173,12 +161,9 @@ def image_seconds(
 def probe() -> float:
     """Seconds of a training step of Scenario A here, on the published batch of 256×256 images.
 
-    The images are made up, and the backbone is untrained: neither matters to how long it takes.
+    The images are noise, and the backbone is untrained: neither matters to how long it takes.
     """
-    size = PUBLISHED_SIZE
-    samples = tuple(Sample(Path(f"{index}.png"), 0, "good") for index in range(PROBE_IMAGES))
-    train = ImageSet(samples, size)
-    vars(train)["images"] = torch.randint(0, 256, (PROBE_IMAGES, 3, *size), dtype=torch.uint8)
+    train = noise_images(PROBE_IMAGES, PUBLISHED_SIZE)
     config = preset(PROBED)
     model = build(config.model, weights=None).to(machine.device())
     asked = replace(config.training, epochs=1 + PROBE_STEPS, batch_size=PROBE_IMAGES)

@@ -9,18 +9,24 @@ from ssn_lib.study.claims.noise import ENDS
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
-from ssn_lib.study.systems import BETAS, LAST_EPOCHS, LEARNED_CATEGORIES, beta_changes
+from ssn_lib.study.systems import (
+    BETAS,
+    LAST_EPOCHS,
+    LEARNED_CATEGORIES,
+    V2_FORMS,
+    beta_changes,
+)
 
 V1 = {"as published": "learned_noise_v1_published", "as stated": "learned_noise_v1"}
-V2 = {"as published": "learned_noise_v2_published", "as stated": "learned_noise_v2"}
 
 
 def _last_epoch(metric: str) -> Rule:
     """v2 in both forms against Scenario A, at the end of equally long trainings."""
 
     def rule(evidence: Evidence) -> Sentence:
-        even = evidence.alike("scenario_a", *V2.values())
-        found = {form: pair(metric, runs, even[0]) for form, runs in zip(V2, even[1:], strict=True)}
+        even = evidence.alike("scenario_a", *V2_FORMS.values())
+        forms = zip(V2_FORMS, even[1:], strict=True)
+        found = {form: pair(metric, runs, even[0]) for form, runs in forms}
         told = [f"v2 {form}, with {one.told[0]}, is {one.step} it" for form, one in found.items()]
         reference = found["as stated"].told[1]
         text = f"On screw Scenario A ends with an {metric} of {reference}; {'; '.join(told)}."
@@ -49,7 +55,7 @@ def _over_the_end(evidence: Evidence) -> Sentence:
 
 def _published_swing(evidence: Evidence) -> Sentence:
     """No measurement: how far the author's own last epochs move."""
-    last = last_epochs(published_log(V2["as published"], SCREW), LAST_EPOCHS)["I-AUROC"]
+    last = last_epochs(published_log(V2_FORMS["as published"], SCREW), LAST_EPOCHS)["I-AUROC"]
     end = "it is steady"
     if last.max() - last.min() > FAR:
         end = "a figure of one epoch says little"
@@ -74,7 +80,8 @@ def _simplest(evidence: Evidence) -> Sentence:
     """Learned noise against Gaussian noise that is larger."""
     told, basis, better, once = [], [], 0, []
     for category in LEARNED_CATEGORIES:
-        simple, *learned = evidence.alike("scenario_a_relative", *V2.values(), category=category)
+        names = ("scenario_a_relative", *V2_FORMS.values())
+        simple, *learned = evidence.alike(*names, category=category)
         best = max(learned, key=lambda runs: runs.mean("I-AUROC"))
         found = pair("I-AUROC", best, simple)
         late = [runs.late_values("I-AUROC") for runs in (best, simple)]
@@ -105,7 +112,7 @@ def _simplest(evidence: Evidence) -> Sentence:
 
 def _beta(evidence: Evidence) -> Sentence:
     """Which β has the highest figure, and whether there is an order."""
-    name = V2["as stated"]
+    name = V2_FORMS["as stated"]
     ran = [beta for beta in BETAS if evidence.ran(name, changed=beta_changes(beta))]
     if len(ran) < 3:
         raise MissingError("a sweep of β on real images")

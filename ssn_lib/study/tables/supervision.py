@@ -17,7 +17,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.selection import longest
-from ssn_lib.study.systems import group, title
+from ssn_lib.study.systems import MASKS, group, title
 from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values, whose
 from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
 
@@ -28,7 +28,6 @@ LABEL_PRESETS = tuple(n for n in LABELLED_PRESETS if preset(n).training.supervis
 CAM_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).model.score == "cam")
 TAUGHT_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).training.supervision.teacher)
 MASKED = "full_ssn"  # what learns from all masks
-MASKS, FOLD = "training.supervision.masks", "training.supervision.fold"
 SHOWN = ("I-AUROC", "AP-det", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 PIXEL = ("P-AUROC", "AUPRO", "AP-loc")
 PUBLISHED_MASKS = {  # KSDD2, masks: the published table's row
@@ -38,7 +37,6 @@ PUBLISHED_MASKS = {  # KSDD2, masks: the published table's row
     126: "mixed (126 masks)",
     246: "full (246 masks)",
 }
-NEAR = 0.5  # points within which two published figures are called the same
 
 
 def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:

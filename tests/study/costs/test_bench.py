@@ -22,7 +22,6 @@ def small(small_networks, monkeypatch):
     """Everything at a size that takes seconds."""
     monkeypatch.setattr(inference_costs, "PUBLISHED_SIZE", (32, 32))
     monkeypatch.setattr(inference_costs, "THROUGHPUT_BATCH", 2)
-    monkeypatch.setattr(inference_costs, "PEAK_SIDE", 64)
     monkeypatch.setattr(inference_costs, "_cpu_memory_mb", lambda *_: 7.0)
     monkeypatch.setattr(bench, "BENCH_PRESETS", ("scenario_a",))
     monkeypatch.setattr(bench, "EXPORTED", ("scenario_a",))

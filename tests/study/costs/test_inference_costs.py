@@ -32,7 +32,6 @@ def build():
 def small(build, monkeypatch):
     monkeypatch.setattr(inference_costs, "PUBLISHED_SIZE", (32, 32))
     monkeypatch.setattr(inference_costs, "THROUGHPUT_BATCH", 2)
-    monkeypatch.setattr(inference_costs, "PEAK_SIDE", 64)
     monkeypatch.setattr(inference_costs, "_cpu_memory_mb", lambda *_: 7.0)
     monkeypatch.setattr(inference_costs, "build", build)
 

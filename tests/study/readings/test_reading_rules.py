@@ -13,8 +13,7 @@ from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.readings import evolved, noise, strips, swap
-from ssn_lib.study.systems import BETA
-from ssn_lib.study.tables.supervision import MASKS
+from ssn_lib.study.systems import BETA, MASKS
 
 STRIPS = "kolektor_sdd1_in_ksdd2_layout"
 

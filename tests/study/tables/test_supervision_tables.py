@@ -15,6 +15,7 @@ from ssn_lib.study.claims import rules, supervision
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn
+from ssn_lib.study.systems import FOLD, MASKS
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.table import EMPTY
 
@@ -95,7 +96,7 @@ def test_other_strips_are_not_called_ksdd2(run):
 
 def test_the_curve_rises_by_the_number_of_masks(run):
     outcomes = [run(name) for name in supervision_tables.MIXED_PRESETS]
-    outcomes += [run("mixed_ssn", changes=(f"{supervision_tables.MASKS}={n}",)) for n in (126, 16)]
+    outcomes += [run("mixed_ssn", changes=(f"{MASKS}={n}",)) for n in (126, 16)]
     points = supervision_tables.masks_runs(outcomes, "ksdd2", [16, 126])
     unmasked = {*supervision_tables.MIXED_PRESETS} & {*supervision_tables.LABEL_PRESETS}
     assert [masks for _, _, masks in points] == [
@@ -108,7 +109,7 @@ def test_the_curve_rises_by_the_number_of_masks(run):
     assert [supervision_tables.named(outcome) for outcome in outcomes[-2:]] == [
         f"{preset('mixed_ssn').title}, {n} masks" for n in (126, 16)
     ]
-    shares = [run("mixed_ssn", changes=(f"{supervision_tables.MASKS}={n}",)) for n in (0.2, 0.5)]
+    shares = [run("mixed_ssn", changes=(f"{MASKS}={n}",)) for n in (0.2, 0.5)]
     points = supervision_tables.masks_runs([*outcomes, *shares], "ksdd2", [0.2, 126])
     assert [masks for name, *_, masks in points if name == "mixed_ssn"] == [
         "25 of 246 (10 %, rounded)",
@@ -152,10 +153,7 @@ def scores():
 
 def test_thresholds_with_and_without_the_test(run, scores):
     test = [(run("gap_cam"), scores)]
-    folds = [
-        (run("gap_cam", changes=(f"{supervision_tables.FOLD}={i}",)), scores + 0.5)
-        for i in range(3)
-    ]
+    folds = [(run("gap_cam", changes=(f"{FOLD}={i}",)), scores + 0.5) for i in range(3)]
     for _, part in folds:
         part["label"] = scores["label"]
     on_test, without = supervision_tables.chosen_thresholds(test, folds)
