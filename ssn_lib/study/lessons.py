@@ -19,7 +19,6 @@ from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study import parallel
-from ssn_lib.study.chosen import Selection
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.examples import examples
 from ssn_lib.study.figures import data as data_figures
@@ -29,9 +28,10 @@ from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.readings import evolved as evolved_readings
 from ssn_lib.study.readings.noise import NOISE
 from ssn_lib.study.readings.reading import Reading, read
-from ssn_lib.study.readings.strips import MIXED, WEAK, whose_images
+from ssn_lib.study.readings.supervision import MIXED, WEAK, whose_images
 from ssn_lib.study.readings.swap import SWAP
 from ssn_lib.study.runner import COMMITTED, Study
+from ssn_lib.study.selection import Selection
 from ssn_lib.study.systems import ABLATION_PRESETS, LEARNED_PRESETS, NOISE_PRESETS, SWAP_PRESETS
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables.settings import settings

@@ -21,7 +21,7 @@ from traitlets import default
 from ssn_lib.errors import InputError
 from ssn_lib.models.weights import OFFLINE_VARIABLE
 from ssn_lib.storage import REPOSITORY, shown, write_text
-from ssn_lib.study import parallel, real
+from ssn_lib.study import parallel, real_results
 from ssn_lib.study.page import not_shown, page
 from ssn_lib.study.parameters import REQUIRED
 from ssn_lib.study.plan import Plan
@@ -108,7 +108,7 @@ def study(
     saved: list[str] = []
     failed: dict[str, str] = {}
     begun = time.monotonic()
-    opening = real.opening(here)
+    opening = real_results.opening(here)
     if opening:
         print(f"{opening}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder, parallel.cluster(scheduler) as address:
@@ -364,5 +364,5 @@ def _summary(here: Study, saved: list[str], seconds: float, whole: bool) -> None
     print(f"  notebooks {out_dir / 'notebooks'} (executed)")
     if whole:
         print(f"  all of it {out_dir / 'report.html'}")
-    if said := real.worth(here):
-        print(f"{said} Measured on real images: {real.REPORT}")
+    if said := real_results.worth(here):
+        print(f"{said} Measured on real images: {real_results.REPORT}")

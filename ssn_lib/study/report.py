@@ -13,7 +13,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.runs.exports import read_export
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
 from ssn_lib.storage import REPOSITORY
-from ssn_lib.study import drawn
+from ssn_lib.study import run_pictures
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.costs.records import (
@@ -29,12 +29,12 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_by_arithmetic
 from ssn_lib.study.lessons import Lessons
-from ssn_lib.study.narrowed import LeftOut, left_out, narrowed
 from ssn_lib.study.peers.records import PeerRecord, one_of_each_seed, read_peers
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
+from ssn_lib.study.records import has_usual_size, longest
 from ssn_lib.study.saving import remove
-from ssn_lib.study.selection import has_usual_size, longest
+from ssn_lib.study.scope import LeftOut, left_out, narrowed
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
     LEARNED_CATEGORIES,
@@ -244,7 +244,7 @@ class Report(Lessons):
 
     def panels_rendered(self) -> Figure:
         """Maps on the project's own rendered screw."""
-        return self._rendered(lambda: drawn.panels(self.study, self.rendered, "screw"))
+        return self._rendered(lambda: run_pictures.panels(self.study, self.rendered, "screw"))
 
     # --- Modification 2 -----------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Report(Lessons):
     def noise_maps(self) -> Figure:
         """Example noise of every source."""
         runs = self.of(*LEARNED_PRESETS)
-        return self._drawn(lambda: drawn.noise_maps(self.study, runs, SWEEP_CATEGORY))
+        return self._drawn(lambda: run_pictures.noise_maps(self.study, runs, SWEEP_CATEGORY))
 
     # --- Modifications 3 and 4 ----------------------------------------------------------------
 
@@ -356,11 +356,11 @@ class Report(Lessons):
     def cam_maps(self) -> Figure:
         """The blob beside other maps."""
         runs = self.first(*supervision_figures.MAP_PRESETS)
-        return self._drawn(lambda: drawn.strip_maps(self.study, runs, self.strips))
+        return self._drawn(lambda: run_pictures.strip_maps(self.study, runs, self.strips))
 
     def cam_maps_rendered(self) -> Figure:
         """As `cam_maps`, on the project's own rendered strips."""
-        return self._rendered(lambda: drawn.strip_maps(self.study, self.rendered, STRIPS))
+        return self._rendered(lambda: run_pictures.strip_maps(self.study, self.rendered, STRIPS))
 
     def masks(self) -> Table:
         """What masks buy."""
@@ -374,7 +374,7 @@ class Report(Lessons):
 
     def masks_maps(self) -> Figure | NotDrawn:
         """The maps of what learned from some masks."""
-        return self._drawn(lambda: drawn.strip_maps(self.study, self.mixed, self.strips))
+        return self._drawn(lambda: run_pictures.strip_maps(self.study, self.mixed, self.strips))
 
     def masks_pixel_pr(self) -> Figure | NotDrawn:
         """Precision against recall of their pixels."""
@@ -403,7 +403,7 @@ class Report(Lessons):
     def evolved_panels(self) -> Figure:
         """Maps on screw, beside Scenario A's."""
         runs = self.whole_of(*evolved_tables.SYSTEMS)
-        return self._drawn(lambda: drawn.panels(self.study, runs, evolved_tables.SCREW))
+        return self._drawn(lambda: run_pictures.panels(self.study, runs, evolved_tables.SCREW))
 
     def evolved_efficiency(self) -> Table:
         """What it costs, beside Scenario A."""
@@ -471,7 +471,7 @@ class Report(Lessons):
 
     def _panels(self, category: str) -> Figure:
         runs = [o for o in self.of(*group("plate maps")) if o.category == category]
-        return self._drawn(lambda: drawn.panels(self.study, runs, category))
+        return self._drawn(lambda: run_pictures.panels(self.study, runs, category))
 
     def _drawn(self, draw: Callable[[], Figure]) -> Figure | NotDrawn:
         """A figure that takes images and trained networks; where they are not there, why."""

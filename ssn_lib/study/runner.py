@@ -47,8 +47,8 @@ from ssn_lib.study.parameters import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.progress import Progress
 from ssn_lib.study.readings.reading import Reading
+from ssn_lib.study.records import read_records
 from ssn_lib.study.saving import remove, save
-from ssn_lib.study.selection import read_records
 from ssn_lib.study.tables.cells import describe
 from ssn_lib.study.tables.table import Table
 from ssn_lib.training.holdout import images_per_epoch

@@ -15,7 +15,7 @@ from ssn_lib.config import DataConfig, RunConfig
 from ssn_lib.overrides import override
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
-from ssn_lib.study.selection import longest
+from ssn_lib.study.records import longest
 
 BATCH_SIZE = 8  # of every trial
 

@@ -25,9 +25,9 @@ from ssn_lib.study.notebooks import REPORT
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.publishing import UNPUBLISHED
 from ssn_lib.study.readings.reading import Reading
+from ssn_lib.study.records import has_usual_size
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
-from ssn_lib.study.selection import has_usual_size
 from ssn_lib.study.slides import ITEMS, beside
 from ssn_lib.study.tables.table import EMPTY, Table
 

@@ -9,8 +9,8 @@ import pytest
 
 from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS
-from ssn_lib.study import drawn, runner
 from ssn_lib.study import notebooks as notebook_runs
+from ssn_lib.study import run_pictures, runner
 from ssn_lib.study.figures import courses as course_figures
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.runner import Study, _weights
@@ -65,28 +65,28 @@ def test_noise_is_drawn_from_every_kind_of_source(small):
     names = ["scenario_a", "learned_noise_v1", "learned_noise_v2", "gradient_ascent"]
     runs = small.run_all(names, ["widget"])
     assert len(small.files(runs, "noise.csv")) == len(names)
-    figure = drawn.noise_maps(small, runs, "widget")
+    figure = run_pictures.noise_maps(small, runs, "widget")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 3 * len(names)
     differs = [axes.images[0].get_array().max() for axes in shown[2::3]]
     assert differs[0] > 0  # Gaussian
     assert differs[1] == 0  # v1 has no chance in it
     assert differs[2] > 0  # z
-    assert "screw: no run" in drawn.noise_maps(small, runs, "screw")
+    assert "screw: no run" in run_pictures.noise_maps(small, runs, "screw")
 
 
 def test_panels_are_drawn_from_records_and_images_alone(small, mvtec_root):
     outcomes = small.run_all(["simplenet", "scenario_a"], ["widget"])
     for path in small.runs_dir.glob("*/weights.pt"):
         path.unlink()
-    figure = drawn.panels(small, outcomes, "widget")
+    figure = run_pictures.panels(small, outcomes, "widget")
     names = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert ["SimpleNet" in names[1], "Scenario A" in names[2]] == [True, True]
-    assert "screw: no run with maps" in drawn.panels(small, outcomes, "screw")
+    assert "screw: no run with maps" in run_pictures.panels(small, outcomes, "screw")
     for path in small.runs_dir.glob("*/scores.csv"):
         path.write_text(path.read_text().replace("scratch", "dent"))
     with pytest.raises(InputError, match="not the images of simplenet"):
-        drawn.panels(small, outcomes, "widget")
+        run_pictures.panels(small, outcomes, "widget")
 
 
 def test_a_run_that_diverged_at_once_can_be_drawn(small, monkeypatch):
@@ -191,7 +191,11 @@ def test_panels_show_systems_of_different_sizes_side_by_side(small, monkeypatch)
     monkeypatch.setitem(PRESETS, "scenario_a", own)
     outcomes = small.run_all(["simplenet", "scenario_a"], ["widget"])
     assert [o.record.config.data.image_size for o in outcomes] == [(32, 32), (64, 64)]
-    shown = [axes.images[0] for axes in drawn.panels(small, outcomes, "widget").axes if axes.images]
+    shown = [
+        axes.images[0]
+        for axes in run_pictures.panels(small, outcomes, "widget").axes
+        if axes.images
+    ]
     assert {image.get_array().shape[:2] for image in shown} == {(64, 64)}
 
 
@@ -218,7 +222,7 @@ def test_strips_are_asked_for_by_the_name_of_what_they_are(
     assert [bool(run.record) for run in runs] == [True, True, True, False]
     assert "9 masks asked for" in runs[-1].reason
     assert all(profile.made(run.record) for run in runs[:3])
-    figure = drawn.strip_maps(strips, runs, strips.strips)
+    figure = run_pictures.strip_maps(strips, runs, strips.strips)
     image, first, *_, last = [axes.get_title().replace("\n", " ") for axes in figure.axes[:4]]
     assert image == "image"
     assert first.startswith("GAP + CAM (labels) ")

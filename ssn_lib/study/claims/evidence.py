@@ -18,7 +18,7 @@ import pandas as pd
 from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
-from ssn_lib.study import selection
+from ssn_lib.study import records as study_records
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
@@ -107,7 +107,7 @@ class Evidence:
             MissingError: no such run on real images.
         """
         category = category or self.category
-        longest = selection.longest(self._outcomes_of((name, category, changed)))
+        longest = study_records.longest(self._outcomes_of((name, category, changed)))
         if not longest:
             raise _no_run(name, category)
         return Runs(name, category, tuple(outcome.record for outcome in longest), self)
@@ -134,7 +134,7 @@ class Evidence:
         for (name, *_), outcomes in own.items():
             if not outcomes:
                 raise _no_run(name, category)
-        equal = selection.alike(self.real, configurations)
+        equal = study_records.alike(self.real, configurations)
         if not equal:
             epochs = {o.record.config.training.epochs for runs in own.values() for o in runs}
             lengths = ", ".join(map(str, sorted(epochs)))
@@ -156,8 +156,8 @@ class Evidence:
         absent = next(name for name in names if (name, "plain") not in costs)
         raise MissingError(f"the cost of {absent} was not measured; `make bench` does")
 
-    def _outcomes_of(self, configuration: selection.Configuration) -> list[Outcome]:
-        return [o for o in self.real if selection.configuration(o) == configuration]
+    def _outcomes_of(self, configuration: study_records.Configuration) -> list[Outcome]:
+        return [o for o in self.real if study_records.configuration(o) == configuration]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ssn_lib.study.figures.drawing import (
     wrapped,
 )
 from ssn_lib.study.published import last_epochs, published_log, published_logs
-from ssn_lib.study.selection import Configuration, configuration
+from ssn_lib.study.records import Configuration, configuration
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED, colour, ignorance_loss, short, title
 
 Run = tuple[Outcome, pd.DataFrame]

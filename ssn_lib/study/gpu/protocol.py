@@ -29,7 +29,7 @@ from ssn_lib.runs.run import configure
 from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.profiles import SEEDS, STRIPS
-from ssn_lib.study.selection import read_records
+from ssn_lib.study.records import read_records
 from ssn_lib.study.systems import BETA, FOLD, MIXED_PERLIN, PERLIN, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
 from ssn_lib.training.holdout import images_per_epoch

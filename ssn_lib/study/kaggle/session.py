@@ -26,7 +26,7 @@ from ssn_lib.runs.record import KEPT_FILES, read_record
 from ssn_lib.storage import REPOSITORY, written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.kaggle.chapters import chapters
-from ssn_lib.study.kaggle.plan import SessionPlan
+from ssn_lib.study.kaggle.session_plan import SessionPlan
 from ssn_lib.study.notebooks import NotebooksFailed, notebooks, study
 from ssn_lib.study.parameters import listed, refuse_unknown
 from ssn_lib.study.progress import duration

@@ -16,7 +16,7 @@ from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.published import peak, published_figures, published_log
-from ssn_lib.study.selection import longest
+from ssn_lib.study.records import longest
 from ssn_lib.study.systems import MASKS, group, title
 from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values, whose
 from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number

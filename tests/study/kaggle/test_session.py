@@ -22,8 +22,8 @@ from ssn_lib.models import weights
 from ssn_lib.runs.record import read_record
 from ssn_lib.study import parallel, runner
 from ssn_lib.study.kaggle import session
-from ssn_lib.study.kaggle.plan import SessionPlan
 from ssn_lib.study.kaggle.session import Session, take_over
+from ssn_lib.study.kaggle.session_plan import SessionPlan
 from ssn_lib.study.notebooks import NotebooksFailed
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.runner import Study, _weights

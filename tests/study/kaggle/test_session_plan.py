@@ -12,8 +12,8 @@ import torch
 from ssn_lib import machine
 from ssn_lib.presets import PRESETS
 from ssn_lib.study import runner
-from ssn_lib.study.kaggle import plan as plans
-from ssn_lib.study.kaggle.plan import Expected, SessionPlan, image_seconds
+from ssn_lib.study.kaggle import session_plan as plans
+from ssn_lib.study.kaggle.session_plan import Expected, SessionPlan, image_seconds
 from ssn_lib.study.notebooks import notebooks
 from ssn_lib.study.profiles import PROFILES
 from ssn_lib.study.runner import Study

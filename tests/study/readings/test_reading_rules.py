@@ -12,7 +12,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.costs.records import Efficiency, Spread
-from ssn_lib.study.readings import evolved, noise, strips, swap
+from ssn_lib.study.readings import evolved, noise, supervision, swap
 from ssn_lib.study.systems import BETA, MASKS
 
 STRIPS = "kolektor_sdd1_in_ksdd2_layout"
@@ -181,7 +181,7 @@ def of_strips(**presets):
 )
 def test_a_tenth_of_the_masks_gains_or_not(traced, tenth, said, told):
     made = of_strips(cam_traced=located(traced), mixed_ssn=located(tenth))
-    assert said in told(strips._tenth_or_none, made, STRIPS)
+    assert said in told(supervision._tenth_or_none, made, STRIPS)
 
 
 def test_masks_are_told_by_their_number_and_their_course(told):
@@ -190,35 +190,38 @@ def test_masks_are_told_by_their_number_and_their_course(told):
         pairs = zip(names, values, strict=True)
         return {(name, STRIPS, *c): located(v, **{"AP-det": v}) for (name, *c), v in pairs}
 
-    said = told(strips._curve, made(10.0, 20.0, 30.0, 40.0), STRIPS)
+    said = told(supervision._curve, made(10.0, 20.0, 30.0, 40.0), STRIPS)
     assert "10.0 with 0, 20.0 with 25, 30.0 with 99, 40.0 with all 246" in said
     assert "with every step" in said
-    assert "not with every step" in told(strips._curve, made(10.0, 30.0, 20.0, 40.0), STRIPS)
-    assert "does not rise" in told(strips._curve, made(10.0, 30.0, 20.0, 11.0), STRIPS)
-    assert "without following" in told(strips._detection, made(10.0, 30.0, 20.0, 40.0), STRIPS)
-    assert "no more than seeds" in told(strips._detection, made(90.0, 91.0, 90.0, 90.5), STRIPS)
+    assert "not with every step" in told(supervision._curve, made(10.0, 30.0, 20.0, 40.0), STRIPS)
+    assert "does not rise" in told(supervision._curve, made(10.0, 30.0, 20.0, 11.0), STRIPS)
+    assert "without following" in told(supervision._detection, made(10.0, 30.0, 20.0, 40.0), STRIPS)
+    level = made(90.0, 91.0, 90.0, 90.5)
+    assert "no more than seeds" in told(supervision._detection, level, STRIPS)
     with pytest.raises(MissingError, match="several numbers of masks"):
-        told(strips._curve, of_strips(gap_cam=located(1.0)), STRIPS)
+        told(supervision._curve, of_strips(gap_cam=located(1.0)), STRIPS)
 
 
 def test_the_best_map_is_chosen_among_heads_without_masks(told):
     made = of_strips(gap_cam=located(17.0), cam_traced=located(41.0), weak_ssn=located(2.0))
-    said = told(strips._better_map, made, STRIPS)
+    said = told(supervision._better_map, made, STRIPS)
     assert "`cam_traced`, has an AP-loc of 41.0: far above" in said
     made = of_strips(gap_cam=located(17.0), weak_ssn=located(2.0))
-    assert "`weak_ssn`, has an AP-loc of 2.0: far below" in told(strips._better_map, made, STRIPS)
+    assert "`weak_ssn`, has an AP-loc of 2.0: far below" in told(
+        supervision._better_map, made, STRIPS
+    )
 
 
 def test_the_sigmoid_of_the_same_maps_is_told_without_a_margin_of_seeds(told):
     tied = of_strips(gap_cam={"AP-loc": 7.3, "sigmoid-AP-loc": 4.8, "saturated": 0.324})
-    said = told(strips._ties, tied, STRIPS)
+    said = told(supervision._ties, tied, STRIPS)
     assert "makes 0.32 % of its map's pixels exactly 1" in said
     assert "AP-loc of 4.8 behind it, 7.3 without" in said
 
 
 def test_whose_strips_is_said_only_where_they_are_others():
-    assert strips.whose_images("ksdd2") == []
-    assert "KolektorSDD, not of KSDD2" in strips.whose_images(STRIPS)[0]
+    assert supervision.whose_images("ksdd2") == []
+    assert "KolektorSDD, not of KSDD2" in supervision.whose_images(STRIPS)[0]
 
 
 def test_evolved_is_told_at_both_sizes(record):

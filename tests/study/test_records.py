@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.selection import alike, configuration, longest, read_records
+from ssn_lib.study.records import alike, configuration, longest, read_records
 
 
 @pytest.fixture

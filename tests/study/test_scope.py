@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ssn_lib.study.narrowed import ABOUT, LeftOut, left_out, narrowed
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.scope import ABOUT, LeftOut, left_out, narrowed
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 NOTES = (f"{EMPTY} scenario_a carpet: left out by category = 'screw'.", "Slides: one seed.")

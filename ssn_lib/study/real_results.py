@@ -7,8 +7,8 @@ from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.profiles import CATEGORIES
+from ssn_lib.study.records import has_usual_size, longest
 from ssn_lib.study.runner import Study
-from ssn_lib.study.selection import has_usual_size, longest
 from ssn_lib.study.tables.cells import describe, measured
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
