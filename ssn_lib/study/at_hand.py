@@ -19,9 +19,9 @@ from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.presets import preset
 from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.run import configure
+from ssn_lib.study.captions import whose
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables.cells import whose
 from ssn_lib.training.fit import fit
 
 SEED = 42  # of the initial weights

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ssn_lib.data.images import Dataset, ImageSet
+from ssn_lib.study.captions import whose
 from ssn_lib.study.figures.data import Examples
-from ssn_lib.study.tables.cells import whose
 
 
 def examples(dataset: Dataset, good: int, defective: int) -> Examples:

@@ -6,10 +6,11 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import describe
 from ssn_lib.study.profiles import CATEGORIES
 from ssn_lib.study.records import has_usual_size, longest
 from ssn_lib.study.runner import Study
-from ssn_lib.study.tables.cells import describe, measured
+from ssn_lib.study.tables.cells import measured
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 SYSTEMS = ("scenario_a", "scenario_b", "evolved")

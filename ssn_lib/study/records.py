@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
+
 from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, read_record, usual_resize
 from ssn_lib.study.published import published_figures
+from ssn_lib.study.systems import LAST_EPOCHS
 
 # What the slides publish of a system, every record must have; more may be there.
 REQUIRED = tuple(published_figures()["slides"]["table_noise_losses_screw"])
@@ -156,3 +159,48 @@ def _likeness(record: Record) -> tuple[bool, bool, str]:
         record.config.training.precision == usual.training.precision,
         record.finished,
     )
+
+
+def late(course: pd.DataFrame, metric: str, record: Record) -> pd.Series:
+    """A metric in the last `LAST_EPOCHS` epochs of a training longer than those; else nothing, nor
+    of one that diverged."""
+    over = record.epochs_done > LAST_EPOCHS and record.status != "diverged"
+    if not over or metric not in course:
+        return pd.Series(dtype=float)
+    return course[course["epoch"] > record.epochs_done - LAST_EPOCHS][metric].dropna()
+
+
+def is_whole(record: Record) -> bool:
+    """Whether a training saw as many images as the published one: progress goes by images, so its
+    epochs count, and not the size of its batches."""
+    return record.epochs_done >= preset(record.config.preset).training.epochs
+
+
+def values(
+    outcomes: Sequence[Outcome],
+    name: str,
+    category: str,
+    metric: str,
+    changed: tuple[str, ...] = (),
+) -> list[float]:
+    """The metric, seed by seed, of the runs that have it."""
+    found = [r.metrics.get(metric) for r in records_of(outcomes, name, category, changed)]
+    return [value for value in found if value is not None]
+
+
+def categories_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """The categories of outcomes, each once."""
+    return list(dict.fromkeys(outcome.category for outcome in outcomes))
+
+
+def records_of(
+    outcomes: Sequence[Outcome], name: str, category: str, changed: tuple[str, ...]
+) -> list[Record]:
+    """Those of the outcomes; a run that was asked for twice counts once."""
+    found = {
+        outcome.record.run_id: outcome.record
+        for outcome in outcomes
+        if (outcome.preset, outcome.category, outcome.changes) == (name, category, changed)
+        and outcome.record is not None
+    }
+    return list(found.values())

@@ -26,6 +26,7 @@ from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.runs.run import configure
 from ssn_lib.storage import REPOSITORY, write_text
 from ssn_lib.study import parallel
+from ssn_lib.study.captions import describe
 from ssn_lib.study.costs.inference import compare, measure_all
 from ssn_lib.study.costs.records import (
     Comparison,
@@ -49,7 +50,6 @@ from ssn_lib.study.progress import Progress
 from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.records import read_records
 from ssn_lib.study.saving import remove, save
-from ssn_lib.study.tables.cells import describe
 from ssn_lib.study.tables.table import Table
 from ssn_lib.training.holdout import images_per_epoch
 

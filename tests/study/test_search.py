@@ -12,8 +12,8 @@ from ssn_lib.presets import PRESETS
 from ssn_lib.runs.record import Outcome, read_record, usual_resize
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import search
+from ssn_lib.study.commands import command_of
 from ssn_lib.study.search import Made
-from ssn_lib.study.tables.cells import command_of
 
 RECIPES = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
 ALL = [trial.made for trial in search.TRIALS if trial.made] + [made for _, made in RECIPES]

@@ -7,10 +7,8 @@ training ended are told in `study/README.md`, "How a claim is judged".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import stdev
 from typing import Literal
 
 import pandas as pd
@@ -19,17 +17,17 @@ from ssn_lib.data.registry import images_title, source_of
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study import records as study_records
+from ssn_lib.study.captions import describe
 from ssn_lib.study.costs.records import HALF, Comparison, Efficiency
 from ssn_lib.study.profiles import SCREW
-from ssn_lib.study.published import published_figures
+from ssn_lib.study.records import is_whole, late
+from ssn_lib.study.statistics import margin, mean
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, short
-from ssn_lib.study.tables.cells import describe, is_whole, late
-from ssn_lib.study.tables.supervision import KSDD2, Chosen
+from ssn_lib.study.tables.supervision import Chosen
 from ssn_lib.study.tables.table import EMPTY
 
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
-MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is smaller
 State = Literal["learned", "saturated", "collapsed", "stuck", "undecided", "mixed"]
 Files = Sequence[tuple[Outcome, pd.DataFrame]]  # a file of a run's folder, with the run
 Basis = Sequence["Runs | Efficiency"]  # what a finding rests on
@@ -312,7 +310,7 @@ def _course(record: Record, losses: Sequence[float]) -> str:
     return f"loss {losses[0]:.3g} → {losses[-1]:.3g} in {record.epochs_done} epochs"
 
 
-def records_of(basis: Basis) -> list[Record]:
+def records_in(basis: Basis) -> list[Record]:
     """The runs among what a finding rests on, each once."""
     runs = [one for one in basis if isinstance(one, Runs)]
     return list({record.run_id: record for one in runs for record in one.records}.values())
@@ -320,7 +318,7 @@ def records_of(basis: Basis) -> list[Record]:
 
 def sources(basis: Basis) -> str:
     """What figures were taken from, in words: categories, data, epochs, seeds, device."""
-    records = records_of(basis)
+    records = records_in(basis)
     parts = []
     if records:
         data = [record.config.data for record in records]
@@ -369,7 +367,7 @@ def whole_trainings(measured: str, basis: Basis) -> None:
         MissingError: one of the runs saw fewer images than the published one, so had fewer epochs,
             and not because it diverged.
     """
-    records = records_of(basis)
+    records = records_in(basis)
     ended_early = [r for r in records if r.status != "diverged" and not is_whole(r)]
     if not ended_early:
         return
@@ -379,41 +377,6 @@ def whole_trainings(measured: str, basis: Basis) -> None:
         names = dict.fromkeys(short(record.config.preset) for record in ended_early)
         why = f"{' and '.join(names)}: {why}"
     raise MissingError(why, measured, basis)
-
-
-def margin(
-    metric: str, first: Sequence[float], second: Sequence[float], regime: str | None = None
-) -> float:
-    """How far the means of two sets of values must be apart to differ, in points; see the module.
-
-    Args:
-        first, second: a value of each seed.
-        regime: as in `deviation`.
-    """
-    return two_errors(*((deviation(metric, one, regime), len(one)) for one in (first, second)))
-
-
-def two_errors(*means: tuple[float, int]) -> float:
-    """Twice the standard error of the difference of two means.
-
-    Args:
-        means: of each the deviation of its values, and their number.
-    """
-    return 2 * math.sqrt(sum(deviation**2 / number for deviation, number in means))
-
-
-def deviation(metric: str, values: Sequence[float] = (), regime: str | None = None) -> float:
-    """Of a metric between seeds, in points: the published one, that of these values, or
-    `MIN_DEVIATION`, whichever is largest.
-
-    Args:
-        regime: on KSDD2 in that regime of the published table, such as "weak (0 masks)"; else on
-            screw.
-    """
-    jims = published_figures()["supersimplenet_jims2025"]
-    row = jims[KSDD2][regime] if regime else jims["mvtec_ad"][SCREW]
-    published = max(row[metric]["std"], MIN_DEVIATION)
-    return max(published, stdev(values)) if len(values) > 1 else published
 
 
 def is_evidence(outcome: Outcome) -> bool:
@@ -427,11 +390,6 @@ def is_evidence(outcome: Outcome) -> bool:
     if source.counts:  # other images in that layout are not its
         return record.counts["train"] == source.counts.get(data.category, (0, 0))[0]
     return source.origin != "rendered"
-
-
-def mean(values: Sequence[float]) -> float:
-    """Of at least one value."""
-    return sum(values) / len(values)
 
 
 def _no_run(name: str, category: str) -> MissingError:

@@ -16,6 +16,8 @@ from ssn_lib.study.claims.rules import CHANCE, Claim, Finding
 from ssn_lib.study.costs.records import Spread
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_figures, published_log
+from ssn_lib.study.records import is_whole
+from ssn_lib.study.statistics import sign_test
 from ssn_lib.study.systems import (
     BETAS,
     LAST_EPOCHS,
@@ -25,8 +27,6 @@ from ssn_lib.study.systems import (
     beta_changes,
     short,
 )
-from ssn_lib.study.tables.cells import is_whole
-from ssn_lib.study.tables.noise import sign_test
 from ssn_lib.study.tables.table import EMPTY
 
 NOTEBOOK = "02"

@@ -12,18 +12,17 @@ from ssn_lib.study.claims.evidence import (
     Evidence,
     MissingError,
     Runs,
-    margin,
-    mean,
-    records_of,
+    records_in,
     swing,
     whole_trainings,
 )
 from ssn_lib.study.claims.rules import HIGH, Claim, Finding
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
+from ssn_lib.study.records import is_whole
+from ssn_lib.study.statistics import margin, mean
 from ssn_lib.study.systems import MIXED_PERLIN, PERLIN, short
-from ssn_lib.study.tables.cells import is_whole
 from ssn_lib.study.tables.supervision import (
-    KSDD2,
     LABEL_PRESETS,
     PUBLISHED_MASKS,
     best_label_only,
@@ -76,7 +75,7 @@ def _cost_of_no_defects(evidence: Evidence) -> Finding:
     """SimpleNet, which learns from sound images alone, against all labels and masks."""
     slides = {row["method"]: row["AP-det"] for row in _slides_rows()}
     published = slides["SimpleNet"] - slides["SuperSimpleNet"]
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2][SOUND]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS][SOUND]
     peer = (
         "SuperSimpleNet, taught by KSDD2's sound images alone, has an AP-det of "
         f"{jims['AP-det']['mean']:.1f}, or {jims['seg-AP-det']['mean']:.1f} by its map's maximum "
@@ -163,7 +162,7 @@ def _starts_high(evidence: Evidence) -> Finding:
 
 
 def _blob(evidence: Evidence) -> Finding:
-    log = published_log("gap_cam", KSDD2)
+    log = published_log("gap_cam", STRIPS)
     best, epochs = peak(log, "AP-loc")
     fell = (
         f"the published run had {best:.1f} after {epochs} epochs and {log['AP-loc'].iloc[-1]:.1f} "
@@ -175,7 +174,7 @@ def _blob(evidence: Evidence) -> Finding:
     by_name = {runs.name: runs for runs in label_only}
     cam = by_name["gap_cam"]
     published, raw = (cam.mean(metric) for metric in ("sigmoid-AP-loc", "AP-loc"))
-    outcomes = [Outcome.of(record) for record in records_of(label_only)]
+    outcomes = [Outcome.of(record) for record in records_in(label_only)]
     which, best = best_label_only(outcomes, evidence.category)
     measured = (
         f"{evidence.title}: GAP + CAM {published:.1f} (sigmoid, as published) and {raw:.1f} (raw); "
@@ -276,7 +275,7 @@ def _cure(evidence: Evidence) -> Finding:
 
 def _comparison_rows(evidence: Evidence) -> Finding:
     """No measurement: whether the slides' AP-loc figures occur in the published tables of KSDD2."""
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS]
     icpr = published_figures()["supersimplenet_icpr2024"]["ksdd2_full_supervision"]
     published = [row["AP-loc"]["mean"] for row in (*jims.values(), icpr)]
     cited = [row["AP-loc"] for row in _slides_rows() if row["method"] != "GAP+CAM"]
@@ -304,7 +303,7 @@ WEAK = (
         "I-AUROC 98.6 (WideResNet50-2)",
         _from_labels("I-AUROC"),
         WEAK_NOTEBOOK,
-        KSDD2,
+        STRIPS,
     ),
     Claim(
         "labels-ap",
@@ -312,7 +311,7 @@ WEAK = (
         "AP-det 94.5 (WideResNet50-2)",
         _from_labels("AP-det"),
         WEAK_NOTEBOOK,
-        KSDD2,
+        STRIPS,
     ),
     Claim(
         "labels-cost",
@@ -320,7 +319,7 @@ WEAK = (
         "−2.9",
         _cost_of_labels,
         WEAK_NOTEBOOK,
-        KSDD2,
+        STRIPS,
     ),
     Claim(
         "simplenet-cost",
@@ -328,7 +327,7 @@ WEAK = (
         "−9.0 (88.4 against 97.4)",
         _cost_of_no_defects,
         WEAK_NOTEBOOK,
-        KSDD2,
+        STRIPS,
     ),
     Claim(
         "youden",
@@ -336,7 +335,7 @@ WEAK = (
         "TPR 91.8, FPR 2.2",
         _youden,
         WEAK_NOTEBOOK,
-        KSDD2,
+        STRIPS,
     ),
     Claim(
         "peaks-precise",

@@ -6,22 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from ssn_lib.presets import preset
-from ssn_lib.study.claims.evidence import (
-    MIN_DEVIATION,
-    Evidence,
-    MissingError,
-    margin,
-    mean,
-    swing,
-    two_errors,
-    whole_trainings,
-)
+from ssn_lib.study.claims.evidence import Evidence, MissingError, swing, whole_trainings
 from ssn_lib.study.claims.rules import HIGH, MEMORY_POINTS, Claim, Finding
+from ssn_lib.study.commands import run_command
 from ssn_lib.study.costs.records import HALF, Efficiency
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_figures, published_log
+from ssn_lib.study.statistics import MIN_DEVIATION, margin, mean, two_errors
 from ssn_lib.study.systems import LAST_EPOCHS, REAL_TIME_MS
-from ssn_lib.study.tables.cells import run_command
 
 NOTEBOOK = "01"
 BOTTLE, CARPET = "bottle", "carpet"

@@ -18,7 +18,8 @@ from ssn_lib.config import LOCAL_WEIGHT, GeneratorConfig, ModelConfig
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.figures.drawing import PALETTE, headed, key, legend, subplots
 from ssn_lib.study.published import published_figures
-from ssn_lib.study.tables.cells import measured, values
+from ssn_lib.study.records import values
+from ssn_lib.study.tables.cells import measured
 from ssn_lib.study.tables.supervision import MASKED, signed
 
 FIXED, TRAINED, TRAINING_ONLY = PALETTE[7], PALETTE[0], PALETTE[1]

@@ -30,8 +30,8 @@ from ssn_lib.study.figures.drawing import (
     trained,
 )
 from ssn_lib.study.published import published_figures
+from ssn_lib.study.records import values
 from ssn_lib.study.systems import REAL_TIME_MS, colour, short
-from ssn_lib.study.tables.cells import values
 
 USEFUL_AUROC = 90
 AREA = 500  # points², of the bubble of the largest memory

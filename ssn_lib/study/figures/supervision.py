@@ -26,11 +26,11 @@ from ssn_lib.study.figures.drawing import (
     told_apart,
     wrapped,
 )
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
+from ssn_lib.study.records import values
 from ssn_lib.study.systems import colour, group, short, title
-from ssn_lib.study.tables.cells import values
 from ssn_lib.study.tables.supervision import (
-    KSDD2,
     LABEL_PRESETS,
     MIXED_PRESETS,
     PUBLISHED_MASKS,
@@ -188,8 +188,8 @@ def published_decay(
         courses: `course.csv` of trainings by the published protocol.
         caption: where they come from.
     """
-    log = published_log("gap_cam", KSDD2)
-    panels = {f"published: {data_name([], KSDD2)}, WideResNet50-2": log}
+    log = published_log("gap_cam", STRIPS)
+    panels = {f"published: {data_name([], STRIPS)}, WideResNet50-2": log}
     message = f"GAP + CAM as published: {_decay(log)}"
     where = (
         f"Published: the author's public notebook, one seed, {log['epochs_done'].iloc[-1]:.0f} "
@@ -231,7 +231,7 @@ def masks_curve(
 ) -> Figure:
     """AP-loc and AP-det against the share of defective training images that have a mask."""
     figure, panels = subplots(1, 2, height=3.8, sharey=True)
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS]
     total = max(PUBLISHED_MASKS)
     without: dict[str, float] = {}  # AP-loc of what needs no mask
     learned: list[tuple[float, float]] = []

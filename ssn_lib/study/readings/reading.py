@@ -13,19 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ssn_lib.runs.record import device_name
-from ssn_lib.study.claims.evidence import (
-    MIN_DEVIATION,
-    Basis,
-    Evidence,
-    MissingError,
-    Runs,
-    deviation,
-    margin,
-    mean,
-    records_of,
-)
+from ssn_lib.study.captions import protocols
+from ssn_lib.study.claims.evidence import Basis, Evidence, MissingError, Runs, records_in
 from ssn_lib.study.costs.records import Efficiency
-from ssn_lib.study.tables.cells import of_seeds, protocols
+from ssn_lib.study.statistics import MIN_DEVIATION, deviation, margin, mean
+from ssn_lib.study.tables.cells import of_seeds
 
 FAR = 10.0  # points from which on a difference is called far
 Step = Literal["far above", "above", "level with", "below", "far below"]
@@ -96,7 +88,7 @@ def read(title: str, rules: Iterable[Rule], evidence: Evidence, lead: Sequence[s
 
 def how(basis: Basis) -> str:
     """The trainings and measurements that a sentence rests on: epochs, seeds, sizes, device."""
-    records = records_of(basis)
+    records = records_in(basis)
     costs = [one.environment for one in basis if isinstance(one, Efficiency)]
     parts = [protocols(records)] if records else []
     environments = [*(record.environment for record in records), *costs]

@@ -8,16 +8,17 @@ from ssn_lib.data.registry import images_title
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import LABELS, SOUND
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
-from ssn_lib.study.tables.supervision import KSDD2, MASKED, PUBLISHED_MASKS, of_masks
+from ssn_lib.study.tables.supervision import MASKED, PUBLISHED_MASKS, of_masks
 
 HEADS = ("cam_traced", "cam_refined", "weak_ssn_relative", "weak_ssn")  # taught without a mask
 
 
 def whose_images(category: str) -> list[str]:
     """A sentence that says so where the strips are not those that the slides are of."""
-    if category == KSDD2:
+    if category == STRIPS:
         return []
     return [
         f"The strips here are those of {images_title(category)}, not of KSDD2, and the network is "
@@ -73,7 +74,7 @@ def _ties(evidence: Evidence) -> Sentence:
 
 def _decay(evidence: Evidence) -> Sentence:
     """No measurement: the author's log, at one resolution of the map."""
-    log = published_log("gap_cam", KSDD2)
+    log = published_log("gap_cam", STRIPS)
     (best, epochs), last = peak(log, "AP-loc"), log["AP-loc"].iloc[-1]
     end = "it stayed, as the resolution did"
     if best - last > FAR:
@@ -174,7 +175,7 @@ def _tenth_or_none(evidence: Evidence) -> Sentence:
 
 def _published_curve(evidence: Evidence) -> Sentence:
     """No measurement: what JIMS 2025 publishes of KSDD2."""
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS]
     told = ", ".join(
         f"{jims[name]['AP-loc']['mean']:.1f} with {masks}"
         for masks, name in PUBLISHED_MASKS.items()

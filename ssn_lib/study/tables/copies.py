@@ -14,9 +14,10 @@ import pandas as pd
 from ssn_lib.data.registry import images_title
 from ssn_lib.metrics import image_metrics
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import describe
 from ssn_lib.study.peers.records import TITLES, PeerRecord
 from ssn_lib.study.systems import group, title
-from ssn_lib.study.tables.cells import describe, of_seeds
+from ssn_lib.study.tables.cells import of_seeds
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 CATEGORY = "kolektor_sdd1_in_ksdd2_layout"

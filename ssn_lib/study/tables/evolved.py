@@ -13,18 +13,12 @@ from ssn_lib.overrides import assignment, override
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study import search
+from ssn_lib.study.captions import describe
+from ssn_lib.study.commands import command_of, run_command
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.systems import group, short, title
-from ssn_lib.study.tables.cells import (
-    command_of,
-    describe,
-    measured,
-    notes,
-    of_records,
-    of_seeds,
-    run_command,
-)
+from ssn_lib.study.tables.cells import measured, notes, of_records, of_seeds
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 SYSTEMS = group("evolved")

@@ -8,8 +8,12 @@ from statistics import fmean
 import pandas as pd
 
 from ssn_lib.runs.record import Outcome, device_name
+from ssn_lib.study.captions import describe
+from ssn_lib.study.commands import run_command
 from ssn_lib.study.costs.records import Comparison, Spread
 from ssn_lib.study.published import published_figures, published_log
+from ssn_lib.study.records import categories_of, late
+from ssn_lib.study.statistics import sign_test
 from ssn_lib.study.systems import (
     BETA,
     BETAS,
@@ -21,17 +25,7 @@ from ssn_lib.study.systems import (
     beta_changes,
     short,
 )
-from ssn_lib.study.tables.cells import (
-    METRICS,
-    categories_of,
-    describe,
-    late,
-    measured,
-    notes,
-    percent,
-    quartiles,
-    run_command,
-)
+from ssn_lib.study.tables.cells import METRICS, measured, notes, percent, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 
@@ -205,13 +199,3 @@ def inference_free(made: Comparison) -> Table:
             "+2.10 MB are 2 MiB, one block of PyTorch's allocator.",
         ),
     )
-
-
-def sign_test(differences: Sequence[float]) -> float:
-    """p of the two-sided sign test: are positive and negative differences equally likely?"""
-    from scipy.stats import binomtest  # slow to import, and seldom asked for
-
-    moved = [difference for difference in differences if difference != 0]
-    if not moved:
-        return 1.0
-    return float(binomtest(sum(d > 0 for d in moved), len(moved)).pvalue)

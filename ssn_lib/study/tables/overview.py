@@ -9,18 +9,12 @@ import pandas as pd
 from ssn_lib.data.registry import images_title
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record, device_name
+from ssn_lib.study.captions import describe, learns_from, whose
+from ssn_lib.study.commands import command_of
 from ssn_lib.study.costs.records import Efficiency, in_turns
+from ssn_lib.study.records import is_whole, records_of
 from ssn_lib.study.systems import SWEEP_CATEGORY, group, title
-from ssn_lib.study.tables.cells import (
-    command_of,
-    describe,
-    is_whole,
-    learns_from,
-    measured,
-    percent,
-    records_of,
-    whose,
-)
+from ssn_lib.study.tables.cells import measured, percent
 from ssn_lib.study.tables.noise import moved
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 

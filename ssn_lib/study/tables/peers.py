@@ -11,9 +11,9 @@ from ssn_lib.runs.choice import warning
 from ssn_lib.runs.record import Outcome, Record, device_name
 from ssn_lib.study.costs.records import SCENARIO_A, Bench, in_turns
 from ssn_lib.study.peers.records import TITLES, PeerRecord
-from ssn_lib.study.records import has_usual_size, longest
+from ssn_lib.study.records import has_usual_size, is_whole, longest
 from ssn_lib.study.systems import short, title
-from ssn_lib.study.tables.cells import is_whole, of_records, quartiles
+from ssn_lib.study.tables.cells import of_records, quartiles
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 OURS = ("evolved", "simplenet", "scenario_a_relative")

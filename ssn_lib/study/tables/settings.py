@@ -8,9 +8,9 @@ from typing import Literal
 
 from ssn_lib.config import FOCAL_GAMMA, ModelConfig, NoiseConfig, TrainingConfig
 from ssn_lib.presets import preset
+from ssn_lib.study.captions import learns_from
 from ssn_lib.study.profiles import Profile
 from ssn_lib.study.systems import title
-from ssn_lib.study.tables.cells import learns_from
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of
 
 Kind = Literal["as published", "as stated", "own"]

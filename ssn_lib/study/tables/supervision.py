@@ -15,13 +15,14 @@ from ssn_lib.metrics import Interval, OperatingPoint, operating_point, youden
 from ssn_lib.overrides import assignment
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import learns_from, whose
+from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
-from ssn_lib.study.records import longest
+from ssn_lib.study.records import longest, values
 from ssn_lib.study.systems import MASKS, group, title
-from ssn_lib.study.tables.cells import learns_from, measured, notes, of_seeds, values, whose
+from ssn_lib.study.tables.cells import measured, notes, of_seeds
 from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
 
-KSDD2 = "ksdd2"
 WEAK_PRESETS, MIXED_PRESETS, METHOD_PRESETS = map(group, ("weak", "mixed", "methods"))
 LABELLED_PRESETS = tuple(n for n in WEAK_PRESETS if preset(n).training.supervision.labels)
 LABEL_PRESETS = tuple(n for n in LABELLED_PRESETS if preset(n).training.supervision.masks == 0)
@@ -43,7 +44,7 @@ def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
     """What labels alone give: every label-only system, published and measured here; and what all
     masks give, to measure them by."""
     slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2][PUBLISHED_MASKS[0]]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS][PUBLISHED_MASKS[0]]
     rows = [
         {"system": "GAP + CAM, slides", "map": "sigmoid", "data": "KSDD2"}
         | {metric: _said(slides.get(metric)) for metric in SHOWN},
@@ -84,7 +85,7 @@ def saturation(outcomes: Sequence[Outcome], category: str) -> Table:
     Args:
         outcomes: of any number of epochs; each number has its row.
     """
-    log = published_log("gap_cam", KSDD2)
+    log = published_log("gap_cam", STRIPS)
     best, epochs = peak(log, "AP-loc")
     some = log[log["epochs_done"].isin((epochs, 40, 100, 200, 260, 300))]
     rows = [
@@ -191,7 +192,7 @@ def teaching(files: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Tab
 def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
     """The slides' comparison of methods on KSDD2, the published tables, and this study."""
     slides = {row["method"]: row for row in published_figures()["slides"]["table_ksdd2_comparison"]}
-    jims = published_figures()["supersimplenet_jims2025"][KSDD2]
+    jims = published_figures()["supersimplenet_jims2025"][STRIPS]
     icpr = published_figures()["supersimplenet_icpr2024"]["ksdd2_full_supervision"]
     theirs = {"simplenet": "SimpleNet", "full_ssn": "SuperSimpleNet", "gap_cam": "GAP+CAM"}
     papers = {"full_ssn": (jims["full (246 masks)"], icpr), "scenario_a": (jims["unsupervised"],)}
@@ -310,7 +311,7 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
     """AP-loc and AP-det against the number of masks: the published curve, and here."""
     rows = []
     for masks, name in PUBLISHED_MASKS.items():
-        theirs = published_figures()["supersimplenet_jims2025"][KSDD2][name]
+        theirs = published_figures()["supersimplenet_jims2025"][STRIPS][name]
         said = {m: deviating(theirs[m]["mean"], theirs[m]["std"]) for m in SHOWN}
         row = {"system": "SSN, JIMS 2025", "data": "KSDD2", "masks": f"{masks} of 246"}
         rows.append(row | said)
@@ -367,7 +368,7 @@ def masks_runs(
 def data_name(outcomes: Sequence[Outcome], category: str) -> str:
     """Whose strips they are: KSDD2 only where they are."""
     datasets = (o.record.config.data.dataset for o in outcomes if o.record is not None)
-    return whose(next(datasets, KSDD2), category)
+    return whose(next(datasets, STRIPS), category)
 
 
 def of_masks(outcome: Outcome) -> bool:

@@ -10,12 +10,14 @@ from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.overrides import changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
+from ssn_lib.study.captions import describe
 from ssn_lib.study.published import (
     PUBLISHED_BATCH,
     SWAP_COURSES,
     published_figures,
     published_log,
 )
+from ssn_lib.study.records import categories_of
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
     LEARNED_LOSS,
@@ -26,7 +28,7 @@ from ssn_lib.study.systems import (
     short,
     title,
 )
-from ssn_lib.study.tables.cells import METRICS, categories_of, describe, measured, notes, percent
+from ssn_lib.study.tables.cells import METRICS, measured, notes, percent
 from ssn_lib.study.tables.table import EMPTY, Table, frame_of, number
 
 

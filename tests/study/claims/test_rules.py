@@ -16,8 +16,8 @@ from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
+from ssn_lib.study.records import late
 from ssn_lib.study.systems import BETA, BETAS
-from ssn_lib.study.tables.cells import late
 from ssn_lib.study.tables.supervision import PUBLISHED_MASKS
 from ssn_lib.study.tables.table import EMPTY
 

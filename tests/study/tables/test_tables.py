@@ -9,6 +9,8 @@ import torch
 
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import describe
+from ssn_lib.study.commands import command_of
 from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.published import (
     SWAP_COURSES,
@@ -17,10 +19,11 @@ from ssn_lib.study.published import (
     published_log,
     published_logs,
 )
+from ssn_lib.study.statistics import sign_test
 from ssn_lib.study.systems import ABLATION_PRESETS, title
-from ssn_lib.study.tables.cells import command_of, describe, measured, notes
+from ssn_lib.study.tables.cells import measured, notes
 from ssn_lib.study.tables.costs import efficiency
-from ssn_lib.study.tables.noise import beta_sweep, learned_noise, sign_test
+from ssn_lib.study.tables.noise import beta_sweep, learned_noise
 from ssn_lib.study.tables.overview import SAME_NETWORK, all_runs, synthesis
 from ssn_lib.study.tables.swap import ablation, backbone_swap, published_leaving, published_start
 from ssn_lib.study.tables.table import EMPTY, Table
