@@ -49,8 +49,8 @@ from ssn_lib.data.images import normalise
 from ssn_lib.study.at_hand import trained_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.supervision import WEAK_PRESETS
 from ssn_lib.study.systems import FOLD
-from ssn_lib.study.tables.supervision import WEAK_PRESETS
 from ssn_lib.training.pseudo_masks import agreement, contrast, pseudo_masks, trace
 
 study = Study.of_notebook(globals())

@@ -48,8 +48,8 @@ from ssn_lib.losses import focal, truncated_l1
 from ssn_lib.study.at_hand import trained_network
 from ssn_lib.study.report import Report
 from ssn_lib.study.runner import Study
+from ssn_lib.study.supervision import MIXED_PRESETS
 from ssn_lib.study.systems import MASKS, MIXED_PERLIN, PERLIN
-from ssn_lib.study.tables.supervision import MIXED_PRESETS
 from ssn_lib.training.batches import Features
 
 study = Study.of_notebook(globals())

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from ssn_lib.config import DataConfig, SupervisionConfig
 from ssn_lib.data.registry import images_title, of_strips, source_of
-from ssn_lib.runs.record import Record, device_name, usual_resize
-from ssn_lib.study.systems import short
+from ssn_lib.data.samples import number_of_masks
+from ssn_lib.presets import preset
+from ssn_lib.runs.record import Outcome, Record, device_name, usual_resize
+from ssn_lib.study.profiles import STRIPS
+from ssn_lib.study.systems import short, title
 
 OTHERS = 3  # systems of one protocol; more of them are called the others
 RESIZED = {"antialiased": "resized with antialiasing", "plain": "resized without antialiasing"}
@@ -107,3 +110,18 @@ def whose(dataset: str, category: str) -> str:
     if source_of(dataset).origin != "rendered":
         return title
     return f"rendered {'strips' if of_strips(dataset, category) else title}"
+
+
+def data_name(outcomes: Sequence[Outcome], category: str) -> str:
+    """Whose strips they are: KSDD2 only where they are."""
+    datasets = (o.record.config.data.dataset for o in outcomes if o.record is not None)
+    return whose(next(datasets, STRIPS), category)
+
+
+def named(outcome: Outcome) -> str:
+    """A run in figures: its preset's title, and how many masks it had where these are some."""
+    if outcome.record is None or not preset(outcome.preset).training.supervision.masks:
+        return title(outcome.preset)
+    masks = outcome.record.config.training.supervision.masks
+    count = number_of_masks(masks, outcome.record.counts["train_defective"])
+    return f"{title(outcome.preset)}, {count} {'mask' if count == 1 else 'masks'}"

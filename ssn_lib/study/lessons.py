@@ -32,10 +32,10 @@ from ssn_lib.study.readings.supervision import MIXED, WEAK, whose_images
 from ssn_lib.study.readings.swap import SWAP
 from ssn_lib.study.runner import COMMITTED, Study
 from ssn_lib.study.selection import Selection
+from ssn_lib.study.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.systems import ABLATION_PRESETS, LEARNED_PRESETS, NOISE_PRESETS, SWAP_PRESETS
 from ssn_lib.study.tables import evolved as evolved_tables
 from ssn_lib.study.tables.settings import settings
-from ssn_lib.study.tables.supervision import MIXED_PRESETS, WEAK_PRESETS
 from ssn_lib.study.tables.table import Table
 
 PLATES_SHOWN, RENDERED_SHOWN, STRIPS_SHOWN = (2, 4), (2, 3), (3, 5)  # good and defective images

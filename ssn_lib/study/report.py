@@ -35,6 +35,7 @@ from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.records import has_usual_size, longest
 from ssn_lib.study.saving import remove
 from ssn_lib.study.scope import LeftOut, left_out, narrowed
+from ssn_lib.study.supervision import TAUGHT_PRESETS
 from ssn_lib.study.systems import (
     ABLATION_PRESETS,
     LEARNED_CATEGORIES,
@@ -312,7 +313,7 @@ class Report(Lessons):
 
     def teaching(self) -> Table:
         """How good pseudo-masks are."""
-        runs = self.first(*supervision_tables.TAUGHT_PRESETS)
+        runs = self.first(*TAUGHT_PRESETS)
         return supervision_tables.teaching(self.files(runs, TEACHING), self.study.caption(runs))
 
     def methods(self) -> Table:

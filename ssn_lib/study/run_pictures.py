@@ -17,12 +17,12 @@ from ssn_lib.runs.loading import load_run, load_source
 from ssn_lib.runs.record import MAPS, Outcome
 from ssn_lib.storage import shown
 from ssn_lib.study import parallel
+from ssn_lib.study.captions import data_name
 from ssn_lib.study.figures import maps
 from ssn_lib.study.figures.drawing import NotDrawn, told_apart
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.runner import Study
 from ssn_lib.study.systems import short
-from ssn_lib.study.tables import supervision as supervision_tables
 
 
 def panels(study: Study, outcomes: Sequence[Outcome], category: str) -> Figure | NotDrawn:
@@ -54,7 +54,7 @@ def strip_maps(study: Study, outcomes: Sequence[Outcome], category: str) -> Figu
         list(sample.images.permute(0, 2, 3, 1).numpy()),
         list(sample.masks[:, 0].numpy()),
         answers,
-        f"{supervision_tables.data_name(chosen, category)}: first defective test images; "
+        f"{data_name(chosen, category)}: first defective test images; "
         "threshold: 99.9th percentile of sound training pixels. "
         f"{study.caption(chosen)}",
     )

@@ -28,6 +28,7 @@ from ssn_lib.study.costs.records import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS
 from ssn_lib.study.records import alike, longest
 from ssn_lib.study.runner import Study
+from ssn_lib.study.supervision import MIXED_PRESETS, WEAK_PRESETS, of_masks
 from ssn_lib.study.systems import (
     FOLD,
     LEARNED_PRESETS,
@@ -35,7 +36,7 @@ from ssn_lib.study.systems import (
     SWEEP_PRESETS,
     TRADE_OFF_PRESETS,
 )
-from ssn_lib.study.tables import supervision as supervision_tables
+from ssn_lib.study.thresholds import Chosen, chosen_thresholds
 
 # GAP + CAM with a fold of the training images left out, of which a threshold is made.
 _FOLD_CHANGES = tuple((assignment(FOLD, fold),) for fold in range(FOLDS))
@@ -198,8 +199,7 @@ class Selection:
     @cached_property
     def weak(self) -> list[Outcome]:
         """Those with labels alone, and what they are compared with."""
-        names = supervision_tables.WEAK_PRESETS
-        return [o for o in self.on_strips if o.preset in names and not o.changes]
+        return [o for o in self.on_strips if o.preset in WEAK_PRESETS and not o.changes]
 
     @cached_property
     def folds(self) -> list[Outcome]:
@@ -209,9 +209,8 @@ class Selection:
     @cached_property
     def mixed(self) -> list[Outcome]:
         """Those with some masks, and with all and none."""
-        names = supervision_tables.MIXED_PRESETS
-        known = [o for o in self.on_strips if o.preset in names]
-        return [o for o in known if not o.changes or supervision_tables.of_masks(o)]
+        known = [o for o in self.on_strips if o.preset in MIXED_PRESETS]
+        return [o for o in known if not o.changes or of_masks(o)]
 
     @cached_property
     def numbers(self) -> list[float]:
@@ -221,12 +220,12 @@ class Selection:
         return sorted(numbers - {None})
 
     @cached_property
-    def points(self) -> list[supervision_tables.Chosen]:
+    def points(self) -> list[Chosen]:
         """Thresholds of GAP + CAM."""
         return self.points_of([*self.first("gap_cam"), *self.folds], self.strips)
 
     @cached_property
-    def longest_points(self) -> list[supervision_tables.Chosen]:
+    def longest_points(self) -> list[Chosen]:
         """Of the longest trainings of GAP + CAM that have all their folds, on whatever strips."""
         points = []
         for category in dict.fromkeys(outcome.category for outcome in self.all_strips):
@@ -259,10 +258,10 @@ class Selection:
             curves=self.files(self.all_strips, "pixel_pr.csv"),
         )
 
-    def points_of(self, runs: list[Outcome], category: str) -> list[supervision_tables.Chosen]:
+    def points_of(self, runs: list[Outcome], category: str) -> list[Chosen]:
         """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
         first = self.study.first_seeds(runs, category)
-        return supervision_tables.chosen_thresholds(
+        return chosen_thresholds(
             self.files([o for o in first if not o.changes], "scores.csv"),
             self.files([o for o in first if o.changes], "held_out.csv"),
         )

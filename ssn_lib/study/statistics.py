@@ -15,8 +15,8 @@ MIN_DEVIATION = 1.0  # points between seeds, where the published deviation is sm
 def margin(
     metric: str, first: Sequence[float], second: Sequence[float], regime: str | None = None
 ) -> float:
-    """How far the means of two sets of values must be apart to differ, in points: twice the standard
-    error of their difference.
+    """How far the means of two sets of values must be apart to differ, in points: twice the
+    standard error of their difference.
 
     Args:
         first, second: a value of each seed.

@@ -23,8 +23,8 @@ from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.records import is_whole, late
 from ssn_lib.study.statistics import margin, mean
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, short
-from ssn_lib.study.tables.supervision import Chosen
 from ssn_lib.study.tables.table import EMPTY
+from ssn_lib.study.thresholds import Chosen
 
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau

@@ -21,13 +21,9 @@ from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.records import is_whole
 from ssn_lib.study.statistics import margin, mean
+from ssn_lib.study.supervision import LABEL_PRESETS, PUBLISHED_MASKS, best_label_only
 from ssn_lib.study.systems import MIXED_PERLIN, PERLIN, short
-from ssn_lib.study.tables.supervision import (
-    LABEL_PRESETS,
-    PUBLISHED_MASKS,
-    best_label_only,
-    signed,
-)
+from ssn_lib.study.tables.table import signed
 
 WEAK_NOTEBOOK, MIXED_NOTEBOOK = "03", "04"
 LABELS, SOUND = PUBLISHED_MASKS[0], "unsupervised"  # regimes of the published table

@@ -19,8 +19,9 @@ from ssn_lib.runs.record import Outcome
 from ssn_lib.study.figures.drawing import PALETTE, headed, key, legend, subplots
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.records import values
+from ssn_lib.study.supervision import MASKED
 from ssn_lib.study.tables.cells import measured
-from ssn_lib.study.tables.supervision import MASKED, signed
+from ssn_lib.study.tables.table import signed
 
 FIXED, TRAINED, TRAINING_ONLY = PALETTE[7], PALETTE[0], PALETTE[1]
 BLACK = "black"

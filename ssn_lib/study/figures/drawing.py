@@ -30,8 +30,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from ssn_lib.runs.record import Outcome, Record
+from ssn_lib.study.captions import named
 from ssn_lib.study.systems import colour
-from ssn_lib.study.tables.supervision import named
 
 WIDTH = 9.0  # inches, of every figure
 SMALL, HEADING = 8, 11  # points

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ssn_lib.data.samples import number_of_masks
 from ssn_lib.metrics import image_metrics, roc_curve
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import data_name
 from ssn_lib.study.figures.drawing import (
     LINES,
     MARKERS,
@@ -29,15 +30,9 @@ from ssn_lib.study.figures.drawing import (
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.records import values
+from ssn_lib.study.supervision import LABEL_PRESETS, MIXED_PRESETS, PUBLISHED_MASKS, masks_runs
 from ssn_lib.study.systems import colour, group, short, title
-from ssn_lib.study.tables.supervision import (
-    LABEL_PRESETS,
-    MIXED_PRESETS,
-    PUBLISHED_MASKS,
-    Chosen,
-    data_name,
-    masks_runs,
-)
+from ssn_lib.study.thresholds import Chosen
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
 ROC_PRESETS = group("ROC")

@@ -11,7 +11,7 @@ from ssn_lib.study.claims.supervision import LABELS, SOUND
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
-from ssn_lib.study.tables.supervision import MASKED, PUBLISHED_MASKS, of_masks
+from ssn_lib.study.supervision import MASKED, PUBLISHED_MASKS, of_masks
 
 HEADS = ("cam_traced", "cam_refined", "weak_ssn_relative", "weak_ssn")  # taught without a mask
 

@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import pandas as pd
 
-from ssn_lib.config import FOLDS
-from ssn_lib.data.samples import number_of_masks
-from ssn_lib.metrics import Interval, OperatingPoint, operating_point, youden
-from ssn_lib.overrides import assignment
+from ssn_lib.metrics import Interval
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.captions import learns_from, whose
+from ssn_lib.study.captions import data_name, learns_from
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.records import longest, values
-from ssn_lib.study.systems import MASKS, group, title
+from ssn_lib.study.supervision import (
+    CAM_PRESETS,
+    LABELLED_PRESETS,
+    MASKED,
+    METHOD_PRESETS,
+    MIXED_PRESETS,
+    PUBLISHED_MASKS,
+    best_map,
+    masks_runs,
+)
+from ssn_lib.study.systems import title
 from ssn_lib.study.tables.cells import measured, notes, of_seeds
-from ssn_lib.study.tables.table import EMPTY, Cell, Table, deviating, frame_of, interval, number
+from ssn_lib.study.tables.table import (
+    EMPTY,
+    Table,
+    deviating,
+    frame_of,
+    interval,
+    number,
+    signed,
+)
+from ssn_lib.study.thresholds import Chosen
 
-WEAK_PRESETS, MIXED_PRESETS, METHOD_PRESETS = map(group, ("weak", "mixed", "methods"))
-LABELLED_PRESETS = tuple(n for n in WEAK_PRESETS if preset(n).training.supervision.labels)
-LABEL_PRESETS = tuple(n for n in LABELLED_PRESETS if preset(n).training.supervision.masks == 0)
-CAM_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).model.score == "cam")
-TAUGHT_PRESETS = tuple(n for n in LABEL_PRESETS if preset(n).training.supervision.teacher)
-MASKED = "full_ssn"  # what learns from all masks
 SHOWN = ("I-AUROC", "AP-det", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 PIXEL = ("P-AUROC", "AUPRO", "AP-loc")
-PUBLISHED_MASKS = {  # KSDD2, masks: the published table's row
-    0: "weak (0 masks)",
-    16: "mixed (16 masks)",
-    53: "mixed (53 masks)",
-    126: "mixed (126 masks)",
-    246: "full (246 masks)",
-}
 
 
 def weak_supervision(outcomes: Sequence[Outcome], category: str) -> Table:
@@ -226,46 +228,6 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
     )
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A threshold on the image score: how it was chosen, and what it does on the test images, by
-    the scores of that run."""
-
-    how: str
-    point: OperatingPoint
-    run_id: str
-
-    @property
-    def sigmoid(self) -> float:
-        """The threshold on the sigmoid of the score, as the slides give theirs."""
-        return 1 / (1 + math.exp(-self.point.threshold))
-
-
-def chosen_thresholds(
-    scores: Sequence[tuple[Outcome, pd.DataFrame]],
-    held_out: Sequence[tuple[Outcome, pd.DataFrame]],
-) -> list[Chosen]:
-    """Youden's threshold on the test scores, as published, and on scores of training images by
-    networks that have not seen them.
-
-    Args:
-        scores: of a run's test images, columns score and label; nothing is chosen without them.
-        held_out: likewise of each fold's left-out training images; all folds, or it is not used.
-    """
-    if not scores:
-        return []
-    outcome, table = scores[0]
-    test, run_id = (table["score"], table["label"]), outcome.record.run_id
-    point = operating_point(*test, youden(*test))
-    found = [Chosen("on the test scores, as published", point, run_id)]
-    if len(held_out) == FOLDS:
-        together = pd.concat([table for _, table in held_out])
-        threshold = youden(together["score"], together["label"])
-        point = operating_point(*test, threshold)
-        found.append(Chosen("cross-validated on training images", point, run_id))
-    return found
-
-
 def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
     """The slides' operating point beside those found here."""
     slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
@@ -332,82 +294,6 @@ def masks_curve(outcomes: Sequence[Outcome], category: str, numbers: Sequence[fl
             "of masks beside 90 % of labels that the slides propose.",
         ),
     )
-
-
-def masks_runs(
-    outcomes: Sequence[Outcome], category: str, numbers: Sequence[float]
-) -> list[tuple[str, tuple[str, ...], str]]:
-    """Preset, changes to it, and masks in words of the curve's points, by rising number."""
-    total = next(
-        (
-            o.record.counts["train_defective"]
-            for o in outcomes
-            if o.record is not None and o.category == category
-        ),
-        None,
-    )
-    of = f" of {total}" if total else ""
-    points: list[tuple[float, str, tuple[str, ...], str]] = []
-    for name in MIXED_PRESETS:
-        share = preset(name).training.supervision.masks
-        if share is None:
-            points.append((math.inf, name, (), f"all{of}"))
-        elif share == 0:
-            points.append((-1, name, (), f"0{of}"))
-        else:
-            told = f"{100 * share:g} %"
-            if total:
-                told = f"{number_of_masks(share, total)}{of} ({told}, rounded)"
-            points.append((share * (total or 0), name, (), told))
-    for masks in numbers:
-        count = number_of_masks(masks, total) if total else masks
-        points.append((count, "mixed_ssn", (assignment(MASKS, masks),), f"{count:g}{of}"))
-    return [point[1:] for point in sorted(points, key=lambda point: point[0])]
-
-
-def data_name(outcomes: Sequence[Outcome], category: str) -> str:
-    """Whose strips they are: KSDD2 only where they are."""
-    datasets = (o.record.config.data.dataset for o in outcomes if o.record is not None)
-    return whose(next(datasets, STRIPS), category)
-
-
-def of_masks(outcome: Outcome) -> bool:
-    """Whether an outcome is a mixed training whose number of masks alone was changed."""
-    changed = outcome.changes
-    return outcome.preset == "mixed_ssn" and len(changed) == 1 and changed[0].startswith(MASKS)
-
-
-def named(outcome: Outcome) -> str:
-    """A run in figures: its preset's title, and how many masks it had where these are some."""
-    if outcome.record is None or not preset(outcome.preset).training.supervision.masks:
-        return title(outcome.preset)
-    masks = outcome.record.config.training.supervision.masks
-    count = number_of_masks(masks, outcome.record.counts["train_defective"])
-    return f"{title(outcome.preset)}, {count} {'mask' if count == 1 else 'masks'}"
-
-
-def best_label_only(outcomes: Sequence[Outcome], category: str) -> tuple[str, float] | None:
-    """The label-only map of the highest mean AP-loc, in words, and that AP-loc."""
-    maps = [(name, best_map(outcomes, name, category)) for name in LABEL_PRESETS]
-    found = [(best[0], f"{name}, {best[1]}") for name, best in maps if best]
-    return None if not found else (max(found)[1], max(found)[0])
-
-
-def best_map(outcomes: Sequence[Outcome], name: str, category: str) -> tuple[float, str] | None:
-    """The mean AP-loc of a preset's raw map or of its mean over flips, the higher, and which."""
-    found = [
-        (fmean(known), how)
-        for prefix, how in (("", "raw"), ("flips-", "over flips"))
-        if (known := values(outcomes, name, category, f"{prefix}AP-loc"))
-    ]
-    return max(found, default=None)
-
-
-def signed(value: float | None, reference: float | None) -> str:
-    """By how much a figure differs from a reference, in points; empty where one is not there."""
-    if value is None or reference is None:
-        return EMPTY
-    return Cell(f"{value - reference:+.1f}".replace("-", "−"), value=value - reference)
 
 
 def _said(value: float | None) -> str:

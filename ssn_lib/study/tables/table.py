@@ -94,3 +94,10 @@ def to_markdown(frame: pd.DataFrame) -> str:
     lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
     lines += [[str(value).replace("|", "\\|") for value in row] for row in frame.to_numpy()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def signed(value: float | None, reference: float | None) -> str:
+    """By how much a figure differs from a reference, in points; empty where one is not there."""
+    if value is None or reference is None:
+        return EMPTY
+    return Cell(f"{value - reference:+.1f}".replace("-", "−"), value=value - reference)

@@ -17,8 +17,8 @@ from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
 from ssn_lib.study.records import late
+from ssn_lib.study.supervision import PUBLISHED_MASKS
 from ssn_lib.study.systems import BETA, BETAS
-from ssn_lib.study.tables.supervision import PUBLISHED_MASKS
 from ssn_lib.study.tables.table import EMPTY
 
 RULES = {claim.id: claim for claim in (*swap_claims.BACKBONE_SWAP, *noise.LEARNED_NOISE)}

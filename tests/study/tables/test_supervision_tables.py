@@ -11,13 +11,22 @@ import pytest
 from ssn_lib.metrics import image_metrics
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.study.captions import named
 from ssn_lib.study.claims import rules, supervision
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.figures import supervision as supervision_figures
 from ssn_lib.study.figures.drawing import NotDrawn
+from ssn_lib.study.supervision import (
+    LABEL_PRESETS,
+    MIXED_PRESETS,
+    best_label_only,
+    masks_runs,
+    of_masks,
+)
 from ssn_lib.study.systems import FOLD, MASKS
 from ssn_lib.study.tables import supervision as supervision_tables
 from ssn_lib.study.tables.table import EMPTY
+from ssn_lib.study.thresholds import chosen_thresholds
 
 RULES = {claim.id: claim for claim in (*supervision.WEAK, *supervision.MIXED)}
 
@@ -95,10 +104,10 @@ def test_other_strips_are_not_called_ksdd2(run):
 
 
 def test_the_curve_rises_by_the_number_of_masks(run):
-    outcomes = [run(name) for name in supervision_tables.MIXED_PRESETS]
+    outcomes = [run(name) for name in MIXED_PRESETS]
     outcomes += [run("mixed_ssn", changes=(f"{MASKS}={n}",)) for n in (126, 16)]
-    points = supervision_tables.masks_runs(outcomes, "ksdd2", [16, 126])
-    unmasked = {*supervision_tables.MIXED_PRESETS} & {*supervision_tables.LABEL_PRESETS}
+    points = masks_runs(outcomes, "ksdd2", [16, 126])
+    unmasked = {*MIXED_PRESETS} & {*LABEL_PRESETS}
     assert [masks for _, _, masks in points] == [
         *["0 of 246"] * len(unmasked),
         "16 of 246",
@@ -106,22 +115,20 @@ def test_the_curve_rises_by_the_number_of_masks(run):
         "126 of 246",
         "all of 246",
     ]
-    assert [supervision_tables.named(outcome) for outcome in outcomes[-2:]] == [
+    assert [named(outcome) for outcome in outcomes[-2:]] == [
         f"{preset('mixed_ssn').title}, {n} masks" for n in (126, 16)
     ]
     shares = [run("mixed_ssn", changes=(f"{MASKS}={n}",)) for n in (0.2, 0.5)]
-    points = supervision_tables.masks_runs([*outcomes, *shares], "ksdd2", [0.2, 126])
+    points = masks_runs([*outcomes, *shares], "ksdd2", [0.2, 126])
     assert [masks for name, *_, masks in points if name == "mixed_ssn"] == [
         "25 of 246 (10 %, rounded)",
         "49 of 246",
         "126 of 246",
     ]
-    assert supervision_tables.named(shares[0]).endswith(", 49 masks")
-    assert all(map(supervision_tables.of_masks, shares))
-    assert not supervision_tables.of_masks(run("mixed_ssn"))
-    assert not supervision_tables.of_masks(
-        run("mixed_ssn", changes=("training.supervision.weight=1.0",))
-    )
+    assert named(shares[0]).endswith(", 49 masks")
+    assert all(map(of_masks, shares))
+    assert not of_masks(run("mixed_ssn"))
+    assert not of_masks(run("mixed_ssn", changes=("training.supervision.weight=1.0",)))
     table = supervision_tables.masks_curve(outcomes, "ksdd2", [16, 126])
     here = table.frame[table.frame["data"] == "KSDD2"]
     assert len(here) == 5 + len(points)  # the published ones, and these
@@ -156,13 +163,13 @@ def test_thresholds_with_and_without_the_test(run, scores):
     folds = [(run("gap_cam", changes=(f"{FOLD}={i}",)), scores + 0.5) for i in range(3)]
     for _, part in folds:
         part["label"] = scores["label"]
-    on_test, without = supervision_tables.chosen_thresholds(test, folds)
+    on_test, without = chosen_thresholds(test, folds)
     assert without.point.threshold == pytest.approx(on_test.point.threshold + 0.5)
     assert on_test.point.tpr.value - on_test.point.fpr.value > (
         without.point.tpr.value - without.point.fpr.value
     )
-    assert len(supervision_tables.chosen_thresholds(test, folds[:2])) == 1  # a fold is missing
-    assert supervision_tables.chosen_thresholds([], folds) == []
+    assert len(chosen_thresholds(test, folds[:2])) == 1  # a fold is missing
+    assert chosen_thresholds([], folds) == []
     table = supervision_tables.operating_points([on_test], "caption")
     assert "The folds were not all run" in table.notes[-1]
     assert len(supervision_tables.operating_points([on_test, without], "caption").frame) == 3
@@ -199,7 +206,7 @@ def test_figures_name_both_scores_and_both_maps(run, scores):
 
 
 def test_scores_are_points_with_the_thresholds_as_lines(run, scores):
-    found = supervision_tables.chosen_thresholds([(run("gap_cam"), scores)], [])
+    found = chosen_thresholds([(run("gap_cam"), scores)], [])
     figure = supervision_figures.score_distributions([(run("gap_cam"), scores)], found, "caption")
     sound, defective = figure.axes[0].collections
     assert [len(part.get_offsets()) for part in (sound, defective)] == [40, 20]
@@ -216,8 +223,8 @@ def test_the_best_map_without_masks(run):
         run("weak_ssn", **{"AP-loc": 30.0}),
         run("full_ssn", **{"AP-loc": 90.0}),
     ]
-    assert supervision_tables.best_label_only(outcomes, "ksdd2") == ("gap_cam, over flips", 31.0)
-    assert supervision_tables.best_label_only(outcomes[-1:], "ksdd2") is None
+    assert best_label_only(outcomes, "ksdd2") == ("gap_cam, over flips", 31.0)
+    assert best_label_only(outcomes[-1:], "ksdd2") is None
 
 
 # --- claims ------------------------------------------------------------------------------------
@@ -281,9 +288,7 @@ def test_strips_of_no_known_name_are_called_by_their_folder(run):
     ],
 )
 def test_the_blob(sigmoid, raw, weak, epochs, verdict, run):
-    others = [
-        name for name in supervision_tables.LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")
-    ]
+    others = [name for name in LABEL_PRESETS if name not in ("gap_cam", "weak_ssn")]
     outcomes = [run(name, epochs=epochs, **{"AP-loc": raw}) for name in others]
     outcomes += [
         run("gap_cam", epochs=epochs, **{"sigmoid-AP-loc": sigmoid, "AP-loc": raw}),
@@ -359,10 +364,7 @@ def test_the_blob_is_not_confirmed_before_all_maps_are_there(run):
 
 
 def test_the_blob_is_not_confirmed_by_short_trainings(run):
-    made = [
-        run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0})
-        for name in supervision_tables.LABEL_PRESETS
-    ]
+    made = [run(name, **{"AP-loc": 8.0, "sigmoid-AP-loc": 7.0}) for name in LABEL_PRESETS]
     row = judged("blob", made)
     assert row["verdict"] == "not measurable here"
     assert "after 10 epochs, published 300" in row["why"]
@@ -392,7 +394,7 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 
 
 def test_short_trainings_refute_no_cure(run):
-    row = judged("mixed-cures", [run(name) for name in supervision_tables.MIXED_PRESETS])
+    row = judged("mixed-cures", [run(name) for name in MIXED_PRESETS])
     assert row["verdict"] == "not measurable here"
     assert "notebook 04 by the profile `full` decides it" in row["why"]
 
@@ -490,7 +492,7 @@ def test_without_a_curve_nothing_is_said_of_its_start(run):
 )
 def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
     made = [run(name, KOLEKTOR, epochs=300) for name in ("gap_cam", "full_ssn", "simplenet")]
-    points = supervision_tables.chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
+    points = chosen_thresholds([(made[0], scores)], [(made[0], scores)] * 3)
     row = judged(identity, made, KOLEKTOR, points=points)
     assert (row["verdict"], row["measured here"]) == ("not measurable here", EMPTY)
     assert row["why"].startswith("no run of ")
@@ -502,7 +504,7 @@ def test_other_images_decide_nothing_about_ksdd2(identity, run, scores):
 def test_the_threshold_needs_real_scores_and_all_folds(run, scores):
     real = run("gap_cam")
     test, folds = [(real, scores)], [(real, scores)] * 3
-    points = supervision_tables.chosen_thresholds(test, folds)
+    points = chosen_thresholds(test, folds)
     assert "TPR" in judged("youden", [real], points=points)["measured here"]
     assert judged("youden", [real], points=points[:1])["verdict"] == "not measurable here"
     config = real.record.config
