@@ -21,7 +21,7 @@ BATCH_SIZE = 8  # of every trial
 
 
 @dataclass(frozen=True)
-class Made:
+class Recipe:
     """Which records a trial left: those of a preset, with changes to it as in `overrides.changes`.
 
     Attributes:
@@ -65,13 +65,13 @@ class Trial:
 
     Attributes:
         idea: what was expected, and of what change.
-        made: its records; None for a sketch.
+        recipe: its records; None for a sketch.
         lesson: what was learned, and so what came next.
         sketch: figures that were noted of a sketch: screw, test images, one seed.
     """
 
     idea: str
-    made: Made | None
+    recipe: Recipe | None
     lesson: str
     sketch: str = ""
 
@@ -87,27 +87,27 @@ FIRST = (  # and what the first had
 )
 
 
-def first(*changed: str, epochs: int = 100, image_size: tuple[int, int] | None = None) -> Made:
+def first(*changed: str, epochs: int = 100, image_size: tuple[int, int] | None = None) -> Recipe:
     """The first recipe of `evolved`, with further changes."""
-    return Made("evolved", epochs, image_size, (*FIRST, *changed))
+    return Recipe("evolved", epochs, image_size, (*FIRST, *changed))
 
 
-def second(*changed: str, image_size: tuple[int, int] | None = None) -> Made:
+def second(*changed: str, image_size: tuple[int, int] | None = None) -> Recipe:
     """The second, which has the decoder alone, likewise."""
-    return Made("evolved", None, image_size, (ONE_VIEW, *changed))
+    return Recipe("evolved", None, image_size, (ONE_VIEW, *changed))
 
 
 QUICK = 10  # epochs of the profile in which the study's own presets were run
 TRIALS: tuple[Trial, ...] = (
     Trial(
         "Scenario A as published. Does its head learn to see its own noise?",
-        Made("scenario_a", QUICK),
+        Recipe("scenario_a", QUICK),
         "Not within ten epochs: the loss stays at that of answering 0 everywhere. σ = 0.015 is 7 % "
         "of the features' spread. Noise must be larger, or of another shape.",
     ),
     Trial(
         "Noise that can be seen: σ of 12 % of the features' spread.",
-        Made("scenario_a_relative", QUICK),
+        Recipe("scenario_a_relative", QUICK),
         "On bottle and screw the noise is learned equally soon, and it helps on bottle alone: "
         "noise that is alike in all directions of the feature space is easy to see, and says "
         "little about defects.",
@@ -121,29 +121,29 @@ TRIALS: tuple[Trial, ...] = (
     ),
     Trial(
         "Noise that is learned against the detector (v2 as stated).",
-        Made("learned_noise_v2", QUICK),
+        Recipe("learned_noise_v2", QUICK),
         "Bounded by β it is no larger than the Gaussian, seen within two epochs, and no help: what "
         "is easy to see is not what defects look like.",
     ),
     Trial(
         "Noise that climbs to where the head finds it normal (gradient ascent, GLASS).",
-        Made("gradient_ascent", QUICK),
+        Recipe("gradient_ascent", QUICK),
         "No better either. It is not a matter of where the noise points.",
     ),
     Trial(
         "The map's maximum as the score, and noise everywhere: SimpleNet.",
-        Made("simplenet", QUICK),
+        Recipe("simplenet", QUICK),
         "Better than the classification head, and far from enough (after 300 epochs, run later: "
         "82.5).",
     ),
     Trial(
         "The same on features upscaled twice.",
-        Made("simplenet_upscaled", QUICK),
+        Recipe("simplenet_upscaled", QUICK),
         "Finer features help; noise inside Perlin masks instead (the next row) does not.",
     ),
     Trial(
         "The same with noise inside Perlin masks.",
-        Made("simplenet_perlin", QUICK),
+        Recipe("simplenet_perlin", QUICK),
         "Within ten epochs no kind of noise teaches what a defect of the thread is.",
     ),
     Trial(
@@ -382,7 +382,7 @@ TRIALS: tuple[Trial, ...] = (
     ),
     Trial(
         "Half the weight, 0.15. This is `evolved`.",
-        Made("evolved"),
+        Recipe("evolved"),
         "The score on screw is as before (a fifth of a point less, a third of the seeds' spread), "
         "and defects are placed better: AUPRO on bottle 93.6 → 95.2, on KolektorSDD 76.2 → 79.4, "
         "AP-loc everywhere by 2 to 4 points. What limits it: a thread wants less of the local "
@@ -400,19 +400,19 @@ TRIALS: tuple[Trial, ...] = (
         "Weights of 0, 0.3, 1: I-AUROC 98.3, 97.1, 92.4; KolektorSDD 77.8, 78.9, 79.4; bottle 100",
     ),
 )
-INGREDIENTS: tuple[tuple[str, Made], ...] = (
-    ("evolved", Made("evolved")),
-    ("256 px instead of 448", Made("evolved", image_size=(256, 256))),
+INGREDIENTS: tuple[tuple[str, Recipe], ...] = (
+    ("evolved", Recipe("evolved")),
+    ("256 px instead of 448", Recipe("evolved", image_size=(256, 256))),
     ("without the local view", second()),
 )
-OF_SECOND: tuple[tuple[str, Made], ...] = (  # likewise, of the recipe that had the decoder alone
+OF_SECOND: tuple[tuple[str, Recipe], ...] = (  # likewise, of the recipe that had the decoder alone
     ("without the local view, 256 px", second(image_size=(256, 256))),
     (
         "without the local view, initial weights by Xavier",
         second("model.initialisation=xavier"),
     ),
 )
-OF_FIRST: tuple[tuple[str, Made], ...] = (  # likewise, of the first recipe
+OF_FIRST: tuple[tuple[str, Recipe], ...] = (  # likewise, of the first recipe
     ("first recipe", first()),
     ("first recipe, 256 px", first(image_size=(256, 256))),
     ("first recipe, a quarter of the epochs", first(epochs=25)),
@@ -422,6 +422,6 @@ OF_FIRST: tuple[tuple[str, Made], ...] = (  # likewise, of the first recipe
     ("first recipe, layer 2 alone, a quarter of the epochs", first("model.layers=2", epochs=25)),
     (
         "SSN with visible noise instead of the decoder",
-        Made("scenario_a_relative", QUICK, (448, 448)),
+        Recipe("scenario_a_relative", QUICK, (448, 448)),
     ),
 )

@@ -36,7 +36,7 @@ from ssn_lib.study.systems import (
     SWEEP_PRESETS,
     TRADE_OFF_PRESETS,
 )
-from ssn_lib.study.thresholds import Chosen, chosen_thresholds
+from ssn_lib.study.thresholds import YoudenThreshold, chosen_thresholds
 
 # GAP + CAM with a fold of the training images left out, of which a threshold is made.
 _FOLD_CHANGES = tuple((assignment(FOLD, fold),) for fold in range(FOLDS))
@@ -220,12 +220,12 @@ class Selection:
         return sorted(numbers - {None})
 
     @cached_property
-    def points(self) -> list[Chosen]:
+    def points(self) -> list[YoudenThreshold]:
         """Thresholds of GAP + CAM."""
         return self.points_of([*self.first("gap_cam"), *self.folds], self.strips)
 
     @cached_property
-    def longest_points(self) -> list[Chosen]:
+    def longest_points(self) -> list[YoudenThreshold]:
         """Of the longest trainings of GAP + CAM that have all their folds, on whatever strips."""
         points = []
         for category in dict.fromkeys(outcome.category for outcome in self.all_strips):
@@ -258,7 +258,7 @@ class Selection:
             curves=self.files(self.all_strips, "pixel_pr.csv"),
         )
 
-    def points_of(self, runs: list[Outcome], category: str) -> list[Chosen]:
+    def points_of(self, runs: list[Outcome], category: str) -> list[YoudenThreshold]:
         """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
         first = self.study.first_seeds(runs, category)
         return chosen_thresholds(

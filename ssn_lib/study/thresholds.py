@@ -14,7 +14,7 @@ from ssn_lib.runs.record import Outcome
 
 
 @dataclass(frozen=True)
-class Chosen:
+class YoudenThreshold:
     """A threshold on the image score: how it was chosen, and what it does on the test images, by
     the scores of that run."""
 
@@ -31,7 +31,7 @@ class Chosen:
 def chosen_thresholds(
     scores: Sequence[tuple[Outcome, pd.DataFrame]],
     held_out: Sequence[tuple[Outcome, pd.DataFrame]],
-) -> list[Chosen]:
+) -> list[YoudenThreshold]:
     """Youden's threshold on the test scores, as published, and on scores of training images by
     networks that have not seen them.
 
@@ -44,10 +44,10 @@ def chosen_thresholds(
     outcome, table = scores[0]
     test, run_id = (table["score"], table["label"]), outcome.record.run_id
     point = operating_point(*test, youden(*test))
-    found = [Chosen("on the test scores, as published", point, run_id)]
+    found = [YoudenThreshold("on the test scores, as published", point, run_id)]
     if len(held_out) == FOLDS:
         together = pd.concat([table for _, table in held_out])
         threshold = youden(together["score"], together["label"])
         point = operating_point(*test, threshold)
-        found.append(Chosen("cross-validated on training images", point, run_id))
+        found.append(YoudenThreshold("cross-validated on training images", point, run_id))
     return found

@@ -13,10 +13,10 @@ from ssn_lib.runs.record import Outcome, read_record, usual_resize
 from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import search
 from ssn_lib.study.commands import command_of
-from ssn_lib.study.search import Made
+from ssn_lib.study.search import Recipe
 
 RECIPES = (*search.INGREDIENTS, *search.OF_SECOND, *search.OF_FIRST)
-ALL = [trial.made for trial in search.TRIALS if trial.made] + [made for _, made in RECIPES]
+ALL = [trial.recipe for trial in search.TRIALS if trial.recipe] + [made for _, made in RECIPES]
 
 
 @pytest.mark.parametrize("made", dict.fromkeys(ALL), ids=str)
@@ -45,14 +45,14 @@ def test_of_one_seed_the_run_most_like_the_published_is_taken(record):
     plain = replace(usual.config, data=replace(usual.config.data, resize="antialiased"))
     others = [replace(usual, config=config, run_id=config.run_id) for config in (mixed, plain)]
     for order in ([usual, *others], [*others, usual]):
-        assert Made("scenario_a", 10).records(order, "screw") == [usual]
+        assert Recipe("scenario_a", 10).records(order, "screw") == [usual]
     for one in others:  # nothing else is there
-        assert Made("scenario_a", 10).records([one], "screw") == [one]
+        assert Recipe("scenario_a", 10).records([one], "screw") == [one]
 
 
 def test_a_trial_has_records_or_the_figures_of_a_sketch():
     assert all(trial.idea and trial.lesson for trial in search.TRIALS)
-    assert all((trial.made is None) == bool(trial.sketch) for trial in search.TRIALS)
+    assert all((trial.recipe is None) == bool(trial.sketch) for trial in search.TRIALS)
     assert len({trial.idea for trial in search.TRIALS}) == len(search.TRIALS) >= 10
 
 
@@ -66,13 +66,13 @@ def test_records_are_told_apart_by_size_epochs_and_changes(record):
     longer, second, strips = made(epochs=20), made(seed=43), record(category="strips", batch=8)
     published_batch = record(batch=32)
     everything = [plain, large, other, longer, second, strips, published_batch]
-    assert Made("scenario_a", 10).records(everything, "bottle") == [plain, second]
-    assert Made("scenario_a", 20).records(everything, "bottle") == [longer]
-    assert Made("scenario_a").records(everything, "bottle") == []  # 300 epochs
-    assert Made("scenario_a", 10, (448, 448)).records(everything, "bottle") == [large]
-    changed = Made("scenario_a", 10, changed=("model.layers=2",))
+    assert Recipe("scenario_a", 10).records(everything, "bottle") == [plain, second]
+    assert Recipe("scenario_a", 20).records(everything, "bottle") == [longer]
+    assert Recipe("scenario_a").records(everything, "bottle") == []  # 300 epochs
+    assert Recipe("scenario_a", 10, (448, 448)).records(everything, "bottle") == [large]
+    changed = Recipe("scenario_a", 10, changed=("model.layers=2",))
     assert changed.records(everything, "bottle") == [other]
-    assert Made("scenario_a", 10).records(everything, "screw") == []
+    assert Recipe("scenario_a", 10).records(everything, "screw") == []
 
 
 def test_no_record_of_the_search_is_left_out():

@@ -24,7 +24,7 @@ from ssn_lib.study.records import is_whole, late
 from ssn_lib.study.statistics import margin, mean
 from ssn_lib.study.systems import LAST_EPOCHS, LEARNED_LOSS, ignorance_loss, short
 from ssn_lib.study.tables.table import EMPTY
-from ssn_lib.study.thresholds import Chosen
+from ssn_lib.study.thresholds import YoudenThreshold
 
 SATURATED_LOSS = 0.01 * ignorance_loss(True)
 COLLAPSE = 1.1  # beyond so many times the loss of the start, or of answering 0, is no plateau
@@ -66,7 +66,7 @@ class Evidence:
     comparison: Comparison | None = None
     costs: Sequence[Efficiency] = ()
     category: str = SCREW
-    points: Sequence[Chosen] = ()
+    points: Sequence[YoudenThreshold] = ()
     courses: Files = ()
     scores: Files = ()
     curves: Files = ()

@@ -32,7 +32,7 @@ from ssn_lib.study.published import peak, published_figures, published_log
 from ssn_lib.study.records import values
 from ssn_lib.study.supervision import LABEL_PRESETS, MIXED_PRESETS, PUBLISHED_MASKS, masks_runs
 from ssn_lib.study.systems import colour, group, short, title
-from ssn_lib.study.thresholds import Chosen
+from ssn_lib.study.thresholds import YoudenThreshold
 
 SCORES = (("score", "image score"), ("map_max", "map maximum"))
 ROC_PRESETS = group("ROC")
@@ -91,7 +91,7 @@ def roc(scores: Sequence[tuple[Outcome, pd.DataFrame]], caption: str) -> Figure 
 
 
 def score_distributions(
-    scores: Sequence[tuple[Outcome, pd.DataFrame]], chosen: Sequence[Chosen], caption: str
+    scores: Sequence[tuple[Outcome, pd.DataFrame]], chosen: Sequence[YoudenThreshold], caption: str
 ) -> Figure | NotDrawn:
     """Image scores of the first run's sound and defective test images, with the thresholds."""
     if not scores:

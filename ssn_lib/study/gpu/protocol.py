@@ -40,7 +40,7 @@ FINISH_S = 15  # a run's start and its last evaluation, beside its epochs
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProtocolRun:
     """One run of the published protocol: a preset on a category, with changes as `key=value`."""
 
     preset: str
@@ -48,11 +48,11 @@ class Asked:
     changes: tuple[str, ...] = ()
 
 
-def _on(category: str, *presets: str) -> list[Asked]:
-    return [Asked(name, category) for name in presets]
+def _on(category: str, *presets: str) -> list[ProtocolRun]:
+    return [ProtocolRun(name, category) for name in presets]
 
 
-_FIRST: tuple[Asked, ...] = (  # what decides most claims, and in which order
+_FIRST: tuple[ProtocolRun, ...] = (  # what decides most claims, and in which order
     *_on("screw", "scenario_a"),
     *_on("bottle", "scenario_b"),
     *_on("screw", "learned_noise_v2_published"),
@@ -63,7 +63,7 @@ _FIRST: tuple[Asked, ...] = (  # what decides most claims, and in which order
     *_on("screw", "scenario_a_relative"),
     *_on("bottle", *SWEEP_PRESETS),
     *(  # the first three are likely to decide both claims: one β that is as good refutes a best one
-        Asked(name, "screw", (assignment(BETA, beta),))
+        ProtocolRun(name, "screw", (assignment(BETA, beta),))
         for beta in (0.05, 0.0015, 0.5, 0.015)
         for name in ("learned_noise_v2", "learned_noise_v2_published")
     ),
@@ -75,18 +75,18 @@ _FIRST: tuple[Asked, ...] = (  # what decides most claims, and in which order
     ),
     *_on("bottle", "learned_noise_v1_published", "learned_noise_v1"),
     *_on(STRIPS, "gap_cam", "full_ssn", "simplenet", "mixed_ssn", "weak_ssn", "cam_traced"),
-    Asked("weak_ssn", STRIPS, (assignment(PERLIN, MIXED_PERLIN),)),
+    ProtocolRun("weak_ssn", STRIPS, (assignment(PERLIN, MIXED_PERLIN),)),
     # A threshold without test labels wants the scores of training images that were left out.
-    *(Asked("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
+    *(ProtocolRun("gap_cam", STRIPS, (assignment(FOLD, fold),)) for fold in range(FOLDS)),
 )
 
 
-def _after(first: Sequence[Asked]) -> list[Asked]:
+def _after(first: Sequence[ProtocolRun]) -> list[ProtocolRun]:
     """The systems of the protocol that are not among those: on strips where they learn from
     labels, else on plates."""
     named = {asked.preset for asked in first}
     return [
-        Asked(name, category)
+        ProtocolRun(name, category)
         for name in group("protocol")
         if name not in named
         for category in (

@@ -49,8 +49,8 @@ def _peer(evidence: Evidence) -> Sentence:
 
 def _size(records: Sequence[Record], evidence: Evidence) -> Sentence:
     """At the others' size, so that what its own size gives is known."""
-    small = _runs(evidence, search.Made("evolved", image_size=PUBLISHED_SIZE), records)
-    own = _runs(evidence, search.Made("evolved"), records)
+    small = _runs(evidence, search.Recipe("evolved", image_size=PUBLISHED_SIZE), records)
+    own = _runs(evidence, search.Recipe("evolved"), records)
     if small is None or own is None:
         raise MissingError("`evolved` on screw at the published size")
     a = evidence.runs("scenario_a", SCREW)
@@ -84,7 +84,7 @@ def _ingredients(records: Sequence[Record], evidence: Evidence) -> Sentence:
     )
 
 
-def _runs(evidence: Evidence, made: search.Made, records: Sequence[Record]) -> Runs | None:
+def _runs(evidence: Evidence, made: search.Recipe, records: Sequence[Record]) -> Runs | None:
     """A recipe's runs on screw; None where there are none."""
     found = made.records(records, SCREW)
     return Runs(made.preset, SCREW, tuple(found), evidence) if found else None

@@ -168,14 +168,14 @@ def log(records: Sequence[Record]) -> Table:
     """Everything that was tried, in order, with screw's figures."""
     rows = []
     for position, trial in enumerate(search.TRIALS, start=1):
-        found = trial.made.records(records, SCREW) if trial.made else []
+        found = trial.recipe.records(records, SCREW) if trial.recipe else []
         row = {"": str(position), "idea": trial.idea}
         row |= {metric: of_records(found, metric) for metric in ("I-AUROC", "seg-I-AUROC", "AUPRO")}
         row["imitated I-AUROC"] = of_records(found, "imitated-I-AUROC")
         row["sketch"] = trial.sketch or EMPTY
         rows.append(row | {"what was learned": trial.lesson})
-    sketches = sum(trial.made is None for trial in search.TRIALS)
-    made = [trial.made for trial in search.TRIALS if trial.made]
+    sketches = sum(trial.recipe is None for trial in search.TRIALS)
+    made = [trial.recipe for trial in search.TRIALS if trial.recipe]
     return Table(
         f"The search on {SCREW}, {len(search.TRIALS)} ideas: percent",
         frame_of(rows),
@@ -193,7 +193,7 @@ _EMPTY_CELLS = f"{EMPTY}: no such record, or the run left no such metric."
 
 
 def _made_by(
-    records: Sequence[Record], asked: Sequence[search.Made], categories: Sequence[str]
+    records: Sequence[Record], asked: Sequence[search.Recipe], categories: Sequence[str]
 ) -> str:
     """What all of them have in common, or how to make one."""
     found = [

@@ -36,7 +36,7 @@ from ssn_lib.study.tables.table import (
     number,
     signed,
 )
-from ssn_lib.study.thresholds import Chosen
+from ssn_lib.study.thresholds import YoudenThreshold
 
 SHOWN = ("I-AUROC", "AP-det", "seg-I-AUROC", "P-AUROC", "AUPRO", "AP-loc")
 PIXEL = ("P-AUROC", "AUPRO", "AP-loc")
@@ -228,7 +228,7 @@ def comparison(outcomes: Sequence[Outcome], category: str) -> Table:
     )
 
 
-def operating_points(chosen: Sequence[Chosen], caption: str) -> Table:
+def operating_points(chosen: Sequence[YoudenThreshold], caption: str) -> Table:
     """The slides' operating point beside those found here."""
     slides = published_figures()["slides"]["weak_ksdd2_gap_cam"]
     rows = [

@@ -14,7 +14,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import run
 from ssn_lib.study.gpu import checks, protocol, use
-from ssn_lib.study.gpu.protocol import Asked, Queue
+from ssn_lib.study.gpu.protocol import ProtocolRun, Queue
 from ssn_lib.study.systems import group
 
 CATEGORY = "widget"
@@ -26,7 +26,9 @@ def planned(mvtec_root, tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "PUBLISHED_SIZE", (32, 32))
 
     def make(*presets, epochs=1, **options):
-        monkeypatch.setattr(protocol, "PROTOCOL", tuple(Asked(name, CATEGORY) for name in presets))
+        monkeypatch.setattr(
+            protocol, "PROTOCOL", tuple(ProtocolRun(name, CATEGORY) for name in presets)
+        )
         return protocol.tasks(
             data_root=mvtec_root,
             weights=None,
@@ -53,10 +55,10 @@ def test_every_run_that_the_claims_want_is_asked_for_once():
 
 def test_a_system_of_the_protocol_without_a_place_in_its_order_comes_last():
     after = protocol._after([asked for asked in protocol.PROTOCOL if "ssn" not in asked.preset])
-    assert after == [Asked(name, "ksdd2") for name in ("weak_ssn", "mixed_ssn", "full_ssn")]
-    assert protocol._after([Asked("scenario_a", "screw")])[:2] == [
-        Asked("simplenet", "bottle"),
-        Asked("simplenet", "screw"),
+    assert after == [ProtocolRun(name, "ksdd2") for name in ("weak_ssn", "mixed_ssn", "full_ssn")]
+    assert protocol._after([ProtocolRun("scenario_a", "screw")])[:2] == [
+        ProtocolRun("simplenet", "bottle"),
+        ProtocolRun("simplenet", "screw"),
     ]
 
 
@@ -108,7 +110,7 @@ def test_mixed_precision_is_left_out_where_a_preset_cannot(planned):
 
 def test_images_that_are_not_there_are_named_once(planned, monkeypatch):
     _, missing = planned("scenario_a")
-    monkeypatch.setattr(protocol, "PROTOCOL", (Asked("scenario_a", "gadget"),) * 2)
+    monkeypatch.setattr(protocol, "PROTOCOL", (ProtocolRun("scenario_a", "gadget"),) * 2)
     tasks, missing = protocol.tasks(
         data_root=None, weights=None, runs_dir=None, seeds=(42, 43), epochs=1
     )
