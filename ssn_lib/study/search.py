@@ -65,7 +65,7 @@ class Trial:
 
     Attributes:
         idea: what was expected, and of what change.
-        recipe: its records; None for a sketch.
+        recipe: what was run; None for a sketch.
         lesson: what was learned, and so what came next.
         sketch: figures that were noted of a sketch: screw, test images, one seed.
     """

@@ -255,9 +255,8 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
         why += _not_theirs(costs[0])
         constant = [_constant_memory(evidence, cost.preset) for cost in costs]
         if None not in constant:
-            why += "; {:.0f} and {:.0f} MB of these".format(*constant)
-            why += " are the same in 16 and in 32 bits: no weights or features, but what this GPU's"
-            why += " libraries reserve"
+            why += "; of what is allocated {:.0f} and {:.0f} MB are the same".format(*constant)
+            why += " in 16 and in 32 bits: this GPU's libraries hold them, not the network"
         return Finding(measured, "not reproduced", why, rests_on=costs)
 
     return rule
