@@ -251,7 +251,7 @@ def test_ksdd2_decides_itself_and_other_strips_stand_elsewhere(record, written):
     # Too low, but of a smaller network than the published one.
     assert row["elsewhere"].startswith("not decided on KolektorSDD: I-AUROC 80.0")
     assert "not decided on KolektorSDD" in made.verdicts().to_markdown()
-    assert "no verdict and is not counted" in made.verdicts().to_markdown()
+    assert "no verdict, and is not counted" in made.verdicts().to_markdown()
     made = written(on_strips(record("gap_cam", "ksdd2", epochs=300, batch=8, **{"I-AUROC": 98.0})))
     row = claim(made, "labels-detect")
     assert (row["verdict"], row["elsewhere"]) == ("reproduced", EMPTY)

@@ -73,8 +73,7 @@ def use(
         minutes: from now on; None for no limit.
         out: folder of the archive of all records, written anew after every finished run.
         seeds, only, epochs, precision: as in `protocol.tasks`.
-        workers: trainings at once; None for 3 on a GPU that has the memory and the time for it,
-            one elsewhere.
+        workers: trainings at once; None for one, on a GPU for up to 3.
         results: folder of records that are known already and not made again.
 
     Returns:
@@ -102,18 +101,17 @@ def use(
     if not tasks:
         raise InputError(missing[0] if missing else "nothing to run: --only names no preset of it")
     waiting = _unmade(tasks, results if epochs is None else None)
-    queue = protocol.Queue(list(waiting), deadline)
-    crew = workers or 1
+    queue, crew = protocol.Queue(list(waiting), deadline), workers or 1
     if device.type == "cuda":
         missing += _check(device, facts, runs_dir, archive, tell)
         costs(runs_dir, tell)
         crew = _prepare(queue, device, workers)
         protocol.archive(runs_dir, archive)
-    before = len(tasks) - len(waiting)
-    tell(f"{before} of {len(tasks)} runs are finished; {crew} at once")
+    before, every = len(tasks) - len(waiting), len(tasks)
+    tell(f"{before} of {every} runs are finished; {crew} at once")
     missing += _make(queue, crew, runs_dir, archive, tell)
     finished = before + sum(task.finished for task in waiting)
-    tell(f"{finished} of {len(tasks)} runs are finished; the new records are in {archive}")
+    tell(f"{finished} of {every} runs are finished; the new records are in {archive}")
     return [*missing, *queue.left()]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from ssn_lib.overrides import override
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study import claims
 from ssn_lib.study.claims import evidence as claim_evidence
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
@@ -488,10 +487,10 @@ def test_judge_lets_no_short_training_refute(losses, epochs, notebook, verdict, 
 
 
 def test_every_claim_names_its_notebook():
-    lists = ("BACKBONE_SWAP", "LEARNED_NOISE", "WEAK", "MIXED")
-    for number, name in enumerate(lists, 1):
-        assert {claim.notebook for claim in getattr(claims, name)} <= {f"{number:02}", None}
-    free = [c.id for name in lists for c in getattr(claims, name) if c.notebook is None]
+    lists = (swap_claims.BACKBONE_SWAP, noise.LEARNED_NOISE, supervision.WEAK, supervision.MIXED)
+    for number, claims in enumerate(lists, 1):
+        assert {claim.notebook for claim in claims} <= {f"{number:02}", None}
+    free = [claim.id for claims in lists for claim in claims if claim.notebook is None]
     costs = ["b-memory", "a-memory", "throughput", "real-time", "inference-free"]
     assert free == ["v100-latency", "baseline-equal", "screw-blind", *costs, "comparison-rows"]
 

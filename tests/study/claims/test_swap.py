@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.claims import evidence, rules, swap
-from ssn_lib.study.claims import swap as swap_claims
+from ssn_lib.study import statistics
+from ssn_lib.study.claims import rules, swap
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.costs.records import Efficiency, Spread
 from ssn_lib.study.published import published_figures
 
-RULES = {claim.id: claim for claim in swap_claims.BACKBONE_SWAP}
+RULES = {claim.id: claim for claim in swap.BACKBONE_SWAP}
 WHOLE = 300  # epochs
 T4 = {"device": "cuda", "gpu": "T4"}
 
@@ -264,7 +264,7 @@ def published(monkeypatch):
     def make(change):
         changed = copy.deepcopy(published_figures())
         change(changed)
-        for module in (swap, evidence):
+        for module in (swap, statistics):
             monkeypatch.setattr(module, "published_figures", lambda: changed)
 
     return make

@@ -118,6 +118,6 @@ def test_the_log_counts_every_trial_and_marks_sketches(evolved):
     assert len(table.frame) == len(search.TRIALS)
     assert f"{len(search.TRIALS)} ideas" in table.title
     for trial, row in zip(search.TRIALS, table.frame.to_dict("records"), strict=True):
-        assert (row["sketch"] == EMPTY) == bool(trial.made)
-        assert row["I-AUROC"] == EMPTY or trial.made.preset == "evolved"
+        assert (row["sketch"] == EMPTY) == bool(trial.recipe)
+        assert row["I-AUROC"] == EMPTY or trial.recipe.preset == "evolved"
     assert "makes one" in evolved_tables.log([]).to_markdown()

@@ -475,7 +475,7 @@ def test_where_precision_starts(raw, sigmoid, verdict, run, curves):
     row = judged("peaks-precise", [outcome], KOLEKTOR, **files)
     assert (row["verdict"], row["elsewhere"]) == (verdict, EMPTY)
     assert f": {100 * raw:.1f} % (raw map), " in row["measured here"]
-    assert "in 25 % of the defective images the map peaks on the defect" in row["measured here"]
+    assert "on 1 of 4 defective images the map peaks on the defect" in row["measured here"]
     old = judged("peaks-precise", [outcome], KOLEKTOR, curves=files["curves"])
     assert old["verdict"] == verdict  # older runs did not keep where the map peaks
     assert "peaks" not in old["measured here"]
