@@ -23,7 +23,8 @@
 # in the log of the search, which was noted by hand. Published figures stand in columns of their
 # own. An empty cell (–) has no figure: it was not run, not measured or not published, and the notes
 # below the table say which. One seed is one seed: differences smaller than the published deviation
-# between seeds say nothing.
+# between seeds say nothing. The project's own records are of MVTec AD's images in 512×512 copies
+# and of KolektorSDD's strips (`ssn_lib/study/README.md`, "What was at hand").
 
 # %% tags=["parameters"]
 profile = "demo"
