@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ssn_lib import overrides
+from ssn_lib import machine, overrides
 from ssn_lib.config import FOLDS, PUBLISHED_SIZE, RunConfig
 from ssn_lib.data.sets.ksdd2 import KSDD2_SIZE
 from ssn_lib.errors import InputError
@@ -281,6 +281,13 @@ def make(
             worker.stop()
 
 
+@dataclass(frozen=True)
+class Broken:
+    """The last outcome of a process that can use its GPU no more, as after some errors none can."""
+
+    outcome: Outcome
+
+
 class _Worker:
     """A process that makes one run after another."""
 
@@ -300,7 +307,12 @@ class _Worker:
     def told(self) -> float | Outcome | None:
         """Seconds of an epoch, the outcome of the run, or None for nothing new."""
         try:
-            return self.pipe.recv() if self.pipe.poll() else None
+            told = self.pipe.recv() if self.pipe.poll() else None
+            if isinstance(told, Broken):
+                self.process.join()
+                self._start()
+                return told.outcome
+            return told
         except (EOFError, OSError):
             self.process.join()
             config, code = self.task.config, self.process.exitcode
@@ -335,7 +347,19 @@ def _serve(pipe: connection.Connection, threads: int) -> None:
                 pipe.send(now - began)
             began, before = now, done
 
-        pipe.send(parallel.make(task, report))
+        outcome = parallel.make(task, report)
+        if outcome.record is None and not _device_works():
+            pipe.send(Broken(outcome))
+            return
+        pipe.send(outcome)
+
+
+def _device_works() -> bool:
+    try:
+        torch.zeros(1, device=machine.device()).item()
+    except RuntimeError:
+        return False
+    return True
 
 
 def archive(runs_dir: Path, path: Path) -> None:

@@ -200,6 +200,19 @@ def test_runs_are_made_and_packed_and_a_worker_that_dies_costs_its_run_alone(
     assert read_record(tmp_path / "unpacked" / short.config.run_id).status == "completed"
 
 
+def test_a_process_that_lost_its_gpu_is_replaced():
+    worker = protocol._Worker()
+    first = worker.process
+    worker.pipe, theirs = protocol.get_context("spawn").Pipe()
+    outcome = protocol.Outcome("scenario_a", "screw", 42, None, "AcceleratorError: CUDA error")
+    theirs.send(protocol.Broken(outcome))
+    first.terminate()  # as it ends by itself
+    assert worker.told() == outcome
+    assert worker.process is not first
+    assert worker.process.is_alive()
+    worker.stop()
+
+
 def test_the_checks_hold_on_a_cpu_in_a_gpus_place(small_networks):
     told = []
     results = checks.run_all(torch.device("cpu"), told.append)
