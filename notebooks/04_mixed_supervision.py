@@ -69,7 +69,8 @@ report.save("data_strips")
 # ## The systems
 #
 # What to look for in the table: `weak_ssn`, `mixed_ssn` and `full_ssn` are one recipe with no mask,
-# some masks and all masks. `gap_cam` and `cam_traced` (notebook 03) see no mask at all.
+# some masks and all masks, but that `weak_ssn` makes more synthetic anomalies (Perlin noise above
+# 0.2, the others above 0.6). `gap_cam` and `cam_traced` (notebook 03) see no mask at all.
 
 # %%
 report.save("settings_mixed")

@@ -63,7 +63,8 @@ def override(config: RunConfig, assignments: typing.Sequence[str]) -> RunConfig:
         key, sign, text = (part.strip() for part in assignment.partition("="))
         if not sign:
             raise InputError(f"--set {assignment!r}: expected key=value")
-        inner = [name for name in _flat(to_dict(config)) if name.endswith(f".{key}")]
+        settings = (name for name in _flat(to_dict(config)) if not name.startswith("data."))
+        inner = [name for name in settings if name.endswith(f".{key}")]
         if inner and key.split(".")[0] not in vars(config):
             raise InputError(f"--set {key}: did you mean {' or '.join(inner)}?")
         config = _override_one(config, key, key.split("."), text)

@@ -421,6 +421,30 @@ def test_what_is_no_fault_of_a_category_is_said_twice_at_most(
     assert warning.removeprefix("warning") == error.removeprefix("error")
 
 
+def test_what_is_finished_is_shown_where_the_rest_is_not_tried(
+    arguments, own_root, own_category, monkeypatch, capsys
+):
+    for other in ("a bolt", "pin", "zip"):
+        shutil.copytree(own_category, own_category.with_name(other))
+    train = cli._run_category
+    tried = []
+
+    def one_alone(options, category):
+        tried.append(category)
+        if category == "a bolt":
+            return train(options, category)
+        raise InputError("out of luck")
+
+    monkeypatch.setattr(cli, "_run_category", one_alone)
+    given = arguments("scenario_a", "--untrained", "--json", root=own_root, category="all")
+    assert main(given) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["warning: out of luck", "error: out of luck"]
+    assert len(json.loads(said.out.splitlines()[-1])) == 1
+    assert "a bolt" in said.out
+    assert tried == ["a bolt", "pin", "widget"]
+
+
 def test_a_category_that_cannot_be_run_costs_the_others_nothing(
     arguments, own_root, own_category, capsys
 ):

@@ -151,7 +151,9 @@ def test_the_public_door_explains_every_argument(name):
         "ssn_lib.runs.record",
         "ssn_lib.deploy.limits",
         "ssn_lib.deploy.page",
-        "ssn_lib.study.claims.rules",
+        "ssn_lib.study.claims.noise",
+        "ssn_lib.study.claims.supervision",
+        "ssn_lib.study.claims.swap",
     ]
     + [f"ssn_lib.study.tables.{name}" for name in ("costs", "evolved", "noise", "overview")]
     + [f"ssn_lib.study.figures.{name}" for name in ("courses", "networks", "supervision")],

@@ -107,7 +107,7 @@ class Evidence:
         category = category or self.category
         longest = study_records.longest(self._outcomes_of((name, category, changed)))
         if not longest:
-            raise _no_run(name, category)
+            raise _no_run(name, category, changed)
         return Runs(name, category, tuple(outcome.record for outcome in longest), self)
 
     def alike(
@@ -129,9 +129,9 @@ class Evidence:
             for name in names
         ]
         own = {one: self._outcomes_of(one) for one in configurations}
-        for (name, *_), outcomes in own.items():
+        for (name, _, changed), outcomes in own.items():
             if not outcomes:
-                raise _no_run(name, category)
+                raise _no_run(name, category, changed)
         equal = study_records.alike(self.real, configurations)
         if not equal:
             epochs = {o.record.config.training.epochs for runs in own.values() for o in runs}
@@ -290,7 +290,7 @@ class Runs:
 
 
 def _state(record: Record, losses: Sequence[float]) -> State:
-    """How one training ended; see the module."""
+    """How one training ended, by the table in `study/README.md`."""
     if record.status == "diverged":  # maybe in the first epoch, without a loss
         return "collapsed"
     first, last = losses[0], losses[-1]
@@ -392,5 +392,6 @@ def is_evidence(outcome: Outcome) -> bool:
     return source.origin != "rendered"
 
 
-def _no_run(name: str, category: str) -> MissingError:
-    return MissingError(f"no run of {name} on real images of {images_title(category)}")
+def _no_run(name: str, category: str, changed: tuple[str, ...]) -> MissingError:
+    settings = "".join(f" with {change}" for change in changed)
+    return MissingError(f"no run of {name}{settings} on real images of {images_title(category)}")

@@ -64,6 +64,7 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
         measured, published = f"as stated: {v2_course}", _published_v2_holds(evidence)
         if published is None:
             return Finding(measured, "not reproduced", why, rests_on=basis[1:])
+        whole_trainings(measured, basis[1:])
         course, runs = published
         why = (
             "as published v1 collapses and v2 does not, but nothing adversarial is stabilised: its "
@@ -81,8 +82,9 @@ def _v2_stabilises(evidence: Evidence) -> Finding:
 
 
 def _published_v2_holds(evidence: Evidence) -> tuple[str, tuple[Runs, ...]] | None:
-    """That v1 as published collapses, and v2 as published in no epoch of a whole training's last,
-    in words, and these trainings; None where it is not so or was not run."""
+    """The courses of v1 and v2 as published, in words, and their runs: if v1 collapses, and a whole
+    training of v2 learns and stands in none of its last epochs where it would count as collapsed.
+    Else None."""
     try:
         v1, v2 = map(evidence.runs, ("learned_noise_v1_published", V2_FORMS["as published"]))
         ends, courses = zip(v1.state(), v2.state(), strict=True)

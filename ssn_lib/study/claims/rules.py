@@ -3,7 +3,7 @@
 A claim is data and one rule; no verdict is typed by hand, and adding a claim is one more entry. A
 rule returns its finding together with what it rests on; it changes nothing.
 
-- What is evidence, and when two figures differ, is in `evidence`.
+- What is evidence, and when two figures differ, is told in `study/README.md`.
 - Too short a training refutes nothing (`judge`), unless what it does is claimed to be impossible
   (`Claim.notebook`); nor does it show that there is no difference (`evidence.whole_trainings`).
 - Where a claim's own images (`Claim.data`) do not decide it, as where they were not at hand, its

@@ -267,7 +267,9 @@ def _constant_memory(evidence: Evidence, name: str) -> float | None:
     MB; None where it was not measured in both precisions."""
     peaks = {cost.form: cost.memory_allocated_mb for cost in evidence.costs if cost.preset == name}
     half, whole = peaks.get("plain" + HALF), peaks.get("plain")
-    return 2 * half - whole if half and whole else None
+    if not half or not whole or 2 * half <= whole:
+        return None
+    return 2 * half - whole
 
 
 def _throughput(evidence: Evidence) -> Finding:

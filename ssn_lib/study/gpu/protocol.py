@@ -26,6 +26,7 @@ from ssn_lib.overrides import assignment, changes
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import KEPT_FILES, MAPS, Outcome
 from ssn_lib.runs.run import configure
+from ssn_lib.runs.teaching import teacher_of
 from ssn_lib.storage import written_whole
 from ssn_lib.study import parallel
 from ssn_lib.study.profiles import SEEDS, STRIPS
@@ -101,7 +102,7 @@ PROTOCOL = (*_FIRST, *_after(_FIRST))
 
 @dataclass
 class Queue:
-    """What is to be run, what came of it, and what it takes.
+    """What is to be run, and what it takes.
 
     Attributes:
         tasks: not begun yet, in order.
@@ -137,13 +138,11 @@ class Queue:
         ]
 
     def needed_s(self, task: parallel.Task) -> float:
-        """Seconds to the task's end, from its checkpoint if there is one. A teacher is trained as
-        long before it."""
-        training = task.config.training
-        done = epochs_in(task.runs_dir / task.config.run_id / "checkpoint.pt")
-        epochs = training.epochs - done
-        if training.supervision.teacher and not done:
-            epochs *= 2
+        """Seconds to the task's end, from its checkpoint if there is one; a teacher that is not
+        trained yet comes before it."""
+        epochs = _epochs_left(task, task.config)
+        if task.config.training.supervision.teacher is not None:
+            epochs += _epochs_left(task, teacher_of(task.config))
         known = self.image_s.get(task.config.preset) or max(self.image_s.values(), default=0.0)
         return FINISH_S + epochs * _size(task) * known
 
@@ -269,7 +268,8 @@ def make(
             for worker in busy:
                 told = worker.told()
                 if isinstance(told, float):
-                    queue.seen(worker.task, told)
+                    # All at once take longer than the busy ones did.
+                    queue.seen(worker.task, told * len(crew) / len(busy))
                     for idle in (one for one in crew if one.task is None):
                         give(idle)  # what did not fit may fit by what was seen
                 elif told is not None:
@@ -379,6 +379,14 @@ def _records(runs_dir: Path) -> Iterator[Path]:
                 yield record.parent / name
     for pattern in ("efficiency/*.json", "comparisons/*.json", "bench*.json", "gpu.json"):
         yield from sorted(runs_dir.glob(pattern))
+
+
+def _epochs_left(task: parallel.Task, config: RunConfig) -> int:
+    """Of a run in the task's folder."""
+    folder = task.runs_dir / config.run_id
+    if (folder / "record.json").exists():
+        return 0
+    return config.training.epochs - epochs_in(folder / "checkpoint.pt")
 
 
 def _size(task: parallel.Task) -> float:

@@ -241,10 +241,12 @@ def _step_s() -> float:
 def _crew(queue: protocol.Queue, free: int, step_s: float) -> int:
     """How many trainings at once the free bytes of a GPU and the time are enough for: fewer at once
     end sooner."""
+    _estimate(queue, 1, step_s)
+    first = next(filter(queue.fits, queue.tasks), None)  # what fits alone
     crew = max(1, min(protocol.GPU_WORKERS, free // RUN_BYTES))
-    while crew > 1:
+    while first is not None and crew > 1:
         _estimate(queue, crew, step_s)
-        if not queue.tasks or queue.fits(queue.tasks[0]):
+        if queue.fits(first):
             break
         crew -= 1
     return crew

@@ -149,6 +149,13 @@ def test_a_v2_that_holds_as_published_alone_is_not_adversarial(v1, v2, verdict, 
             histories=[*whole.histories, *short.histories],
         )
         assert judged("v2-stabilises", both)["verdict"] == "not reproduced"
+        short, whole = evidence(epochs=10, **stated), evidence(**as_published)
+        both = replace(
+            whole,
+            outcomes=[*whole.outcomes, *short.outcomes],
+            histories=[*whole.histories, *short.histories],
+        )
+        assert judged("v2-stabilises", both)["verdict"] == "not measurable here"
 
 
 def test_seeds_of_v2_that_end_differently_decide_nothing(evidence, record):

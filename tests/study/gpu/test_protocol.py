@@ -147,6 +147,10 @@ def test_a_teachers_training_is_counted(planned):
     queue = Queue([], image_s={"scenario_a": 0.1})
     alone, both = (queue.needed_s(one) - protocol.FINISH_S for one in (task, taught))
     assert both == pytest.approx(2 * alone)
+    record = taught.runs_dir / protocol.teacher_of(taught.config).run_id / "record.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    assert queue.needed_s(taught) == queue.needed_s(task)
 
 
 def test_what_wants_a_package_that_is_absent_is_left_out(planned, monkeypatch):
@@ -163,8 +167,9 @@ def test_no_more_runs_at_once_than_the_memory_is_for(free, crew):
 
 def test_no_more_runs_at_once_than_the_time_is_for(planned):
     (task,), _ = planned("scenario_a", epochs=100)  # of 6 small images: 9.4 large ones in all
+    long = replace(task, images=10_000)
     for seconds, crew in ((6, 1), (10, 2), (11, 3)):
-        queue = Queue([task], deadline=time.time() + protocol.FINISH_S + seconds)
+        queue = Queue([long, task], deadline=time.time() + protocol.FINISH_S + seconds)
         assert use._crew(queue, 140 * 2**30, 32 * 10 / 9.375 / 3.3) == crew
 
 
@@ -198,6 +203,45 @@ def test_runs_are_made_and_packed_and_a_worker_that_dies_costs_its_run_alone(
     assert {name.partition("/")[2] for name in names} >= {"record.json", "history.csv"}
     assert not any(name.endswith(("maps.csv", ".pt")) for name in names)
     assert read_record(tmp_path / "unpacked" / short.config.run_id).status == "completed"
+
+
+def test_the_time_of_a_step_is_taken(small_networks, monkeypatch):
+    monkeypatch.setattr(use, "PUBLISHED_SIZE", (32, 32))
+    monkeypatch.setattr(use.bench, "TRAINED_ON", 2)
+    assert use._step_s() > 0
+
+
+def test_what_proves_to_take_less_is_begun_after_all(planned, monkeypatch):
+    (first, second), _ = planned("scenario_a", "scenario_b", epochs=100)
+    ends = protocol.Outcome("scenario_a", CATEGORY, 42, None, "ended")
+    script = {"scenario_a": [0.001, None, ends], "scenario_b": [ends]}
+    begun = []
+
+    class Scripted:
+        def __init__(self):
+            self.task, (self.pipe, theirs) = None, protocol.get_context("spawn").Pipe()
+            theirs.close()
+
+        def told(self):
+            return script[self.task.config.preset].pop(0)
+
+        def stop(self):
+            self.pipe.close()
+
+    monkeypatch.setattr(protocol, "_Worker", Scripted)
+    images_s = {"scenario_a": 0.0, "scenario_b": 1e9}
+    queue = Queue([first, second], deadline=time.time() + 60, image_s=images_s)
+    queue.image_s["scenario_a"] = 1e-9
+    seen = queue.seen
+
+    def learn(task, epoch_s):
+        assert epoch_s == pytest.approx(0.002)  # two at once
+        seen(task, epoch_s)
+        queue.image_s["scenario_b"] = queue.image_s["scenario_a"]
+
+    monkeypatch.setattr(queue, "seen", learn)
+    protocol.make(queue, workers=2, begun=begun.append, finished=lambda *_: None)
+    assert begun == [first, second]
 
 
 def test_a_process_that_lost_its_gpu_is_replaced():

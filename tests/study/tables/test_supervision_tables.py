@@ -394,8 +394,13 @@ def test_the_cure(cam, weak, traced, mixed, verdict, run):
 
 
 def test_short_trainings_refute_no_cure(run):
-    row = judged("mixed-cures", [run(name) for name in MIXED_PRESETS])
+    outcomes = [run(name, **{"AP-loc": 20.0}) for name in MIXED_PRESETS]
+    row = judged("mixed-cures", outcomes)
+    assert "no run of weak_ssn with training.noise.perlin_threshold=0.6 on real" in row["why"]
+    changed = ("training.noise.perlin_threshold=0.6",)
+    row = judged("mixed-cures", [*outcomes, run("weak_ssn", changes=changed, **{"AP-loc": 20.0})])
     assert row["verdict"] == "not measurable here"
+    assert "after 10 epochs, published 300" in row["why"]
     assert "notebook 04 by the profile `full` decides it" in row["why"]
 
 
