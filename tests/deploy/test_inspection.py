@@ -528,3 +528,25 @@ def test_the_folder_is_one_inspections_at_a_time(tiny_run, tmp_path):
     inspection.inspect(folder, [images], tmp_path / "out", weights=None, on_rows=on_rows)
     assert held_then == [True]
     assert not (tmp_path / "out/.lock").exists()
+
+
+def test_a_score_that_equals_the_threshold_is_good(tiny_run, tmp_path):
+    folder, images = tiny_run
+    image, file = images / "000.png", tmp_path / "threshold.json"
+    score = inspection.inspect(folder, [image], tmp_path / "a", weights=None).table.score[0]
+    chosen = {"kind": "ssn_lib threshold", "run": folder.name, "score_threshold": float(score)}
+    file.write_text(json.dumps(chosen | {"images": 1, "chosen": "2026-11-27T07:00:00Z"}))
+    for out in ("a", "b"):  # decided anew from the table, and as it is inspected
+        found = inspection.inspect(folder, [image], tmp_path / out, weights=None, threshold=file)
+        assert not found.table.anomalous.any()
+
+
+def test_overlays_are_coloured_by_the_maps_threshold(tiny_run, tmp_path, monkeypatch):
+    folder, images = tiny_run
+    limits, seen = inspection.open_detector(folder, None).thresholds, []
+    for name in ("heatmap", "small_map"):
+        real = getattr(inspection, name)
+        monkeypatch.setattr(inspection, name, lambda *a, f=real: seen.append(a[-1]) or f(*a))
+    inspection.inspect(folder, [images], tmp_path / "out", weights=None)
+    assert limits.map != limits.score
+    assert {*seen} == {limits.map}

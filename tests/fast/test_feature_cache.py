@@ -200,3 +200,16 @@ def test_who_ends_first_takes_nothing_from_the_other(
     assert not list(tmp_path.iterdir())
     assert all(torch.equal(a, b) for a, b in zip(second.layers, expected, strict=True))
     second.remove()
+
+
+@pytest.mark.parametrize(("room", "mapped"), [(2.01, False), (1.99, True)])
+def test_outputs_take_half_of_the_memory_at_most(
+    room, mapped, pictures, count, make_model, tmp_path, monkeypatch
+):
+    backbone = make_model().backbone
+    layers = backbone(normalise(pictures(slice(0, count))))
+    size = 4 * sum(layer.numel() for layer in layers)
+    monkeypatch.setattr(machine, "available_memory", lambda *_: int(room * size))
+    made = feature_cache.outputs(backbone, count, pictures, tmp_path)
+    assert (made.file is not None) == mapped
+    made.remove()

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from ssn_lib import preset
-from ssn_lib.models.reconstruction import Decoder, loss_of, top_mean
+from ssn_lib.models.reconstruction import Decoder, loss_of, sum_of, top_mean
+from ssn_lib.models.supersimplenet import final_map
 
 SIDES = {1: (20, 15), 2: (10, 8), 3: (5, 4)}  # of odd images: halves are rounded up
 CHANNELS = {1: 4, 2: 6, 3: 8}
@@ -105,3 +106,38 @@ def test_the_decoder_is_no_larger_than_what_it_replaces(make_model):
     assert trained("evolved") <= trained("scenario_a")
     narrow = make_model(replace(preset("evolved").model, decoder_width=64))
     assert sum(weight.numel() for weight in narrow.decoder.parameters()) < trained("evolved") / 4
+
+
+@torch.no_grad()
+def test_both_views_of_evolved_learn_and_judge(make_small_model, randomise_batchnorm):
+    model = randomise_batchnorm(make_small_model(preset("evolved").model))
+    images = torch.randn(4, 3, 64, 96)
+    layers = model.backbone(images)
+    model.standardise(layers)
+    errors = model.decoder.errors(layers)
+    both = loss_of(errors) + model.local.loss(sum_of(errors), layers)
+    torch.testing.assert_close(model.loss(layers), both)
+    expected = final_map(model.local(sum_of(errors), layers), images)
+    torch.testing.assert_close(model(images).anomaly_map, expected)
+    for own, theirs in zip(model.local.standards, model.decoder.standards, strict=True):
+        assert own.mean.any()
+        assert torch.equal(own.mean, theirs.mean)
+
+
+@torch.no_grad()
+def test_the_decoder_is_the_stated_operations(randomise_batchnorm):
+    layers, decoder = features((2, 3)), randomise_batchnorm(make((2, 3)))
+
+    def block(x, conv, norm, stride=1):
+        x = F.conv2d(x, conv.weight, stride=stride, padding=conv.weight.shape[-1] // 2)
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+    scaled = [standard(layer) for standard, layer in zip(decoder.standards, layers, strict=True)]
+    x = torch.cat((F.avg_pool2d(scaled[0], 2), scaled[1]), 1)
+    x = block(block(x, *decoder.mix[:2]).relu(), *decoder.squeeze[:2], stride=2).relu()
+    rebuilt = decoder.rebuild(layers)[::-1]
+    for back, stage, out in zip(rebuilt, decoder.stages, decoder.outs, strict=True):
+        x = block(F.interpolate(x, size=back.shape[-2:], mode="nearest"), *stage[0][:2]).relu()
+        inner = stage[1].convolutions
+        x = (x + block(block(x, *inner[0][:2]).relu(), *inner[1:])).relu()
+        torch.testing.assert_close(back, out(x), rtol=1e-4, atol=1e-5)

@@ -5,9 +5,10 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import GaussianBlur
 
+from ssn_lib import fuse
 from ssn_lib.config import ModelConfig
 from ssn_lib.errors import InputError
-from ssn_lib.models.supersimplenet import blur
+from ssn_lib.models.supersimplenet import blur, build
 from ssn_lib.presets import PRESETS
 
 CONFIGS = {
@@ -183,3 +184,19 @@ def test_blur_of_a_side_shorter_than_the_kernel_keeps_a_constant(size):
     torch.testing.assert_close(
         blur(torch.full((1, 1, *size), 2.5), 4.0), torch.tensor(2.5).expand(1, 1, *size)
     )
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("xavier", 1.0), ("pytorch", 3**-0.5)])
+def test_initial_weights_are_drawn_as_asked(kind, scale, make_model):
+    weight = make_model(ModelConfig(initialisation=kind)).adaptor.weight  # 384 × 384
+    assert weight.std().item() * 384**0.5 == pytest.approx(scale, rel=0.03)
+    assert (weight.abs().max() > 3 * weight.std()) == (kind == "xavier")  # a normal one has tails
+
+
+def test_a_new_network_answers_as_in_inference():
+    model = build(ModelConfig(), None)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        first, again, fused = model(images), model(images), fuse(model)(images)
+    assert torch.equal(first.anomaly_map, again.anomaly_map)
+    torch.testing.assert_close(fused.anomaly_map, first.anomaly_map, rtol=1e-3, atol=1e-4)

@@ -50,3 +50,15 @@ def test_leaves_the_head_alone(model, draw):
         assert torch.equal(value, before[name])
     source = make_source(NoiseConfig(source="ascent"), model, seed=0)
     assert list(source.parameters()) == []
+
+
+@pytest.mark.usefixtures("model")
+def test_a_step_is_a_share_of_the_expected_length(draw):
+    config = NoiseConfig(source="ascent", std=0.1)
+    free = replace(config.ascent, step_size=0.2, shell=(1e-6, 1e6))
+    moved, still = (
+        draw(replace(config, ascent=replace(free, steps=steps))).values for steps in (1, 0)
+    )
+    length = (moved - still).norm(dim=1)
+    expected = torch.full_like(length, 0.2 * 0.1 * math.sqrt(384))
+    torch.testing.assert_close(length, expected, rtol=1e-3, atol=1e-4)

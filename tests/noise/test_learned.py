@@ -243,3 +243,9 @@ def test_a_resumed_training_ends_as_the_unbroken(
 def test_the_generator_is_no_part_of_the_network(make_model):
     plain = make_model(preset("scenario_a").model).state_dict()
     assert plain.keys() == make_model(preset("learned_noise_v2").model).state_dict().keys()
+
+
+def test_a_generator_learns_at_its_own_rate(trainer):
+    made, _ = trainer("learned_noise_v2", lr=3e-3)
+    (group,) = made.rule.optimiser.param_groups
+    assert (group["lr"], group["weight_decay"]) == (3e-3, 1e-2)

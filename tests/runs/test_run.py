@@ -22,7 +22,7 @@ from ssn_lib.data.images import ImageSet
 from ssn_lib.data.listing import list_images
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.errors import InputError
-from ssn_lib.metrics import IMAGE_QUANTILE
+from ssn_lib.metrics import IMAGE_QUANTILE, pr_curve
 from ssn_lib.models.supersimplenet import Prediction
 from ssn_lib.overrides import from_dict
 from ssn_lib.runs import artifacts
@@ -572,3 +572,14 @@ def test_each_setting_has_its_own_run(dataset):
         )
     }
     assert len(ids) == 6
+
+
+def test_the_pixel_curve_is_precision_against_recall(dataset):
+    masks = dataset.test.masks
+    noise = torch.randn(masks.shape, generator=torch.Generator().manual_seed(0))
+    prediction = Prediction(masks + noise, torch.zeros(len(masks)))
+    table = artifacts.pixel_curve_table(configure(dataset), prediction, dataset.test)
+    precision, _, _ = pr_curve(prediction.anomaly_map.numpy(), masks.numpy())
+    assert table["recall"].is_monotonic_increasing
+    ends = table[["recall", "precision"]].iloc[-1].tolist()
+    assert ends == pytest.approx([1.0, precision[-1]], abs=1e-5)

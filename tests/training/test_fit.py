@@ -534,3 +534,29 @@ def test_an_unwritable_checkpoint_is_an_input_error(train, make_model, tmp_path)
     with pytest.raises(InputError, match="cannot write") as raised:
         fitted(make_model(), train, checkpoint=tmp_path / "file" / "c.pt")
     assert "\n" not in str(raised.value)
+
+
+def test_a_decoder_knows_its_images_spread_before_it_learns(train, make_model):
+    model = make_model(preset("evolved").model)
+    config = replace(TINY, epochs=1, noise=preset("evolved").training.noise)
+    fit(model, train, config, 0, progress=None)
+    layers = model.backbone(normalise(train.images))
+    for standard, layer in zip(model.decoder.standards, layers, strict=True):
+        mean = layer.mean((0, 2, 3))
+        assert mean.abs().max() > 0.01  # the comparison can tell
+        torch.testing.assert_close(standard.mean.flatten(), mean, rtol=1e-4, atol=1e-4)
+
+
+def test_in_float16_gradients_are_clipped_by_their_true_length(train, make_model, monkeypatch):
+    monkeypatch.setattr(machine, "low_precision", lambda _: torch.float16)
+    norms, step = [], torch.optim.AdamW.step
+
+    def spy(self, *given, **named):
+        grads = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        norms.append(torch.cat(grads).norm().item())
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    fitted(make_model(), train, replace(TINY, precision="mixed", clip_norm=1e-3))
+    assert norms
+    assert norms == pytest.approx([1e-3] * len(norms), rel=0.01)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -9,6 +10,8 @@ from ssn_lib import preset
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
 from ssn_lib.errors import InputError
+from ssn_lib.runs.record import REFERENCE, read_record
+from ssn_lib.storage import REPOSITORY
 from ssn_lib.training.holdout import (
     chosen_images,
     held_out_count,
@@ -70,3 +73,16 @@ def test_of_a_fold_only_what_was_trained_on_is_the_reference(images):
     reference = reference_images(images, config, 42)
     assert set(reference.samples) == set(trained_on.sound().samples)
     assert len(reference) < 20
+
+
+def test_a_finished_runs_division_is_found_again(tmp_path):
+    """By a committed record: an export chooses thresholds on what was not trained on."""
+    folder = REPOSITORY / "results" / "evolved-demo-screw-s42-2e5cc2f9"
+    record = read_record(folder)
+    samples = tuple(
+        Sample(tmp_path / f"train/good/{index:03}.png", 0, "good")
+        for index in range(record.counts["train"])
+    )
+    train = ImageSet(samples, (448, 448))
+    found = reference_images(train, record.config.training, record.config.seed)
+    assert found.names(tmp_path) == pd.read_csv(folder / REFERENCE)["image"].tolist()

@@ -23,7 +23,8 @@ from ssn_lib.runs.artifacts import PR_POINTS
 from ssn_lib.runs.loading import load_run
 from ssn_lib.runs.record import read_record
 from ssn_lib.runs.run import configure, run
-from ssn_lib.training import batches
+from ssn_lib.runs.teaching import teacher_of, with_pseudo_masks
+from ssn_lib.training import batches, pseudo_masks
 from ssn_lib.training import fit as training_loop
 from ssn_lib.training.fit import fit
 from ssn_lib.training.holdout import fold_split, validation_split
@@ -376,3 +377,31 @@ def test_all_masks_black_leaves_one_class(own_ksdd2, load_ksdd2, make_model):
     train = load_ksdd2(own_ksdd2).train
     with pytest.raises(InputError, match="12 good and 0 defective training images"):
         fitted(make_model(preset("full_ssn").model), train, "full_ssn")
+
+
+def test_a_teacher_leaves_out_what_its_pupil_leaves_out(strips):
+    config = briefly("cam_traced", strips, "training.supervision.fold=1")
+    taught = teacher_of(config).training
+    assert taught.supervision.fold == 1
+    assert (taught.epochs, taught.batch_size) == (1, 8)
+
+
+def test_a_pupil_gets_the_masks_that_were_asked_for(strips, tmp_path, monkeypatch):
+    train, sure = strips.train, strips.train.labels == 1
+    monkeypatch.setattr(pseudo_masks, "trace", lambda region, image: ~region)
+    maps = train.masks.float()
+    region, traced = (
+        with_pseudo_masks(train, maps, kind, tmp_path).masks for kind in ("region", "traced")
+    )
+    assert torch.equal(region, train.masks)
+    assert torch.equal(traced[sure], 1 - region[sure])
+    assert not traced[~sure].any()
+
+
+def test_each_defect_has_pixels_of_full_weight(strips):
+    train, masks = strips.train, torch.zeros_like(strips.train.masks)
+    masks[10, 0, 2:5, 2:5] = masks[10, 0, 20:35, 8:20] = 1
+    two = ImageSet.of(train.samples, train.images, masks)
+    settings = SupervisionConfig(labels=True, dilation=1, weight=3.0, exponent=2.0)
+    _, weights = batches._pixel_labels(two, 10, settings)
+    assert weights[2:5, 2:5].max() == weights[20:35, 8:20].max() == 3
