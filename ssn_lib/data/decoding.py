@@ -125,7 +125,7 @@ def decode(path: Path) -> Picture:
         turned = _loaded(image)
     if turned.mode.startswith("I"):
         return Picture(turned, np.asarray(turned).astype(np.int32), lossy, pages)
-    if not any(";16" in name for name in raw_modes):
+    if not any(map(_is_of_16_bits, raw_modes)):
         return Picture(turned, None, lossy, pages)
     high, low = (np.asarray(part)[..., :3].astype(np.int32) for part in (turned, _low_bytes(path)))
     return Picture(turned, 256 * high + low, lossy, pages)
@@ -146,6 +146,18 @@ def displayed_size(path: Path) -> tuple[int, int]:
         return size[::-1] if _orientation(image) in _SIDEWAYS else size
 
 
+def is_turned(path: Path) -> bool:
+    """Whether a file's orientation tag turns or mirrors what is stored.
+
+    Raises:
+        InputError: as in `decode`.
+    """
+    with _opened(path) as image:
+        if image.format == "PNG" and not _may_be_turned(path):
+            return False
+        return _orientation(image) != 1
+
+
 def is_deep(path: Path) -> bool:
     """Whether a file has integers of more than 8 bits, from the header alone.
 
@@ -153,7 +165,7 @@ def is_deep(path: Path) -> bool:
         InputError: as in `decode`.
     """
     with _opened(path) as image:
-        return image.mode.startswith("I") or any(";16" in name for name in _raw_modes(image.tile))
+        return image.mode.startswith("I") or any(map(_is_of_16_bits, _raw_modes(image.tile)))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -282,6 +294,11 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
             f"{shown(path)}: a TIFF of {kind} is not supported; save it as grey or RGB, of 8 or "
             "16 bits"
         )
+    if image.format == "PPM" and image.mode == "RGB" and _maximum(image) > 255:
+        raise InputError(
+            f"{shown(path)}: colour of more than 8 bits in a PPM is not supported; save it as PNG "
+            "or TIFF"
+        )
     width, height = image.size
     if width * height > max(PIXELS_PER_BYTE * path.stat().st_size, ALWAYS_PLAUSIBLE):
         raise InputError(
@@ -289,6 +306,12 @@ def _identified(path: Path, file: IO[bytes]) -> Image.Image:
             f"{path.stat().st_size} bytes cannot hold; replace or remove it"
         )
     return image
+
+
+def _maximum(image: Image.Image) -> int:
+    """The largest value that a PPM's header allows, of which Pillow makes 255."""
+    (arguments,) = (tile[3] for tile in image.tile)
+    return arguments[1] if isinstance(arguments, tuple) and len(arguments) > 1 else 255
 
 
 def _orientation(image: Image.Image) -> int:
@@ -336,6 +359,11 @@ def _raw_modes(tiles: Sequence[tuple]) -> list[str]:
     """How the parts of an image are stored, in Pillow's words, such as "RGB;16B"."""
     arguments = (tile[3] for tile in tiles)
     return [str(item[0] if isinstance(item, tuple) and item else item) for item in arguments]
+
+
+def _is_of_16_bits(raw_mode: str) -> bool:
+    """Whether each value has 16 bits; of "BGR;16", in a BMP, all three together have them."""
+    return ";16" in raw_mode and not raw_mode.startswith("BGR;")
 
 
 def _low_bytes(path: Path) -> Image.Image:

@@ -6,6 +6,7 @@ leave behind) are passed over everywhere. Whatever cannot be looked at is one li
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -37,6 +38,7 @@ _OTHERS = {
     ".arw",
     ".avif",
     ".cr2",
+    ".cr3",
     ".dng",
     ".exr",
     ".heic",
@@ -44,6 +46,10 @@ _OTHERS = {
     ".jxl",
     ".nef",
     ".npy",
+    ".orf",
+    ".pef",
+    ".raf",
+    ".rw2",
     ".webp",
 }
 _DOCUMENTS = {".eps", ".h5", ".hdf", ".mpeg", ".mpg", ".pdf", ".ps"}
@@ -71,6 +77,8 @@ OVERLAY_MARK = "ssn_lib overlay"
 _HEADER_BYTES = 256  # of a PNG file: more than comes before that entry
 _WORD = r"(masks?|labels?|seg|segmentations?|gt|ground[-_. ]?truth|annotations?)"
 _LIKE_A_MASK = re.compile(rf"^{_WORD}([-_. ]|$)|(^|[-_. ]){_WORD}$", re.IGNORECASE)
+# Not "label", which may be a thing that is printed.
+_MASK_FOLDER = re.compile(r"masks?|seg|segmentations?|gt|ground[-_. ]?truth|annotations?", re.I)
 _COPY = re.compile(r"\s*(\([^()]*\)|- copy)$", re.IGNORECASE)
 _NAMED = 3  # folders, or files, that a line names one by one
 
@@ -111,6 +119,20 @@ def list_folders(folder: Path) -> list[Path]:
     return [path for path, entry in _entries(folder) if _leads_to_folder(path, entry)]
 
 
+def folders_to_search(folder: Path) -> list[Path]:
+    """As `list_folders`, of a folder that is only searched: what leads nowhere there is no matter.
+
+    Raises:
+        Unreadable: it cannot be looked into.
+    """
+    found = []
+    for path, entry in _entries(folder):
+        with contextlib.suppress(Unreadable):
+            if _leads_to_folder(path, entry):
+                found.append(path)
+    return found
+
+
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name, without hidden ones and own overlays, and
     without pipes and devices, which would be waited for.
@@ -122,12 +144,15 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def subfolder(folder: Path, name: str) -> Path:
-    """The folder of that name in a folder, or the only one whose name differs in case alone.
+    """The folder of that name in a folder, or the only one whose name differs in case alone, or in
+    how its letters are put together.
 
     Raises:
         Unreadable: the folder cannot be looked into.
     """
-    same = [path for path in list_folders(folder) if path.name.casefold() == name.casefold()]
+    same = [path for path in folders_to_search(folder) if _folded(path.name) == _folded(name)]
+    if not same and (folder / name).is_symlink():
+        list_folders(folder)  # which says so where it leads nowhere
     return same[0] if len(same) == 1 else folder / name
 
 
@@ -138,8 +163,8 @@ def counterpart(kind: Path, home: Path) -> Path:
     Raises:
         Unreadable: one of the folders cannot be looked into.
     """
-    beside = [path.name.casefold() for path in list_folders(kind.parent)]
-    if not is_folder(home) or beside.count(kind.name.casefold()) > 1:
+    beside = [_folded(path.name) for path in list_folders(kind.parent)]
+    if not is_folder(home) or beside.count(_folded(kind.name)) > 1:
         return home / kind.name
     return subfolder(home, kind.name)
 
@@ -161,10 +186,15 @@ def photographs(folder: Path) -> list[Path]:
     """The images of a folder, none of which may be a mask.
 
     Raises:
-        InputError: a file is named like a mask, two are of one name, or the folder cannot be
-            looked into.
+        InputError: the folder or a file is named like a mask, two are of one name, or the folder
+            cannot be looked into.
     """
     images = list_images(folder)
+    if images and _MASK_FOLDER.fullmatch(folder.name):
+        raise InputError(
+            f"{shown(folder)} is named like a folder of masks and lies among those of images: move "
+            "masks to ground_truth/<defect>; if these are photographs, give it another name"
+        )
     place = f"ground_truth/{shown(folder.name)} or ground_truth_train/{shown(folder.name)}"
     stems: dict[str, Path] = {}
     for path in images:
@@ -204,8 +234,14 @@ def good_training_samples(folder: Path) -> list[Sample]:
         )
     samples = good_samples(good)
     if not samples:
-        raise InputError(f"{shown(good[0])}: no images to train on")
+        raise no_images(good[0])
     return samples
+
+
+def no_images(folder: Path) -> InputError:
+    """That there are none to train on; a warning says what is there instead."""
+    warn_of_unused(folder, (), "images must lie in it, not in folders below it")
+    return InputError(f"{shown(folder)}: no images to train on")
 
 
 def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Sample]:
@@ -232,6 +268,11 @@ def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Samp
                 f"{shown(image)} has two masks, {shown(found[0])} and {shown(found[1].name)}: "
                 "remove one of them"
             )
+        if all_masked and not found and is_folder(masks / image.stem):
+            raise InputError(
+                f"{shown(image)}: its masks are a folder, {shown(masks / image.stem)}: merge them "
+                f"into one, {shown(masks / image.stem)}_mask.png"
+            )
         if all_masked and not found:
             missing = masks / f"{image.stem}_mask.png"
             raise InputError(f"{shown(image)}: its mask {shown(missing)} is missing")
@@ -244,9 +285,18 @@ def defective_samples(kind: Path, masks: Path, *, all_masked: bool) -> list[Samp
     return samples
 
 
+def composed(name: str) -> str:
+    """A name in one form: an ä may be one character or two, as on a Mac."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return composed(name).casefold()
+
+
 def _stem(path: Path) -> str:
-    """A file's name without its suffix. An ä may be one character or two, as on a Mac."""
-    return unicodedata.normalize("NFC", path.stem)
+    """A file's name without its suffix."""
+    return composed(path.stem)
 
 
 def warn_of_unused(root: Path, used: Iterable[Path], advice: str) -> None:

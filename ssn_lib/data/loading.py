@@ -13,7 +13,7 @@ from ssn_lib.config import Resize
 from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
 from ssn_lib.data.listing import Unreadable, Unsuitable, is_data
 from ssn_lib.data.registry import source_of
-from ssn_lib.data.shape import in_shape
+from ssn_lib.data.shape import in_shape, warn_of_stretched
 from ssn_lib.data.source import Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
@@ -74,6 +74,8 @@ def load_dataset(
         size = made_for
         if source.origin == "own":
             size = in_shape(trained_on, [sample.image for sample in files.test], made_for)
+    if image_size is None and source.origin == "public":
+        warn_of_stretched([sample.image for sample in (*files.train, *files.test)], size)
     full_scale = find_full_scale(trained_on)
     return Dataset(
         name,

@@ -10,13 +10,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ssn_lib.data.decoding import SEVERAL_PAGES, Picture, Remarks, as_rgb, decode, displayed_size
+from ssn_lib.data.decoding import (
+    SEVERAL_PAGES,
+    Picture,
+    Remarks,
+    as_rgb,
+    decode,
+    displayed_size,
+    is_turned,
+)
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
 # What is said of masks that are used all the same; see `Remarks`.
 MARKS_NOTHING = "masks of defective images that mark nothing"
 MARKS_ALL = "masks of defective images that mark every pixel (0 must mean sound)"
+UNTURNED = (
+    "masks without an orientation tag, of images with one: taken as drawn on the image as viewers "
+    "show it"
+)
 JPEG_NOISE = 1 / 6  # of the highest value: what compression may leave beside a marked pixel
 
 
@@ -50,6 +62,8 @@ def read_whole_mask(
             f"mask {shown(path)} is {mask[1]}×{mask[0]} pixels (height×width), its image "
             f"{shown(image_path)} {image[1]}×{image[0]}: {advice}"
         )
+    if remarks is not None and is_turned(image_path) and not is_turned(path):
+        remarks.add(UNTURNED, path)
     return _marked(picture)
 
 

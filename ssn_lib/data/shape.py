@@ -50,6 +50,29 @@ def in_shape(
     return height, width
 
 
+def warn_of_stretched(paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Say how many images are of another shape than the size that they are resized to.
+
+    Args:
+        paths: of the images, of which only headers are read.
+        size: (height, width).
+    """
+    others = [
+        path
+        for path, differs in zip(
+            paths, in_threads(lambda path: is_stretched(path, size), paths), strict=True
+        )
+        if differs
+    ]
+    if others:
+        warnings.warn(
+            f"{len(others)} of {len(paths)} images are stretched to {size[0]}×{size[1]} pixels "
+            f"(height×width), as their shape is another: {shown(others[0])}, for one; --image-size "
+            "gives them theirs, and so does the data set `folder`",
+            stacklevel=3,
+        )
+
+
 def is_stretched(path: Path, size: tuple[int, int]) -> bool:
     """Whether an image has another shape than that size (height, width), which it is resized to.
     One that cannot be read is not; whoever reads it says why.

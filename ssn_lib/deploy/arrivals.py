@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,15 @@ def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
             warnings.warn(
                 f"{shown(path)}: {len(masks)} of {len(found)} images are named like masks and "
                 f"inspected all the same, such as {shown(masks[0])}",
+                stacklevel=3,
+            )
+        names = Counter(file.stem for file in found)
+        twice = [file.name for file in found if names[file.stem] > 1]
+        if twice:
+            warnings.warn(
+                f"{shown(path)}: {len(twice)} of {len(found)} images have a name with another, but "
+                f"for the suffix, as masks have, and are inspected all the same: {shown(twice[0])} "
+                f"and {shown(twice[1])}",
                 stacklevel=3,
             )
         files += found

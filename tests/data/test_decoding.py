@@ -338,3 +338,30 @@ def test_a_png_cut_off_within_a_chunk_has_its_size(tmp_path):
     Image.fromarray(GREY).save(path)
     path.write_bytes(path.read_bytes()[:-20])
     assert displayed_size(path) == Image.fromarray(GREY).size
+
+
+def test_colour_of_many_bits_in_a_ppm_is_refused(tmp_path):
+    path = tmp_path / "a.ppm"
+    pixels = np.arange(12, dtype=">u2").reshape(2, 2, 3)
+    path.write_bytes(b"P6 2 2 65535 " + pixels.tobytes())
+    with pytest.raises(InputError, match="colour of more than 8 bits in a PPM is not supported"):
+        decode(path)
+    path.write_bytes(b"P6 2 2 255 " + pixels.astype(np.uint8).tobytes())
+    assert decode(path).deep is None
+
+
+def test_a_bmp_of_16_bits_for_all_three_colours_is_read(tmp_path):
+    rows = np.array([[0xF800, 0x07E0], [0x001F, 0xFFFF]], dtype="<u2")  # red, green; blue, white
+    head = np.array([40, 2, 2], "<u4").tobytes() + np.array([1, 16], "<u2").tobytes()
+    head += np.array([3, rows.nbytes, 2835, 2835, 0, 0], "<u4").tobytes()
+    head += np.array([0xF800, 0x07E0, 0x001F], "<u4").tobytes()
+    start = 14 + len(head)
+    size = np.array([start + rows.nbytes, 0, start], "<u4").tobytes()
+    (tmp_path / "a.bmp").write_bytes(b"BM" + size + head + rows[::-1].tobytes())
+    picture = decode(tmp_path / "a.bmp")
+    assert picture.deep is None
+    assert not is_deep(tmp_path / "a.bmp")
+    assert np.asarray(picture.image).tolist() == [
+        [[255, 0, 0], [0, 255, 0]],
+        [[0, 0, 255], [255, 255, 255]],
+    ]

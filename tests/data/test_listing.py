@@ -238,3 +238,30 @@ def test_an_accent_of_its_own_is_the_same_name(tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / folder / name)
     (sample,) = defective_samples(tmp_path / "cut", tmp_path / "masks", all_masked=True)
     assert sample.mask == tmp_path / "masks" / "a\u0308_mask.png"
+
+
+def test_a_folder_of_masks_is_no_kind_of_defect(put, refusal):
+    for name in ("masks", "GT", "ground_truth"):
+        said = refusal(lambda name=name: photographs(put(f"{name}/1.png") / name))
+        assert "is named like a folder of masks and lies among those of images" in said
+    assert names(photographs(put("label/1.png") / "label")) == ["1.png"]
+
+
+def test_masks_in_a_folder_for_each_image_are_told_apart_from_none(put, refusal):
+    root = put("test/bent/000.png", "masks/bent/000/000.png")
+    both = root / "test" / "bent", root / "masks" / "bent"
+    said = refusal(lambda: defective_samples(*both, all_masked=True))
+    assert said.endswith("merge them into one, " + str(root / "masks/bent/000_mask.png"))
+
+
+def test_where_no_image_is_found_what_is_there_is_said(put, refusal):
+    root = put("train/good/rgb/1.png", "train/good/2.heic")
+    with pytest.warns(UserWarning, match=r"2 images are not used, in .*rgb.*heic"):
+        said = refusal(lambda: listing.good_training_samples(root))
+    assert said.endswith("good: no images to train on")
+
+
+def test_a_folders_accent_is_the_same_name(put):
+    root = put("test/L\u00f6cher/1.png", "masks/Lo\u0308cher/1.png")
+    kind = root / "test" / "L\u00f6cher"
+    assert listing.counterpart(kind, root / "masks").exists()

@@ -238,3 +238,14 @@ def test_an_older_fingerprint_is_of_names_and_sizes(own_category):
     assert load_dataset("folder", own_category).has_fingerprint(older)
     (own_category / "train/good/000.png").unlink()
     assert not load_dataset("folder", own_category).has_fingerprint(older)
+
+
+def test_a_closed_neighbour_is_no_matter(mvtec_root, ksdd2_root, load, load_ksdd2, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(mvtec_root, root)
+    shutil.copytree(ksdd2_root, root / "strips")
+    (root / "imagenet").symlink_to(root / "gone")
+    (root / "mvtec_ad" / "gone").symlink_to(root / "gone")
+    assert len(load(root).train) == 6
+    assert asked_categories("mvtec_ad", root, "all") == ["widget"]
+    assert load_ksdd2(root).root == root / "strips"

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.masks import is_black, read_whole_mask, shrunk
 from ssn_lib.errors import InputError
 
@@ -224,3 +225,19 @@ def test_a_mask_read_by_itself(tmp_path):
     got = shrunk(read_whole_mask(tmp_path / "mask.png", tmp_path / "mask.png"), DRAWN.shape)
     assert got.dtype == torch.uint8
     assert (got.numpy() == DRAWN).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_a_mask_without_its_images_orientation_is_said(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (12, 8)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("L", (12, 8), 255).save(tmp_path / "a.png")
+    remarks = Remarks()
+    read_whole_mask(tmp_path / "a.png", tmp_path / "a.jpg", remarks)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        remarks.warn()
+    assert len(told) == (orientation == 3)
+    if told:
+        assert "masks without an orientation tag, of images with one" in str(told[0].message)

@@ -1,3 +1,4 @@
+import shutil
 import warnings
 
 import pytest
@@ -106,3 +107,15 @@ def test_only_where_no_size_is_asked_for_and_the_images_are_the_users_own(put, m
 def test_strips_keep_the_published_size(ksdd2_root):
     with pytest.warns(UserWarning, match="not KolektorSDD2"):
         assert load_dataset("ksdd2", ksdd2_root, made_for=(448, 448)).train.image_size == (640, 232)
+
+
+def test_public_layouts_say_what_they_stretch(mvtec_root, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(mvtec_root, root)
+    for path in (root / "mvtec_ad").glob("*/t*/good/*.png"):
+        Image.new("RGB", (90, 60)).save(path)
+    with pytest.warns(UserWarning, match=r"\d+ of \d+ images are stretched to 256×256 pixels"):
+        load_dataset("mvtec_ad", root, category="widget")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_dataset("mvtec_ad", root, category="widget", image_size=(32, 48))

@@ -13,6 +13,7 @@ from ssn_lib.data.listing import (
     is_folder,
     is_normal,
     list_folders,
+    no_images,
     subfolder,
     warn_of_unused,
 )
@@ -97,7 +98,7 @@ def _read_unsplit(folder: Path) -> tuple[list[Sample], list[Sample]]:
                 raise InputError(f"{shown(kind)}: no images; its own folders are not looked into")
             test += defective
     if not train:
-        raise InputError(f"{shown(good[0])}: no images to train on")
+        raise no_images(good[0])
     return train, test
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ssn_lib.data.decoding import in_threads
 from ssn_lib.data.listing import (
+    Unreadable,
     Unsuitable,
+    folders_to_search,
     is_folder,
-    list_folders,
     list_images,
     subfolder,
     warn_of_unused,
@@ -39,8 +40,12 @@ def find_ksdd2(root: Path, _category: str | None = None) -> Path:
         )
     if _is_ksdd2(root):
         return root
-    homes = list_folders(root)
-    found = [home for home in homes if _is_ksdd2(home)]
+    homes, found, closed = folders_to_search(root), [], []
+    for home in homes:
+        try:
+            found += [home] if _is_ksdd2(home) else []
+        except Unreadable as error:  # which matters only where nothing is found
+            closed.append(error)
     if len(found) > 1:
         raise Unsuitable(
             f"data root {shown(root)}: {shown(found[0].name)} and {shown(found[1].name)} both have "
@@ -48,6 +53,8 @@ def find_ksdd2(root: Path, _category: str | None = None) -> Path:
         )
     if found:
         return found[0]
+    if closed:
+        raise closed[0]
     for home in (root, *homes):
         if is_folder(home / "train" / "ann") or is_folder(home / "train" / "img"):
             raise Unsuitable(

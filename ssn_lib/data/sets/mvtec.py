@@ -6,9 +6,12 @@ import warnings
 from pathlib import Path
 
 from ssn_lib.data.listing import (
+    Unreadable,
     Unsuitable,
+    composed,
     counterpart,
     defective_samples,
+    folders_to_search,
     good_samples,
     good_training_samples,
     is_folder,
@@ -54,12 +57,15 @@ def find_mvtec_category(root: Path, category: str) -> Path:
         return root
     if _is_category(root / category):
         return root / category
-    homes = _homes(root)
-    found = [known[shown(category)] for known in homes if shown(category) in known]
+    homes, closed = _homes(root)
+    name = composed(shown(category))
+    found = [known[name] for known in homes if name in known]
     if len(found) == 1:
         return found[0]
     _check_single(root, found)
     names = _with_good(homes)
+    if closed:
+        raise closed[0]
     if not names:
         raise _no_category(root, shown(category))
     if category in MVTEC_COUNTS:  # no misspelling: it is not there
@@ -76,8 +82,10 @@ def list_mvtec_categories(root: Path) -> list[str]:
     _check_is_folder(root)
     if _is_category(root) and _has_good(root):
         return [shown(root.resolve().name)]
-    homes = _homes(root)
+    homes, closed = _homes(root)
     names = _with_good(homes)
+    if not names and closed:
+        raise closed[0]
     if not names:
         raise _no_category(root, "CATEGORY")
     for name in names:
@@ -147,18 +155,29 @@ def _no_category(root: Path, category: str) -> InputError:
     )
 
 
-def _homes(root: Path) -> list[dict[str, Path]]:
-    """The categories in the root, and in each of its folders."""
-    return [_categories(home) for home in (root, *list_folders(root))]
+def _homes(root: Path) -> tuple[list[dict[str, Path]], list[Unreadable]]:
+    """The categories in the root, and in each of its folders; and what could not be looked into,
+    which matters only where nothing is found."""
+    homes, closed = [], []
+    for home in (root, *folders_to_search(root)):
+        known: dict[str, Path] = {}
+        homes.append(known)
+        try:
+            places = folders_to_search(home)
+        except Unreadable as error:
+            closed.append(error)
+            continue
+        for path in places:
+            try:
+                if _is_category(path):
+                    known[composed(shown(path.name))] = path
+            except Unreadable as error:
+                closed.append(error)
+    return homes, closed
 
 
 def _with_good(homes: list[dict[str, Path]]) -> list[str]:
     return sorted({name for known in homes for name in known if _has_good(known[name])})
-
-
-def _categories(home: Path) -> dict[str, Path]:
-    """The categories in a folder, by their names as shown."""
-    return {shown(path.name): path for path in list_folders(home) if _is_category(path)}
 
 
 def _is_category(folder: Path) -> bool:
