@@ -14,6 +14,7 @@ from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
 SAME_RATIO = 1.1  # aspect ratios that differ by less are called the same
+FAR_RATIO = 1.25  # from which on a size that others chose is remarked on; strips differ by 1.1
 MOST_AREA = 2.0  # times the wanted number of pixels, at most, however elongated an image is
 
 
@@ -51,19 +52,15 @@ def in_shape(
 
 
 def warn_of_stretched(paths: Sequence[Path], size: tuple[int, int]) -> None:
-    """Say how many images are of another shape than the size that they are resized to.
+    """Say how many images are of quite another shape than the size that they are resized to.
 
     Args:
         paths: of the images, of which only headers are read.
         size: (height, width).
     """
-    others = [
-        path
-        for path, differs in zip(
-            paths, in_threads(lambda path: is_stretched(path, size), paths), strict=True
-        )
-        if differs
-    ]
+    ratios = _aspect_ratios(paths)
+    wanted = size[0] / size[1]
+    others = [path for path, one in ratios.items() if one and _differ(one, wanted, FAR_RATIO)]
     if others:
         warnings.warn(
             f"{len(others)} of {len(paths)} images are stretched to {size[0]}×{size[1]} pixels "
@@ -110,5 +107,5 @@ def _commonest(ratios: Sequence[float]) -> float | None:
     return median(max(map(alike, dict.fromkeys(ordered)), key=len))
 
 
-def _differ(ratio: float, other: float) -> bool:
-    return not 1 / SAME_RATIO < ratio / other < SAME_RATIO
+def _differ(ratio: float, other: float, most: float = SAME_RATIO) -> bool:
+    return not 1 / most < ratio / other < most
