@@ -141,13 +141,14 @@ def displayed_size(path: Path) -> tuple[int, int]:
         size = image.size
         if image.format == "TIFF":  # of which some versions of Pillow have turned it already
             size = tuple(int(image.tag_v2[tag]) for tag in (Tag.ImageWidth, Tag.ImageLength))
-        if image.format == "PNG" and not _may_be_turned(path):
+        if size[0] == size[1] or (image.format == "PNG" and not _may_be_turned(path)):
             return size
         return size[::-1] if _orientation(image) in _SIDEWAYS else size
 
 
-def is_turned(path: Path) -> bool:
-    """Whether a file's orientation tag turns or mirrors what is stored.
+def is_turned_within(path: Path) -> bool:
+    """Whether a file's orientation tag turns or mirrors what is stored, and leaves its size as it
+    is: what is drawn on the stored pixels then lies elsewhere, and no size tells.
 
     Raises:
         InputError: as in `decode`.
@@ -155,7 +156,8 @@ def is_turned(path: Path) -> bool:
     with _opened(path) as image:
         if image.format == "PNG" and not _may_be_turned(path):
             return False
-        return _orientation(image) != 1
+        orientation, (width, height) = _orientation(image), image.size
+        return orientation != 1 and (orientation not in _SIDEWAYS or width == height)
 
 
 def is_deep(path: Path) -> bool:

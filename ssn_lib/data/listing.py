@@ -151,8 +151,10 @@ def subfolder(folder: Path, name: str) -> Path:
         Unreadable: the folder cannot be looked into.
     """
     same = [path for path in folders_to_search(folder) if _folded(path.name) == _folded(name)]
-    if not same and (folder / name).is_symlink():
-        list_folders(folder)  # which says so where it leads nowhere
+    if not same:
+        with contextlib.suppress(OSError):  # a folder that can be listed and not entered
+            if (folder / name).is_symlink():
+                list_folders(folder)  # which says so where it leads nowhere
     return same[0] if len(same) == 1 else folder / name
 
 

@@ -17,7 +17,7 @@ from ssn_lib.data.decoding import (
     as_rgb,
     decode,
     displayed_size,
-    is_turned,
+    is_turned_within,
 )
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
@@ -62,7 +62,7 @@ def read_whole_mask(
             f"mask {shown(path)} is {mask[1]}×{mask[0]} pixels (height×width), its image "
             f"{shown(image_path)} {image[1]}×{image[0]}: {advice}"
         )
-    if remarks is not None and is_turned(image_path) and not is_turned(path):
+    if remarks is not None and is_turned_within(image_path) and not is_turned_within(path):
         remarks.add(UNTURNED, path)
     return _marked(picture)
 

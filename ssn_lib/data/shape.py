@@ -64,8 +64,8 @@ def warn_of_stretched(paths: Sequence[Path], size: tuple[int, int]) -> None:
     if others:
         warnings.warn(
             f"{len(others)} of {len(paths)} images are stretched to {size[0]}×{size[1]} pixels "
-            f"(height×width), as their shape is another: {shown(others[0])}, for one; --image-size "
-            "gives them theirs, and so does the data set `folder`",
+            f"(height×width), as their shape is another: {shown(others[0])}, for one; give a size "
+            "of their shape with --image-size HEIGHT WIDTH",
             stacklevel=3,
         )
 

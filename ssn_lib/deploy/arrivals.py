@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,13 +54,14 @@ def find(images: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
                 f"inspected all the same, such as {shown(masks[0])}",
                 stacklevel=3,
             )
-        names = Counter(file.stem for file in found)
-        twice = [file.name for file in found if names[file.stem] > 1]
-        if twice:
+        same: dict[str, list[str]] = {}
+        for file in found:
+            same.setdefault(file.stem, []).append(file.name)
+        if pairs := [names for names in same.values() if len(names) > 1]:
             warnings.warn(
-                f"{shown(path)}: {len(twice)} of {len(found)} images have a name with another, but "
-                f"for the suffix, as masks have, and are inspected all the same: {shown(twice[0])} "
-                f"and {shown(twice[1])}",
+                f"{shown(path)}: {sum(map(len, pairs))} of {len(found)} images share their name "
+                f"with another file, as an image and its mask do ({shown(pairs[0][0])}, "
+                f"{shown(pairs[0][1])}); all are inspected",
                 stacklevel=3,
             )
         files += found

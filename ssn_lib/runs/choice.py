@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssn_lib.config import RunConfig
+from ssn_lib.config import PUBLISHED_SIZE, RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.training.holdout import held_out_count, images_per_epoch, validation_split
@@ -73,7 +73,9 @@ def chosen(dataset: str, data_root: Path | None, category: str | None) -> Choice
         InputError: as `load_dataset`.
     """
     with warnings.catch_warnings(action="ignore"):  # they come when it is loaded for the run
-        return choose(load_dataset(dataset, data_root, category=category).train)
+        # The size is no matter, and no image is opened to find one.
+        found = load_dataset(dataset, data_root, category=category, image_size=PUBLISHED_SIZE)
+    return choose(found.train)
 
 
 def choose(train: ImageSet) -> Choice:

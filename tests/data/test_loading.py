@@ -1,5 +1,8 @@
+import errno
 import hashlib
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -249,3 +252,32 @@ def test_a_closed_neighbour_is_no_matter(mvtec_root, ksdd2_root, load, load_ksdd
     assert len(load(root).train) == 6
     assert asked_categories("mvtec_ad", root, "all") == ["widget"]
     assert load_ksdd2(root).root == root / "strips"
+
+
+def test_a_folder_that_may_not_be_entered_matters_only_where_nothing_is_found(
+    mvtec_root, ksdd2_root, load, load_ksdd2, tmp_path, monkeypatch
+):
+    root = tmp_path / "data"
+    shutil.copytree(mvtec_root, root)
+    shutil.copytree(ksdd2_root, root / "strips")
+    (root / "private" / "train").mkdir(parents=True)
+    (root / "mvtec_ad" / "closed" / "train").mkdir(parents=True)
+    (root / "mvtec_ad" / "closed" / "test").mkdir()
+    scan = os.scandir
+
+    def refused(path):
+        if isinstance(path, int):  # as `shutil.rmtree` asks
+            return scan(path)
+        if Path(path).name in ("private", "closed") or Path(path).parent.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert len(load(root).train) == 6
+    assert asked_categories("mvtec_ad", root, "all") == ["widget"]
+    assert load_ksdd2(root).root == root / "strips"
+    assert "did you mean 'widget'" in refusal(
+        lambda: load_dataset("mvtec_ad", root, category="widgte")
+    )
+    shutil.rmtree(root / "mvtec_ad" / "widget")
+    assert "Permission denied" in refusal(lambda: load_dataset("mvtec_ad", root, category="widget"))

@@ -227,17 +227,21 @@ def test_a_mask_read_by_itself(tmp_path):
     assert (got.numpy() == DRAWN).all()
 
 
-@pytest.mark.parametrize("orientation", [1, 3])
-def test_a_mask_without_its_images_orientation_is_said(orientation, tmp_path):
+@pytest.mark.parametrize(
+    ("orientation", "size", "said"),
+    [(1, (12, 8), False), (3, (12, 8), True), (6, (12, 8), False), (6, (8, 8), True)],
+)
+def test_a_mask_without_its_images_orientation_is_said(orientation, size, said, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.new("RGB", (12, 8)).save(tmp_path / "a.jpg", exif=exif)
-    Image.new("L", (12, 8), 255).save(tmp_path / "a.png")
+    Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
+    shown = size[::-1] if orientation == 6 else size
+    Image.new("L", shown, 255).save(tmp_path / "a.png")
     remarks = Remarks()
     read_whole_mask(tmp_path / "a.png", tmp_path / "a.jpg", remarks)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         remarks.warn()
-    assert len(told) == (orientation == 3)
+    assert len(told) == said
     if told:
         assert "masks without an orientation tag, of images with one" in str(told[0].message)

@@ -53,7 +53,7 @@ def find_mvtec_category(root: Path, category: str) -> Path:
         InputError: the root is missing, no such category (the nearest is suggested), or several.
     """
     _check_is_folder(root)
-    if _is_category(root) and shown(root.resolve().name) == shown(category):
+    if _is_category(root) and composed(shown(root.resolve().name)) == composed(shown(category)):
         return root
     if _is_category(root / category):
         return root / category
@@ -64,7 +64,7 @@ def find_mvtec_category(root: Path, category: str) -> Path:
         return found[0]
     _check_single(root, found)
     names = _with_good(homes)
-    if closed:
+    if not names and closed:
         raise closed[0]
     if not names:
         raise _no_category(root, shown(category))
@@ -81,7 +81,7 @@ def list_mvtec_categories(root: Path) -> list[str]:
     """
     _check_is_folder(root)
     if _is_category(root) and _has_good(root):
-        return [shown(root.resolve().name)]
+        return [composed(shown(root.resolve().name))]
     homes, closed = _homes(root)
     names = _with_good(homes)
     if not names and closed:
@@ -188,7 +188,10 @@ def _is_category(folder: Path) -> bool:
 
 def _has_good(folder: Path) -> bool:
     """Whether a folder that is like a category has one train/good; strips have none."""
-    return any(map(is_normal, list_folders(subfolder(folder, "train"))))
+    try:
+        return any(map(is_normal, folders_to_search(subfolder(folder, "train"))))
+    except Unreadable:
+        return False
 
 
 SOURCE = Source(

@@ -264,7 +264,7 @@ def _memory(first: str, second: str, published: float) -> Callable[[Evidence], F
 
 def _constant_memory(evidence: Evidence, name: str) -> float | None:
     """The part of a plain network's allocated peak that does not go with the size of a number, in
-    MB; None where it was not measured in both precisions."""
+    MB; None where it was not measured in both precisions, or where no such part is left."""
     peaks = {cost.form: cost.memory_allocated_mb for cost in evidence.costs if cost.preset == name}
     half, whole = peaks.get("plain" + HALF), peaks.get("plain")
     if not half or not whole or 2 * half <= whole:

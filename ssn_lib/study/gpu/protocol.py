@@ -107,26 +107,32 @@ class Queue:
     Attributes:
         tasks: not begun yet, in order.
         deadline: in seconds since 1970; no run begins that would end after it. None for no limit.
-        image_s: seconds that an image of 256×256 pixels takes in a preset's training, where that is
-            known; the guess for another preset is the largest.
+        image_s: seconds that an image of 256×256 pixels takes in a preset's training beside as many
+            others as are made at once, where that is known; the guess for another preset is the
+            largest.
     """
 
     tasks: list[parallel.Task]
     deadline: float | None = None
     image_s: dict[str, float] = field(default_factory=dict)
 
-    def next(self) -> parallel.Task | None:
+    def next(self, share: float = 1.0) -> parallel.Task | None:
         """The first task that would end in time. Those before it stay: what they take may prove to
-        be less."""
+        be less.
+
+        Args:
+            share: of the time that it takes beside others; less than 1 where it is alone.
+        """
         for task in self.tasks:
-            if self.fits(task):
+            if self.fits(task, share):
                 self.tasks.remove(task)
                 return task
         return None
 
-    def fits(self, task: parallel.Task) -> bool:
+    def fits(self, task: parallel.Task, share: float = 1.0) -> bool:
         """Whether a task that begins now would end in time."""
-        return self.deadline is None or time.time() + self.needed_s(task) <= self.deadline
+        needed = FINISH_S + share * (self.needed_s(task) - FINISH_S)
+        return self.deadline is None or time.time() + needed <= self.deadline
 
     def left(self) -> list[str]:
         """What was not begun, and why."""
@@ -256,6 +262,8 @@ def make(
 
     def give(worker: _Worker) -> None:
         worker.task = queue.next()
+        if worker.task is None and not any(one.task for one in crew):
+            worker.task = queue.next(1 / workers)
         if worker.task is not None:
             begun(worker.task)
             with contextlib.suppress(OSError):  # a worker that has died: `told` says so
@@ -269,7 +277,7 @@ def make(
                 told = worker.told()
                 if isinstance(told, float):
                     # All at once take longer than the busy ones did.
-                    queue.seen(worker.task, told * len(crew) / len(busy))
+                    queue.seen(worker.task, told * workers / len(busy))
                     for idle in (one for one in crew if one.task is None):
                         give(idle)  # what did not fit may fit by what was seen
                 elif told is not None:

@@ -115,6 +115,12 @@ def test_of_a_peak_of_memory_it_is_said_what_does_not_go_with_the_precision():
     why = judged("a-memory", Evidence([], costs=costs))["why"]
     assert "on another GPU than the slides' P100" in why
     assert "120 and 80 MB are the same in 16 and in 32 bits" in why
+    little = [replace(one, memory_allocated_mb=5.0) for one in costs if one.form == "plain16"]
+    large = [one for one in costs if one.form == "plain"]
+    assert (
+        "in 16 and in 32 bits"
+        not in judged("a-memory", Evidence([], costs=[*little, *large]))["why"]
+    )
     theirs = [replace(one, environment={"device": "cuda", "gpu": "Tesla P100"}) for one in costs]
     assert "another GPU" not in judged("a-memory", Evidence([], costs=theirs))["why"]
 

@@ -137,6 +137,9 @@ def test_no_run_begins_that_would_not_end_in_time(planned):
     queue.seen(short, 0.02)  # seconds of an epoch of one image
     assert queue.next() is long  # an unknown preset is taken to be as fast
     assert Queue([long], image_s={"scenario_a": 1e9}).next() is long  # no limit
+    queue = Queue([long], deadline=soon, image_s={"scenario_a": 6.4})
+    assert queue.next() is None
+    assert queue.next(1 / 4) is long  # alone
 
 
 def test_a_teachers_training_is_counted(planned):
@@ -242,6 +245,32 @@ def test_what_proves_to_take_less_is_begun_after_all(planned, monkeypatch):
     monkeypatch.setattr(queue, "seen", learn)
     protocol.make(queue, workers=2, begun=begun.append, finished=lambda *_: None)
     assert begun == [first, second]
+
+
+def test_the_last_one_is_begun_at_the_speed_that_it_has_alone(planned, monkeypatch):
+    (task,), _ = planned("scenario_a", epochs=100)
+    queue = Queue([task], deadline=time.time() + protocol.FINISH_S + 6, image_s={"scenario_a": 1.0})
+    assert not queue.fits(task)  # 9 s beside another one
+    ends = protocol.Outcome("scenario_a", CATEGORY, 42, None, "ended")
+    begun = []
+
+    class Idle:
+        def __init__(self):
+            self.task, (self.pipe, theirs) = None, protocol.get_context("spawn").Pipe()
+            theirs.close()
+
+        def told(self):
+            return ends
+
+        def stop(self):
+            self.pipe.close()
+
+    monkeypatch.setattr(protocol, "_Worker", Idle)
+    made_alone = replace(queue, tasks=[task])
+    protocol.make(made_alone, workers=1, begun=begun.append, finished=print)
+    assert not begun  # there it takes what was seen
+    protocol.make(queue, workers=2, begun=begun.append, finished=lambda *_: None)
+    assert begun == [task]
 
 
 def test_a_process_that_lost_its_gpu_is_replaced():
