@@ -153,9 +153,7 @@ def _add_study_commands(command: Command) -> None:
     sub.add_argument("--seed", type=int, action="append", help="default: 42, then 43, then 44")
     sub.add_argument("--epochs", type=int, help="for a rehearsal; default: as published")
     sub.add_argument("--precision", choices=("float32", "mixed"), default="float32")
-    sub.add_argument(
-        "--workers", type=int, help="trainings at once; default: up to 3 on a GPU, else 1"
-    )
+    sub.add_argument("--workers", type=int, help="at once; default: up to 3 on a GPU, else 1")
     sub.add_argument("--out", type=Path, help="folder of the archive; default: that of the runs")
     _add_weights_dir(sub)
     _add_data_root(sub)

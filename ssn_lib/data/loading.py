@@ -14,7 +14,7 @@ from ssn_lib.data.images import Dataset, ImageSet, find_full_scale
 from ssn_lib.data.listing import Unreadable, Unsuitable, is_data
 from ssn_lib.data.registry import source_of
 from ssn_lib.data.shape import in_shape, warn_of_stretched
-from ssn_lib.data.source import Source
+from ssn_lib.data.source import Found, Source
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown
 
@@ -65,18 +65,12 @@ def load_dataset(
         raise InputError(
             f"category={shown(category)!r}: {source.title} has no categories; leave it out"
         )
-    trained_on = [sample.image for sample in files.train]
     for what, value in (("image_size", image_size), ("made_for", made_for)):
         if value is not None and not _is_size(value):
             raise InputError(f"{what}={value!r}: give height and width, such as (256, 256)")
-    size = tuple(map(int, image_size or source.like(category).image_size))
-    if made_for is not None and image_size is None and source.like(category).kind == "plates":
-        size = made_for
-        if source.origin == "own":
-            size = in_shape(trained_on, [sample.image for sample in files.test], made_for)
-    if image_size is None and source.origin == "public":
-        warn_of_stretched([sample.image for sample in (*files.train, *files.test)], size)
-    full_scale = find_full_scale(trained_on)
+    size = image_size or _size(source, files, category, made_for)
+    size = (int(size[0]), int(size[1]))
+    full_scale = find_full_scale([sample.image for sample in files.train])
     return Dataset(
         name,
         shown(files.category),
@@ -110,6 +104,21 @@ def asked_categories(name: str, root: Path | str | None, asked: str | None) -> l
     if not all(names):
         raise InputError(f"category={asked!r}: expected one or several, such as 'bottle,screw'")
     return list(dict.fromkeys(names))
+
+
+def _size(
+    source: Source, files: Found, category: str | None, made_for: tuple[int, int] | None
+) -> tuple[int, int]:
+    """(height, width) that images are resized to where nobody says."""
+    trained, tested = ([sample.image for sample in part] for part in (files.train, files.test))
+    size, plates = source.like(category).image_size, source.like(category).kind == "plates"
+    if made_for is not None and plates:
+        if source.origin == "own":
+            return in_shape(trained, tested, made_for)
+        size = made_for
+    if source.origin == "public":
+        warn_of_stretched([*trained, *tested], size)
+    return size
 
 
 def _is_size(size: object) -> bool:

@@ -42,6 +42,7 @@ def test_found_below_the_root_too(ksdd2_root, strips, load_ksdd2):
     assert load_ksdd2(ksdd2_root.parent).fingerprint == strips.fingerprint
 
 
+@pytest.mark.filterwarnings("ignore:.* images are stretched")
 def test_other_counts_than_the_official_are_said(ksdd2_root):
     with pytest.warns(UserWarning, match=r"train 8 \+ 4 \(official 2085 \+ 246\), test 3 \+ 2"):
         assert load_dataset("ksdd2", ksdd2_root).train.image_size == (640, 232)  # as published

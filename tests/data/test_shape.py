@@ -104,6 +104,7 @@ def test_only_where_no_size_is_asked_for_and_the_images_are_the_users_own(put, m
     }
 
 
+@pytest.mark.filterwarnings("ignore:.* images are stretched")
 def test_strips_keep_the_published_size(ksdd2_root):
     with pytest.warns(UserWarning, match="not KolektorSDD2"):
         assert load_dataset("ksdd2", ksdd2_root, made_for=(448, 448)).train.image_size == (640, 232)
