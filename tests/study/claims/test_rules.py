@@ -9,14 +9,12 @@ import pytest
 
 from ssn_lib.overrides import override
 from ssn_lib.runs.record import Outcome
-from ssn_lib.study.claims import evidence as claim_evidence
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.claims.rules import Claim, Finding
 from ssn_lib.study.costs.records import Comparison, Efficiency, Spread
 from ssn_lib.study.records import late
-from ssn_lib.study.supervision import PUBLISHED_MASKS
 from ssn_lib.study.systems import BETA, BETAS
 from ssn_lib.study.tables.table import EMPTY
 
@@ -265,36 +263,6 @@ def test_what_diverged_is_not_called_missing(evidence):
     why = judged("v2-detection", made)["why"]
     assert "the training of scenario_a on screw diverged" in why
     assert "no run of scenario_a" not in why
-
-
-def test_the_margin_narrows_with_seeds():
-    one, four = [50.0], [50.0] * 4
-    assert claim_evidence.margin("I-AUROC", one, one) == pytest.approx(2 * 1.93 * 2**0.5)
-    assert claim_evidence.margin("I-AUROC", four, four) == pytest.approx(
-        claim_evidence.margin("I-AUROC", one, one) / 2
-    )
-
-
-def test_seeds_that_lie_wide_apart_widen_the_margin():
-    """More seeds of an unsteady system must not make a verdict bolder."""
-    steady, wide = [50.0, 51.0, 52.0], [40.0, 50.0, 60.0]
-    assert claim_evidence.margin("I-AUROC", steady, steady) == pytest.approx(
-        2 * 1.93 * (2 / 3) ** 0.5
-    )
-    assert claim_evidence.margin("I-AUROC", wide, steady) == pytest.approx(
-        2 * ((10.0**2 + 1.93**2) / 3) ** 0.5
-    )
-
-
-def test_the_margin_has_a_floor():
-    """The published deviation of P-AUROC on screw is 0.07 points."""
-    one, two = [50.0], [50.0, 50.0]
-    assert claim_evidence.margin("P-AUROC", one, one) == pytest.approx(2 * 1.0 * 2**0.5)
-    assert claim_evidence.margin("P-AUROC", two, two) == pytest.approx(2.0)
-    assert claim_evidence.margin("AP-loc", one, one) == pytest.approx(2 * 1.24 * 2**0.5)
-    assert claim_evidence.margin("I-AUROC", one, one, PUBLISHED_MASKS[0]) == pytest.approx(
-        2 * 1.0 * 2**0.5
-    )
 
 
 def test_small_differences_of_p_auroc_lead_nothing(record):

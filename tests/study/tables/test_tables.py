@@ -19,7 +19,6 @@ from ssn_lib.study.published import (
     published_log,
     published_logs,
 )
-from ssn_lib.study.statistics import sign_test
 from ssn_lib.study.systems import ABLATION_PRESETS, title
 from ssn_lib.study.tables.cells import measured, notes
 from ssn_lib.study.tables.costs import efficiency
@@ -222,13 +221,6 @@ def test_a_sweep_says_which_dashes_are_the_slides(record):
     notes = "\n".join(beta_sweep([Outcome.of(record(category="screw"))]).notes)
     assert "– where there was no such run" in notes
     assert "– in the other columns: no record" in notes
-
-
-@pytest.mark.parametrize(
-    ("differences", "p"), [([1.0] * 6, 2 / 64), ([1.0, -1.0], 1.0), ([0.0, 0.0], 1.0), ([], 1.0)]
-)
-def test_sign_test(differences, p):
-    assert sign_test(differences) == pytest.approx(p)
 
 
 def test_a_changed_run_is_no_seed_of_its_preset(record):
