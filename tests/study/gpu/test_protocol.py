@@ -214,27 +214,36 @@ def test_the_time_of_a_step_is_taken(small_networks, monkeypatch):
     assert use._step_s() > 0
 
 
-def test_what_proves_to_take_less_is_begun_after_all(planned, monkeypatch):
+@pytest.fixture
+def scripted(monkeypatch):
+    """scripted(script): workers that train nothing, and tell what it has for each preset."""
+
+    def make(script):
+        class Scripted:
+            def __init__(self):
+                self.task, (self.pipe, theirs) = None, protocol.get_context("spawn").Pipe()
+                theirs.close()
+
+            def told(self):
+                return script[self.task.config.preset].pop(0)
+
+            def stop(self):
+                self.pipe.close()
+
+        monkeypatch.setattr(protocol, "_Worker", Scripted)
+
+    return make
+
+
+def test_what_proves_to_take_less_is_begun_after_all(planned, scripted, monkeypatch):
     (first, second), _ = planned("scenario_a", "scenario_b", epochs=100)
     ends = protocol.Outcome("scenario_a", CATEGORY, 42, None, "ended")
     script = {"scenario_a": [0.001, None, ends], "scenario_b": [ends]}
     begun = []
 
-    class Scripted:
-        def __init__(self):
-            self.task, (self.pipe, theirs) = None, protocol.get_context("spawn").Pipe()
-            theirs.close()
-
-        def told(self):
-            return script[self.task.config.preset].pop(0)
-
-        def stop(self):
-            self.pipe.close()
-
-    monkeypatch.setattr(protocol, "_Worker", Scripted)
-    images_s = {"scenario_a": 0.0, "scenario_b": 1e9}
+    scripted(script)
+    images_s = {"scenario_a": 1e-9, "scenario_b": 1e9}
     queue = Queue([first, second], deadline=time.time() + 60, image_s=images_s)
-    queue.image_s["scenario_a"] = 1e-9
     seen = queue.seen
 
     def learn(task, epoch_s):
@@ -247,25 +256,14 @@ def test_what_proves_to_take_less_is_begun_after_all(planned, monkeypatch):
     assert begun == [first, second]
 
 
-def test_the_last_one_is_begun_at_the_speed_that_it_has_alone(planned, monkeypatch):
+def test_the_last_one_is_begun_at_the_speed_that_it_has_alone(planned, scripted):
     (task,), _ = planned("scenario_a", epochs=100)
     queue = Queue([task], deadline=time.time() + protocol.FINISH_S + 6, image_s={"scenario_a": 1.0})
     assert not queue.fits(task)  # 9 s beside another one
     ends = protocol.Outcome("scenario_a", CATEGORY, 42, None, "ended")
     begun = []
 
-    class Idle:
-        def __init__(self):
-            self.task, (self.pipe, theirs) = None, protocol.get_context("spawn").Pipe()
-            theirs.close()
-
-        def told(self):
-            return ends
-
-        def stop(self):
-            self.pipe.close()
-
-    monkeypatch.setattr(protocol, "_Worker", Idle)
+    scripted({"scenario_a": [ends]})
     made_alone = replace(queue, tasks=[task])
     protocol.make(made_alone, workers=1, begun=begun.append, finished=print)
     assert not begun  # there it takes what was seen
