@@ -296,10 +296,9 @@ class _Segmentation(nn.Module):
             hidden = F.linear(adapted, self.first.weight[:, :, 0, 0], self.first.bias)
             return F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.last
         half = halves(layers, list(self.first.weights), grid, self.first.bias)
-        down = grid.shifted(1)[0]
         parts = []
         for part in half.split(COLUMNS, dim=2):
-            hidden = (down @ part.flatten(2)).unflatten(2, (-1, half.shape[-1]))
+            hidden = grid.to_rows(part.flatten(2), 1).unflatten(2, (-1, half.shape[-1]))
             parts.append(F.leaky_relu_(hidden, LEAKY_SLOPE) @ self.last)
         return torch.cat(parts, dim=2)
 

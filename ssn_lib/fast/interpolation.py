@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssn_lib.fast.banded import Banded
 from ssn_lib.models.supersimplenet import POOL
 
 NOTHING = 1e-30  # added to an interpolation's weights, which are 0 or at least 1e-3
@@ -49,6 +50,7 @@ class Grid:
             for shorts, long in zip(zip(*sides, strict=True), self.size, strict=True)
         ]
         self._shifted: dict[int, tuple[Tensor, list[Tensor]]] = {}
+        self._banded: dict[int, Banded] = {}
 
     def shifted(self, taps: int) -> tuple[Tensor, list[Tensor]]:
         """For a kernel of that side: what `halves` and `convolve` multiply with.
@@ -66,6 +68,40 @@ class Grid:
                 [shifts.permute(1, 2, 0).flatten(1).contiguous() for shifts in columns],
             )
         return self._shifted[taps]
+
+    def to_rows(self, half: Tensor, taps: int, out: Tensor | None = None) -> Tensor:
+        """The interpolation along rows: the first of `shifted` times what `halves` gives.
+
+        Args:
+            half: (B, K, N).
+            out: contiguous, (B, H, N): where to write the result.
+
+        Returns:
+            (B, H, N).
+        """
+        if not _in_blocks(half):
+            down = self.shifted(taps)[0]
+            return torch.bmm(down.expand(half.shape[0], -1, -1), half, out=out)
+        if out is None:
+            out = half.new_empty(len(half), self.size[0], half.shape[2])
+        for image, place in zip(half, out, strict=True):
+            self._in_bands(taps).times(image, place)
+        return out
+
+    def from_rows(self, rows: Tensor, taps: int) -> Tensor:
+        """The transposed of `to_rows`, for gradients: (B, H, N) to (B, K, N)."""
+        down = self.shifted(taps)[0]
+        if not _in_blocks(rows):
+            return torch.bmm(down.T.expand(len(rows), -1, -1), rows)
+        half = rows.new_empty(len(rows), down.shape[1], rows.shape[2])
+        for image, place in zip(rows, half, strict=True):
+            self._in_bands(taps).transposed_times(image, place)
+        return half
+
+    def _in_bands(self, taps: int) -> Banded:
+        if taps not in self._banded:
+            self._banded[taps] = Banded(self.shifted(taps)[0])
+        return self._banded[taps]
 
     def with_data(self, data: Tensor) -> Grid:
         """A copy whose matrices depend on the input, so that an exporter does not store them as
@@ -141,11 +177,9 @@ def convolve(
         (B, H, W, K).
     """
     half = halves(layers, weights, grid, bias)
-    down, _ = grid.shifted(len(weights[0]))
-    count = half.shape[0]  # and not len(): an exported batch has any size
-    flat = out.view(count, len(down), -1) if out is not None else None
-    flat = torch.bmm(down.expand(count, -1, -1), half.flatten(2), out=flat)
-    return flat.view(count, *grid.size, half.shape[-1])
+    flat = None if out is None else out.view(len(out), grid.size[0], -1)
+    flat = grid.to_rows(half.flatten(2), len(weights[0]), out=flat)
+    return flat.view(half.shape[0], *grid.size, half.shape[-1])  # not len(): exported, it is any
 
 
 def halves(
@@ -153,7 +187,7 @@ def halves(
 ) -> Tensor:
     """`convolve` but for the interpolation along rows: (B, Σ_l dy·h_l and the bias, W, K).
 
-    Its product with the first of `grid.shifted` is the convolution.
+    `Grid.to_rows` makes the convolution of it.
 
     Args:
         layers, weights, grid, bias: as in `convolve`.
@@ -305,7 +339,7 @@ def _correlation(
     W, K): products of the features with it, summed in `dtype`."""
     width, kernels = features.size[1], gradient.shape[-1]
     gradient = gradient.to(features.compute_dtype).contiguous()
-    down, columns = features.grid.shifted(taps)
+    columns = features.grid.shifted(taps)[1]
     weights = [
         gradient.new_zeros(taps, channels, taps * kernels, dtype=dtype)
         for channels in features.channels
@@ -313,7 +347,7 @@ def _correlation(
     bias = gradient.new_zeros(kernels, dtype=dtype)
     for images in _chunks(gradient):
         rows = gradient[images].flatten(2)
-        half = torch.bmm(down.T.expand(len(rows), -1, -1), rows)
+        half = features.grid.from_rows(rows, taps)
         half, start = half.view(len(rows), -1, width, kernels), 0
         for layer, weight, across in zip(features.layers, weights, columns, strict=True):
             h, flat = layer.shape[1], layer[images].reshape(-1, layer.shape[-1]).T
@@ -331,6 +365,14 @@ def _shifts(matrix: Tensor, taps: int) -> Tensor:
     """(taps, long, short): row y of part d is row y + d − taps // 2 of the matrix, zero outside."""
     padded = F.pad(matrix, (0, 0, taps // 2, taps // 2))
     return torch.stack([padded[tap : tap + len(matrix)] for tap in range(taps)])
+
+
+def _in_blocks(rows: Tensor) -> bool:
+    """Whether a product with these is made block by block (`banded`): of 16 bits, each run would
+    round its sum; autograd and exporters want a single product."""
+    if torch.compiler.is_exporting() or rows.requires_grad:
+        return False
+    return rows.is_cpu and rows.dtype in (torch.float32, torch.float64)
 
 
 def _chunks(batch: Tensor) -> list[slice]:
