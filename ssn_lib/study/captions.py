@@ -31,7 +31,8 @@ def describe(records: Sequence[Record]) -> str:
 
 def protocols(records: Sequence[Record]) -> str:
     """Image size, training and seeds of some records; where these differ, which system has which:
-    `256×256 px, 10 epochs in batches of 8, seeds 42, 43 (Scenario A), seed 42 (the others)`."""
+    `256×256 px, 10 of 300 epochs in batches of 8, seeds 42, 43 (Scenario A), seed 42 (the others)`.
+    """
     seeds: dict[tuple[str, ...], dict[tuple[str, str], set[int]]] = {}
     for record in records:
         config = record.config
@@ -61,14 +62,16 @@ def protocols(records: Sequence[Record]) -> str:
 
 
 def _protocol(record: Record) -> tuple[str, str]:
-    """Image size and training, in words."""
+    """Image size and training, in words; of one that is shorter than its protocol, also that."""
     training = record.config.training
+    whole = preset(record.config.preset).training.epochs
+    epochs = f"{training.epochs} of {whole}" if training.epochs < whole else f"{training.epochs}"
     mixed = ", in mixed precision" if training.precision == "mixed" else ""
     data = record.config.data
     size = f"{'×'.join(map(str, data.image_size))} px"
     if data.resize != usual_resize(record.config.preset, data.dataset):
         size += f", {RESIZED[data.resize]}"
-    return size, f"{training.epochs} epochs in batches of {training.batch_size}{mixed}"
+    return size, f"{epochs} epochs in batches of {training.batch_size}{mixed}"
 
 
 def _named(some: Sequence[tuple[str, str]], every: Sequence[tuple[str, str]]) -> list[str]:

@@ -275,9 +275,9 @@ def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, wr
             (tmp_path / one.run_id / "record.json").write_text(json.dumps(one.to_json()))
 
     of(10, folds)
-    assert "10 epochs" in claim(written(), "youden")["evidence"]
+    assert "10 of 300 epochs" in claim(written(), "youden")["evidence"]
     of(100, folds[:2])
-    assert "10 epochs" in claim(written(), "youden")["evidence"]
+    assert "10 of 300 epochs" in claim(written(), "youden")["evidence"]
     of(300, folds)
     other = "kolektor_sdd1_in_ksdd2_layout"
     names = [name for name in PRESETS if preset(name).training.supervision.labels]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ssn_lib.config import PUBLISHED_SIZE
 from ssn_lib.overrides import changes
-from ssn_lib.presets import preset
+from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.study.captions import describe
 from ssn_lib.study.published import (
@@ -66,7 +66,7 @@ def published_start(records: Sequence[Record]) -> Table:
     Shows whether this is the published training, also long before its 300 epochs are over.
     """
     rows, measured_here, logged = [], [], set()
-    for record in records:
+    for record in sorted(records, key=_in_order):
         config = record.config
         log = published_log(config.preset, config.data.category)
         asked = config.training.batch_size == PUBLISHED_BATCH and not changes(config)
@@ -100,6 +100,12 @@ def published_start(records: Sequence[Record]) -> Table:
         frame_of(rows),
         (note,),
     )
+
+
+def _in_order(record: Record) -> tuple[str, int, int]:
+    """By category, then by system as in `PRESETS`, the longest first."""
+    config = record.config
+    return config.data.category, list(PRESETS).index(config.preset), -record.epochs_done
 
 
 def published_leaving() -> Table:

@@ -47,7 +47,7 @@ def test_published_figures_stand_in_rows_of_their_own(record, evolved):
     assert shown["here, Evolved: feature reconstruction (ResNet18)"] == "92.0 ± 1.4 (n=2)"
     said = "\n".join(table.notes)
     assert "448×448 px, 30 epochs" in said  # each system's own protocol
-    assert "256×256 px, 10 epochs" in said
+    assert "256×256 px, 10 of 300 epochs" in said
 
 
 def test_categories_without_published_figures_have_rows_too(record, evolved):

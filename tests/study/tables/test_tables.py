@@ -96,10 +96,16 @@ def in_mixed_precision(made):
 def test_mixed_precision_is_said_wherever_it_was_used(record):
     mixed, other = in_mixed_precision(record()), record("baseline")
     assert "precision" not in describe([other])
-    assert "10 epochs in batches of 32, in mixed precision, seed 42" in describe([mixed])
+    assert "10 of 300 epochs in batches of 32, in mixed precision, seed 42" in describe([mixed])
     assert "in batches of 32, in mixed precision (Scenario A);" in describe([mixed, other])
     assert command_of(other.config).count("precision") == 0
     assert command_of(mixed.config).count("--set training.precision=mixed") == 1
+
+
+def test_a_training_that_ended_before_its_protocol_is_told(record):
+    assert "10 of 300 epochs in batches of 32" in describe([record(epochs=10)])
+    assert ", 300 epochs in batches of 32" in describe([record(epochs=300)])
+    assert ", 400 epochs in batches of 32" in describe([record(epochs=400)])
 
 
 def test_another_way_of_resizing_than_the_presets_is_told(record):
@@ -109,7 +115,7 @@ def test_another_way_of_resizing_than_the_presets_is_told(record):
     assert "--resize" not in command_of(usual.config)
     assert command_of(other.config).endswith(" --resize antialiased")
     assert "resized" not in describe([usual])
-    assert "256×256 px, resized with antialiasing, 10 epochs" in describe([other])
+    assert "256×256 px, resized with antialiasing, 10 of 300 epochs" in describe([other])
     assert "resized" not in describe([record("evolved")])  # its own way
 
 
@@ -161,7 +167,9 @@ def test_markdown_has_title_rows_and_notes(record):
     text = ablation([Outcome.of(record())]).to_markdown()
     assert text.startswith("**From SimpleNet to SuperSimpleNet")
     assert text.count("\n| ") == 2 + len(ABLATION_PRESETS)
-    assert "- Measured here: MVTec AD, 256×256 px, 10 epochs in batches of 32, seed 42" in text
+    assert (
+        "- Measured here: MVTec AD, 256×256 px, 10 of 300 epochs in batches of 32, seed 42" in text
+    )
 
 
 @pytest.mark.parametrize("system", ["baseline_wrn50", "scenario_a", "scenario_b"])
