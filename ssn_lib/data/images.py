@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -262,11 +261,27 @@ def read_image(
     height, width = image_size
     if resize == "antialiased":
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    if pixels.shape[1:] == image_size:
-        return pixels
-    resized = F.interpolate(pixels[None].float(), image_size, mode="bilinear", align_corners=False)
-    return resized[0].round().to(torch.uint8)
+    pixels = np.array(image)
+    if pixels.shape[:2] != image_size:
+        pixels = _from_four_nearest(pixels, image_size)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _from_four_nearest(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (h, w, C) uint8, bilinearly resized without antialiasing.
+
+    In NumPy, where each operation rounds by itself: PyTorch's own gives other values, by 1 in a few
+    pixels, with another number of threads, and then no training of theirs would go on.
+    """
+    resized = pixels.astype(np.float64)
+    for axis, (short, long) in enumerate(zip(pixels.shape[:2], size, strict=True)):
+        places = np.clip((np.arange(long) + 0.5) * short / long - 0.5, 0, short - 1)
+        before = places.astype(int)
+        after = np.minimum(before + 1, short - 1)
+        share = np.expand_dims(places - before, [1 - axis, 2])
+        first, second = resized.take(before, axis), resized.take(after, axis)
+        resized = first * (1 - share) + second * share
+    return np.rint(resized).astype(np.uint8)
 
 
 def find_full_scale(paths: Sequence[Path]) -> int | None:

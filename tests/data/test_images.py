@@ -75,6 +75,21 @@ def test_plain_resizing_takes_the_four_nearest_pixels(size, tmp_path):
     assert (size == (48, 64)) == bool((got == smooth).all())
 
 
+def test_plain_resizing_does_not_go_by_the_number_of_threads(tmp_path):
+    """A training could not go on with another number: its images would not be the same."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (704, 256, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    threads, read = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            read.append(read_image(tmp_path / "a.png", (320, 116), "plain"))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(read[0], read[1])
+    assert torch.equal(read[0], read[2])
+
+
 # --- more than 8 bits ------------------------------------------------------------------------
 
 
