@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import os
 import platform
@@ -133,7 +134,8 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
 
 
 # What `generator` is given beside a run's seed, so that two kinds of draws are independent. Epochs
-# count from 1, these are below 0. None is given another meaning: finished runs depend on them.
+# count from 1, these are below 0. None is given another meaning: finished runs depend on them, and
+# therefore an epoch's order and the places of its noise draw from one stream.
 SPLIT_STREAM, VALIDATION_STREAM, NOISE_TABLE_STREAM, MASKS_STREAM = -1, -2, -3, -4
 TURNS_STREAM, FOLDS_STREAM, TRIAL_STREAM, GOOD_IMAGES_STREAM = -5, -6, -7, -8
 
@@ -193,8 +195,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
 def _git_commit() -> str | None:
-    """The code's commit, "-dirty" when the package differs from it; None outside a checkout.
+    """The code's commit, "-dirty" when the package differs from it; None outside a checkout. Asked
+    for once: what this process has loaded stays, whatever is committed later.
 
     A kernel carries the commit that it was built from in `SSN_GIT_COMMIT`.
     """

@@ -115,6 +115,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             raise InputError(f"{name}={value!r}: expected true or false")
         return str(value).lower() == "true"
     try:
-        return hint(value)
-    except ValueError:
+        converted = hint(value)
+        if hint is int and (isinstance(value, bool) or converted != float(value)):
+            raise ValueError  # it would be cut off in silence
+        return converted
+    except (TypeError, ValueError):
         raise InputError(f"{name}={value!r}: expected {hint.__name__}") from None

@@ -123,6 +123,15 @@ def test_from_dict_refuses_what_it_does_not_know():
     assert "did you mean 'epochs'?" in refusal(lambda: from_dict(RunConfig, values))
 
 
+@pytest.mark.parametrize("value", [3.7, True, None, "3.7"])
+def test_from_dict_cuts_no_number_off(value):
+    values = to_dict(make())
+    values["training"]["epochs"] = value
+    assert f"epochs={value!r}: expected int" in refusal(lambda: from_dict(RunConfig, values))
+    values["training"]["epochs"] = 3.0  # as JSON may write it
+    assert from_dict(RunConfig, values).training.epochs == 3
+
+
 OTHER = {  # another value for each field whose type alone does not give one
     "data.full_scale": 4095,
     "model.layers": (1, 2),

@@ -101,9 +101,13 @@ def test_another_repository_around_the_package_is_not_its_commit(tmp_path, monke
     for words in (["init", "-q"], ["add", "own.py"], [*who, "commit", "-q", "-m", "own"]):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     monkeypatch.setattr(machine, "__file__", str(module))
+    machine._git_commit.cache_clear()
     assert machine._git_commit() is None
     subprocess.run(["git", "-C", str(tmp_path), "add", str(module)], check=True)
+    assert machine._git_commit() is None  # what is loaded stays, whatever happens to the files
+    machine._git_commit.cache_clear()
     assert machine._git_commit().endswith("-dirty")  # added, and not committed
+    machine._git_commit.cache_clear()
 
 
 def test_products_of_float32_are_exact_after_it():

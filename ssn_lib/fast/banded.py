@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 BLOCK = 16  # rows: of fewer, the products are too small; more reach for more columns
@@ -19,9 +20,6 @@ class Banded:
 
     Args:
         matrix: any; without zeros, each block has a single run.
-
-    Attributes:
-        entries: how many of the matrix's are multiplied with.
     """
 
     def __init__(self, matrix: Tensor):
@@ -30,19 +28,20 @@ class Banded:
             for start, rows in zip(range(0, len(matrix), BLOCK), matrix.split(BLOCK), strict=True)
             for first, columns in _runs(rows)
         ]
-        self.entries = sum(part.values.numel() for part in self._parts)
 
     def times(self, right: Tensor, out: Tensor) -> Tensor:
         """The matrix times (K, N), written to `out`, (M, N)."""
         for rows, columns, values, first in self._parts:
-            out[rows].addmm_(values, right[columns], beta=0 if first else 1)
+            place = out[rows]  # `out=`, since PyTorch's counter of operations passes addmm_ over
+            torch.addmm(place, values, right[columns], beta=0 if first else 1, out=place)
         return out
 
     def transposed_times(self, right: Tensor, out: Tensor) -> Tensor:
         """The transposed matrix times (M, N), written to `out`, (K, N)."""
         out.zero_()  # runs of different blocks overlap
         for rows, columns, values, _ in self._parts:
-            out[columns].addmm_(values.T, right[rows])
+            place = out[columns]
+            torch.addmm(place, values.T, right[rows], out=place)
         return out
 
 

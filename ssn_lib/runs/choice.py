@@ -10,7 +10,7 @@ from pathlib import Path
 from ssn_lib.config import PUBLISHED_SIZE, RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
-from ssn_lib.training.holdout import held_out_count, images_per_epoch, validation_split
+from ssn_lib.training.holdout import held_out_count, trained_per_epoch
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
 # Below it imitated defects promise too much: of 64 screws, `imitated-I-AUROC` was 100, and I-AUROC
@@ -57,9 +57,9 @@ class Choice:
 
 def training_minutes(config: RunConfig, train: ImageSet) -> float:
     """How long a training takes, about; see `Choice.line`."""
-    trained_on, _ = validation_split(train, config.training, config.seed)
     pixels = config.data.image_size[0] * config.data.image_size[1]
-    images = config.training.epochs * images_per_epoch(trained_on, config.training)
+    per_epoch = trained_per_epoch(train, config.training, config.seed)
+    images = config.training.epochs * per_epoch
     return SECONDS_PER_MEGAPIXEL[config.preset] * images * pixels / 1e6 / 60
 
 

@@ -146,10 +146,11 @@ def run(
         before_epoch: as for `fit`; also called before anything costly is begun.
 
     Raises:
-        InputError: the configuration is of other images, one cannot be read, there are no weights,
-            a finished run's backbone had others, the folder cannot be written.
+        InputError: a value of the configuration makes no sense, it is of other images, one cannot
+            be read, there are no weights, a finished run's backbone had others, the folder cannot
+            be written.
     """
-    config = _as_read(config)
+    config = _as_read(check(config))
     _check_images(config, dataset)
     warn_of_copies(dataset, labels=config.training.supervision.labels)
     _warn_of_no_masks(config, dataset)
@@ -232,6 +233,7 @@ def _train_and_evaluate(
     train, training = dataset.train, config.training
     if training.supervision.teacher is not None:
         train, training = _taught(config, dataset, folder, weights, progress, before_epoch)
+    environment = machine.describe(device)  # now: the checkout may be another when it has ended
     started = time.perf_counter()
     history = fit(
         model,
@@ -245,7 +247,7 @@ def _train_and_evaluate(
         after_epoch=partial(add_to_course, folder / COURSE, model, dataset.test),
     )
     trained = time.perf_counter()
-    record = _finish(config, dataset, model, history, folder, device, trained - started)
+    record = _finish(config, dataset, model, history, folder, environment, trained - started)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
 
@@ -347,7 +349,7 @@ def _finish(
     model: Detector,
     history: History,
     folder: Path,
-    device: torch.device,
+    environment: dict[str, str | int | None],
     training_s: float,
 ) -> Record:
     """Evaluate and write the run's files; the record last, so that it vouches for the others."""
@@ -379,7 +381,7 @@ def _finish(
             "epoch_median_s": float(pd.Series(epoch_seconds).median()) if epoch_seconds else 0.0,
             "evaluation_s": time.perf_counter() - started,
         },
-        environment=machine.describe(device) | ({"step": history.form} if history.form else {}),
+        environment=environment | ({"step": history.form} if history.form else {}),
         weights_source=model.weights_source,
         counts={
             f"{name}{kind}": count

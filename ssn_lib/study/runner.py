@@ -51,7 +51,7 @@ from ssn_lib.study.readings.reading import Reading
 from ssn_lib.study.records import read_records
 from ssn_lib.study.saving import remove, save
 from ssn_lib.study.tables.table import Table
-from ssn_lib.training.holdout import images_per_epoch
+from ssn_lib.training.holdout import trained_per_epoch
 
 # How a study's notebooks are run is no parameter of theirs: it reaches them by these variables.
 SCHEDULER_VARIABLE, DEADLINE_VARIABLE = "SSN_SCHEDULER", "SSN_DEADLINE"
@@ -412,13 +412,13 @@ class Study:
                 weights=weights,
                 assignments=assignments,
             )
+            images = trained_per_epoch(dataset.train, config.training, seed)
         except InputError as error:
             return Outcome(name, category, seed, None, str(error), assignments)
         # Whole paths: a worker may have another working folder.
         weights = None if weights is None else Path(weights).resolve()
         root = self.root(config.data.dataset)
         runs_dir = Path(self.runs_dir).resolve()
-        images = images_per_epoch(dataset.train, config.training)
         return parallel.Task(config, asked, root, weights, runs_dir, self.deadline, images)
 
 

@@ -259,12 +259,18 @@ class Selection:
         )
 
     def points_of(self, runs: list[Outcome], category: str) -> list[YoudenThreshold]:
-        """Thresholds of GAP + CAM, by the first seeds of it and of its folds."""
-        first = self.study.first_seeds(runs, category)
-        return chosen_thresholds(
-            self.files([o for o in first if not o.changes], "scores.csv"),
-            self.files([o for o in first if o.changes], "held_out.csv"),
-        )
+        """Thresholds of GAP + CAM, by the first seed that has all its folds, or by the first: each
+        seed divides the training images in another way."""
+        found: list[YoudenThreshold] = []
+        for seed in sorted({outcome.seed for outcome in runs}):
+            own = self.study.first_seeds([o for o in runs if o.seed == seed], category)
+            points = chosen_thresholds(
+                self.files([o for o in own if not o.changes], "scores.csv"),
+                self.files([o for o in own if o.changes], "held_out.csv"),
+            )
+            if len(points) > len(found):
+                found = points
+        return found
 
     def first(self, *presets: str) -> list[Outcome]:
         """Of those presets on the strips, the first seed's."""

@@ -358,8 +358,8 @@ class _Trainer:
 
     def choose_form(self, data: Features) -> None:
         """On a GPU, take the form of the step that is faster there, after a few trials of both; the
-        training is left as it was."""
-        if self.device.type != "cuda":
+        training is left as it was. One that goes on keeps the form that it began with."""
+        if self.device.type != "cuda" or self.chosen_form is not None:
             return
         state = copy.deepcopy(self.model.trained_state())
         indices = data.order(self.seed, 1)[: self.config.batch_size]
@@ -462,7 +462,8 @@ class _Trainer:
         self.best = state["best"]
         epochs = [Epoch(**row) for row in state["history"]]
         selected = state["selected"] if self.best is not None else len(epochs)
-        form = state.get("form")  # older checkpoints have none
+        if form := state.get("form"):  # older checkpoints have none, nor those of a CPU
+            self.form = self.chosen_form = form
         return History(epochs, None, selected, self.source, self.per_epoch, form)
 
 

@@ -67,6 +67,18 @@ def images_per_epoch(train: ImageSet, config: TrainingConfig) -> int:
     return 2 * views * defective
 
 
+def trained_per_epoch(train: ImageSet, config: TrainingConfig, seed: int) -> int:
+    """How many images an epoch of a training goes through; none is opened.
+
+    Args:
+        train, config, seed: as in `validation_split`.
+
+    Raises:
+        InputError: as there.
+    """
+    return images_per_epoch(validation_split(train, config, seed)[0], config)
+
+
 def held_out_count(images: int, config: TrainingConfig) -> int:
     """How many of so many training images are held out for validation: of two or more one at least,
     where any are to be."""

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from ssn_lib.fast.banded import BLOCK, Banded
 from ssn_lib.fast.interpolation import Grid
@@ -31,7 +32,14 @@ def test_products_are_those_of_the_whole_matrix(height, width, share, seed):
 def test_an_interpolation_is_multiplied_by_little_of_its_matrix():
     grid = Grid([(32, 32), (16, 16)], 2, True, torch.empty(0))
     matrix = grid.shifted(1)[0]
-    assert Banded(matrix).entries < 0.5 * matrix.numel()
+    right, out = torch.randn(matrix.shape[1], 3), torch.empty(len(matrix), 3)
+    counts = []
+    for product in (matrix.__matmul__, lambda rows: Banded(matrix).times(rows, out)):
+        with FlopCounterMode(display=False) as counter:  # `make bench` counts so
+            product(right)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == 2 * matrix.numel() * 3
+    assert 0 < counts[1] < 0.5 * counts[0]
 
 
 @pytest.mark.parametrize("taps", [1, 5])

@@ -205,6 +205,21 @@ def test_a_run_that_is_refused_leaves_no_folder(dataset, tmp_path):
     with pytest.raises(InputError, match="good_images=1000"):
         run(config, dataset, tmp_path)
     assert not list(tmp_path.iterdir())
+    config = replace(configure(dataset), seed=42.7)  # by hand, past `configure`
+    with pytest.raises(InputError, match=r"seed=42\.7"):
+        run(config, dataset, tmp_path)
+
+
+def test_a_record_names_the_code_that_ran(dataset, tmp_path, monkeypatch):
+    """And not what was committed while it did."""
+    commits = iter(["before", "after", "later"])
+    described = run_module.machine.describe
+    monkeypatch.setattr(
+        run_module.machine, "describe", lambda on: described(on) | {"git_commit": next(commits)}
+    )
+    record = run(configure(dataset, "training.gamma=0.3"), dataset, tmp_path)
+    assert record.environment["git_commit"] == "before"
+    assert next(commits) == "after"  # asked for once
 
 
 def test_a_decoder_learns_sound_images_and_is_tried_on_imitated_defects(dataset, tmp_path):

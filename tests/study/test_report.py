@@ -257,23 +257,41 @@ def test_ksdd2_decides_itself_and_other_strips_stand_elsewhere(record, written):
     assert (row["verdict"], row["elsewhere"]) == ("reproduced", EMPTY)
 
 
-def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(record, written, tmp_path):
-    """The fields of a threshold are of one run; a longer training without folds has none."""
-    folds = [f"training.supervision.fold={fold}" for fold in range(3)]
+FOLD_CHANGES = [f"training.supervision.fold={fold}" for fold in range(3)]
+
+
+@pytest.fixture
+def of(record, tmp_path):
+    """of(epochs, folds, seed): writes GAP + CAM's records and scores, of itself and its folds."""
     scores = pd.DataFrame({"score": [0.0, 0.4, 0.6, 1.0], "label": [0, 0, 1, 1]})
 
-    def of(epochs, folds):
+    def write(epochs, folds, seed=42):
         kinds = [(), *((fold,) for fold in folds)]
         records = [
-            on_strips(record("gap_cam", "ksdd2", epochs=epochs, batch=8, changes=changes))
+            on_strips(record("gap_cam", "ksdd2", seed, epochs, batch=8, changes=changes))
             for changes in kinds
         ]
         for one in records:
-            (tmp_path / one.run_id).mkdir()
+            (tmp_path / one.run_id).mkdir(exist_ok=True)
             for name in ("scores.csv", "held_out.csv"):
                 scores.to_csv(tmp_path / one.run_id / name, index=False)
             (tmp_path / one.run_id / "record.json").write_text(json.dumps(one.to_json()))
 
+    return write
+
+
+def test_folds_of_two_seeds_are_no_cross_validation(of, written):
+    """Each seed divides the images in another way: some would be counted twice, others never."""
+    of(10, FOLD_CHANGES[:2], seed=42)
+    of(10, FOLD_CHANGES[2:], seed=43)
+    assert "cross-validated" not in written().operating_points().to_markdown()
+    of(10, FOLD_CHANGES[2:], seed=42)
+    assert "cross-validated" in written().operating_points().to_markdown()
+
+
+def test_thresholds_go_by_the_longest_training_that_has_all_its_folds(of, record, written):
+    """The fields of a threshold are of one run; a longer training without folds has none."""
+    folds = FOLD_CHANGES
     of(10, folds)
     assert "10 of 300 epochs" in claim(written(), "youden")["evidence"]
     of(100, folds[:2])

@@ -210,7 +210,12 @@ def test_the_form_of_the_step_is_known_after_an_interruption(train, make_model, 
     first = trainer()
     first.chosen_form = "plain"
     first.save(tmp_path / "c.pt", History())
-    assert trainer().restore(tmp_path / "c.pt").form == "plain"
+    second = trainer()
+    assert second.restore(tmp_path / "c.pt").form == "plain"
+    assert second.form == "plain"  # and is not chosen anew
+    second.device = torch.device("cuda")
+    second.choose_form(data=None)
+    assert second.form == "plain"
 
 
 def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_model, tmp_path):

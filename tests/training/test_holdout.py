@@ -16,6 +16,7 @@ from ssn_lib.training.holdout import (
     chosen_images,
     held_out_count,
     reference_images,
+    trained_per_epoch,
     validation_split,
 )
 
@@ -73,6 +74,16 @@ def test_of_a_fold_only_what_was_trained_on_is_the_reference(images):
     reference = reference_images(images, config, 42)
     assert set(reference.samples) == set(trained_on.sound().samples)
     assert len(reference) < 20
+
+
+def test_the_images_of_an_epoch_are_those_that_are_trained_on(images):
+    supervision = preset("gap_cam").training.supervision
+    views = 2 * (4 if supervision.flips else 1)  # of a defective one, and a good one beside each
+    for fold, defective in ((None, 4), (0, 2), (1, 3), (2, 3)):
+        config = replace(preset("gap_cam").training, supervision=replace(supervision, fold=fold))
+        assert trained_per_epoch(images, config, 42) == views * defective
+    assert trained_per_epoch(images, asked(None), 42) == 18  # `evolved` holds a tenth out
+    assert trained_per_epoch(images, asked(10), 42) == 9
 
 
 def test_a_finished_runs_division_is_found_again(tmp_path):

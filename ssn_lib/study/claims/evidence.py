@@ -280,12 +280,20 @@ class Runs:
         )
 
     def noise_share(self) -> float:
-        """The noise in percent of the features' spread at the end, mean of the seeds.
+        """The noise in percent of the features' spread at the end, mean of the seeds; one that
+        diverged has no end, maybe not even an epoch.
 
         Raises:
             MissingError: no run kept it.
         """
-        last = [table.iloc[-1] for _, table in self.with_files(self.evidence.histories)]
+        ended = [
+            (record, table)
+            for record, table in self.with_files(self.evidence.histories)
+            if record.status != "diverged"
+        ]
+        if not ended:
+            raise MissingError(f"all runs of {self.name} diverged", rests_on=(self,))
+        last = [table.iloc[-1] for _, table in ended]
         return mean([100 * row["noise_rms"] / row["feature_std"] for row in last])
 
 

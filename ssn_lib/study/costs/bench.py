@@ -215,7 +215,7 @@ def training_timings(repetitions: int) -> list[Timing]:
     def ours(precision: str) -> float:
         asked = replace(two_steps, precision=precision)
         history = fit(models[1], train, asked, seed=0, progress=None)
-        return history.epochs[1].seconds  # without what is made once: features, optimiser state
+        return history.epochs[1].seconds  # the first also makes the optimiser's state
 
     def plain() -> None:
         published_step(models[0], normalise(train.images).to(device), optimiser).item()

@@ -33,7 +33,7 @@ from ssn_lib.study.profiles import SEEDS, STRIPS
 from ssn_lib.study.records import read_records
 from ssn_lib.study.systems import BETA, FOLD, MIXED_PERLIN, PERLIN, SWEEP_PRESETS, group
 from ssn_lib.training.fit import epochs_in
-from ssn_lib.training.holdout import images_per_epoch
+from ssn_lib.training.holdout import trained_per_epoch
 
 GPU_WORKERS = 3  # trainings at once on one GPU
 RESERVE_S = 20  # at the end of the time given, for what has been begun to be written
@@ -208,10 +208,10 @@ def tasks(
                     weights=weights,
                     assignments=tuple(changes),
                 )
+                images = trained_per_epoch(dataset.train, config.training, seed)
             except InputError as error:
                 missing[str(error)] = None
                 continue
-            images = images_per_epoch(dataset.train, base.training)
             planned.append(
                 parallel.Task(config, asked.category, data_root, weights, runs_dir, images=images)
             )
@@ -351,7 +351,7 @@ def _serve(pipe: connection.Connection, threads: int) -> None:
         def report(done: int) -> None:
             nonlocal began, before
             now = time.monotonic()
-            if done > before >= 1:  # the first epoch also computes the features
+            if done > before >= 1:  # the first also makes what is made once
                 pipe.send(now - began)
             began, before = now, done
 

@@ -168,7 +168,7 @@ def probe() -> float:
     model = build(config.model, weights=None).to(machine.device())
     asked = replace(config.training, epochs=1 + PROBE_STEPS, batch_size=PROBE_IMAGES)
     history = fit(model, train, asked, seed=0, progress=None)
-    # The first epoch also makes what later ones find: features, the optimiser's state.
+    # The first epoch also makes what later ones find, such as the optimiser's state.
     return median(epoch.seconds for epoch in history.epochs[1:])
 
 

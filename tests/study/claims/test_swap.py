@@ -179,6 +179,18 @@ def test_scenario_b_with_noise_that_it_can_see(b, b_relative, a_relative, verdic
     assert judged("batchnorm", made)["verdict"] == verdict
 
 
+def test_a_seed_that_diverged_at_once_has_no_noise(bottles):
+    runs = {"scenario_b": 70.0, "scenario_b_relative": 98.0, "scenario_a_relative": 97.0}
+    made = bottles((42, 43), **runs)
+    files = [(outcome, course.copy()) for outcome, course in made.histories]
+    outcome, course = files[1]
+    lost = replace(outcome, record=replace(outcome.record, status="diverged"))
+    files[1] = lost, course.head(0)
+    outcomes = [lost if one is outcome else one for one in made.outcomes]
+    row = judged("batchnorm", Evidence(outcomes, files))
+    assert row["verdict"] == "explained otherwise"
+
+
 def test_as_many_seeds_count_as_there_are(bottles):
     """5 points are none for single runs, but some for four seeds each."""
     runs = {"scenario_b": 92.0, "scenario_b_relative": 97.0, "scenario_a_relative": 97.0}
