@@ -66,8 +66,8 @@ report.save("synthesis")
 # %% [markdown]
 # ## The data
 #
-# Modifications 1 and 2 and `evolved` learn from plates, MVTec AD's bottle, carpet and screw;
-# Modifications 3 and 4 from long strips in KolektorSDD2's layout. Photographs are shown where the
+# Modifications 1 and 2 learn from plates, MVTec AD's bottle, carpet and screw; Modifications 3 and
+# 4 from long strips in KolektorSDD2's layout; `evolved` from both. Photographs are shown where the
 # data sets are at hand, the project's own rendered images everywhere.
 
 # %%
@@ -103,9 +103,9 @@ report.save("backbone_swap_full")
 report.save("scenario_b_noise")
 
 # %% [markdown]
-# The trainings behind the published figures start slowly: at first their loss is that of a network
-# that answers 0 everywhere (the second table says for how long). Each run is set beside the
-# log after as many epochs; ten lie between the log's evaluations after 8 and 12.
+# The published trainings of the baseline and of Scenario A and B start slowly: at first their loss
+# is that of a network that answers 0 everywhere (the second table below says for how long). Each
+# run is set beside the log after as many epochs; ten lie between its evaluations after 8 and 12.
 
 # %%
 report.save("published_start")
@@ -220,7 +220,7 @@ report.save("inference_free")
 #
 # A class activation map in place of masks. Its published localisation fell while it trained, at one
 # resolution of the map, so resolution cannot explain it. A sigmoid in float32 makes strong pixels
-# tie; how much that costs here is in the table of saturation.
+# tie; how much that costs here is in the table on the sigmoid of a class activation map.
 
 # %%
 report.save("full_against_weak")
@@ -337,10 +337,11 @@ report.save("evolved_search")
 # ## Short trainings
 #
 # The same systems after this profile's own number of epochs: ten of the published three hundred in
-# `quick`, two in the demo. That is before most of them have begun to learn (the table of epochs
-# until the published loss falls, under Modification 1), so these tables rank nothing. They stand
-# here because more was run so: more seeds, the steps from SimpleNet to SuperSimpleNet, v1, gradient
-# ascent, every β. In the profile `full` they are whole trainings.
+# `quick`, two in the demo. Scenario A and B have hardly begun to learn by then (the table of epochs
+# under Modification 1), and learned noise is seen at once, but what it makes of the metrics still
+# wanders: these tables rank nothing. They stand here because more was run so: more seeds, the steps
+# from SimpleNet to SuperSimpleNet, v1, gradient ascent, every β. In the profile `full` they are
+# whole trainings.
 
 # %%
 report.save("backbone_swap")

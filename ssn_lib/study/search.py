@@ -108,9 +108,9 @@ TRIALS: tuple[Trial, ...] = (
     Trial(
         "Noise that can be seen: σ of 12 % of the features' spread.",
         Recipe("scenario_a_relative", QUICK),
-        "On bottle and screw the noise is learned equally soon, and it helps on bottle alone: "
-        "noise that is alike in all directions of the feature space is easy to see, and says "
-        "little about defects.",
+        "On bottle and screw the noise is learned equally soon, and within ten epochs it helps on "
+        "bottle alone: noise that is alike in all directions of the feature space is easy to see, "
+        "and says little about defects.",
     ),
     Trial(
         "Noise of each channel's own size, or of the features' covariance (whitening), σ 0.3 to "

@@ -176,10 +176,12 @@ def _best_beta(metric: str, best: float, run: str) -> Callable[[Evidence], Findi
         sweeps = {form: _sweep(evidence, name, metric) for form, name in V2_FORMS.items()}
         basis = tuple(runs for sweep in sweeps.values() for runs in sweep.values())
         figures = "; ".join(
-            f"{form} " + ", ".join(f"β {beta:g}: {r.mean(metric):.1f}" for beta, r in sweep.items())
+            f"{form} " + ", ".join(_at_the_end(beta, runs, metric) for beta, runs in sweep.items())
             for form, sweep in sweeps.items()
             if sweep
         )
+        if any(runs.late_values(metric) for runs in basis):
+            figures += f" (last epoch / mean over the last {LAST_EPOCHS})"
         log = _fluctuation(run, metric) + swing(metric, basis)
         leads = {form: _leads(metric, best, sweep) for form, sweep in sweeps.items()}
         published, stated = leads["as published"], leads["as stated"]
@@ -229,6 +231,12 @@ def _leads(metric: str, best: float, sweep: dict[float, Runs]) -> bool | None:
         if beta != best and leader.lead(runs, metric) < leader.margin(metric, runs):
             return False
     return True if len(sweep) == len(BETAS) else None
+
+
+def _at_the_end(beta: float, runs: Runs, metric: str) -> str:
+    """A β's figure after the last epoch and, where it is known, its mean over the last ones."""
+    late = runs.late_mean(metric)
+    return f"β {beta:g}: {runs.mean(metric):.1f}{'' if late is None else f' / {late:.1f}'}"
 
 
 def _behind(metric: str, best: float, sweep: dict[float, Runs]) -> str:

@@ -57,7 +57,7 @@ def _kept(evidence: Evidence) -> Finding:
     auroc = runs.mean("I-AUROC")
     measured = f"{BOTTLE}, I-AUROC {auroc:.1f}, AUPRO {runs.mean('AUPRO'):.1f}"
     if auroc >= published - margin("I-AUROC", runs.values("I-AUROC"), [published]):
-        why = "within the deviation between seeds, or above"
+        why = "I-AUROC within the deviation between seeds, or above; AUPRO is not judged"
         return Finding(measured, "reproduced", why, rests_on=(runs,))
     why = f"{published - auroc:.1f} points below"
     return Finding(measured, "not reproduced", why, rests_on=(runs,))
@@ -106,7 +106,14 @@ def _blind(evidence: Evidence) -> Finding:
         if runs.values("I-AUROC")
     }
     best = max(scores, key=scores.__getitem__)
-    measured = f"Scenario A {own:.1f}; best score of a ResNet18 here: {scores[best]:.1f} ({best})"
+    first, leader = (
+        "×".join(map(str, runs.records[0].config.data.image_size))
+        for runs in (blind, next(runs for runs in small if runs.name == best))
+    )
+    measured = (
+        f"Scenario A {own:.1f} ({first} px); best score of a ResNet18 here: {scores[best]:.1f} "
+        f"({best}, {leader} px)"
+    )
     basis = (blind, *small)
     if scores[best] >= HIGH:
         why = "the same frozen backbone, in another detector, sees the thread"
@@ -203,7 +210,7 @@ def _no_benefit(evidence: Evidence) -> Finding:
                 why = f"B gains {gain:.1f} points of {metric}" + moves
                 return Finding(measured, "not reproduced", why, rests_on=basis)
     whole_trainings(measured, basis)
-    why = "no gain beyond the deviation between seeds" + moves
+    why = f"no gain in {' or '.join(metrics)} beyond the deviation between seeds" + moves
     return Finding(measured, "reproduced", why, rests_on=basis)
 
 

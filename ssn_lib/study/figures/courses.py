@@ -423,8 +423,10 @@ def noise_courses(histories: Sequence[Run], profiles: Sequence[Run], caption: st
     message = "No noise was recorded"
     if last:
         (low, least), (high, most) = min(last), max(last)
+        lengths = {len(table) for _, table in histories}
+        said = f"After {lengths.pop()} epochs" if len(lengths) == 1 else "At the end of training"
         message = (
-            f"After training the noise is {low:.2g} ({least}) to {high:.2g} times ({most}) the "
+            f"{said} the noise is {low:.2g} ({least}) to {high:.2g} times ({most}) the "
             "features' spread"
         )
     return headed(figure, message, caption)

@@ -8,7 +8,7 @@ from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.claims.noise import ENDS
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import last_epochs, published_log
-from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
+from ssn_lib.study.readings.reading import FAR, Rule, Sentence, after, pair
 from ssn_lib.study.systems import (
     BETAS,
     LAST_EPOCHS,
@@ -124,8 +124,8 @@ def _beta(evidence: Evidence) -> Sentence:
     values = ", ".join(f"{value:.1f} at {beta:g}" for beta, value in known.items())
     order = "it goes one way with β" if ordered else "it does not go one way with β"
     return Sentence(
-        f"v2 as stated by β, I-AUROC on screw: {values}; the highest is that of β = {best:g}, and "
-        f"{order}.",
+        f"v2 as stated by β, {after(even[0])}, I-AUROC on screw: {values}; the highest is that of "
+        f"β = {best:g}, and {order}.",
         even,
     )
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ssn_lib.presets import preset
 from ssn_lib.runs.record import device_name
 from ssn_lib.study.captions import protocols
 from ssn_lib.study.claims.evidence import Basis, Evidence, MissingError, Runs, records_in
 from ssn_lib.study.costs.records import Efficiency
+from ssn_lib.study.records import is_whole
 from ssn_lib.study.statistics import MIN_DEVIATION, deviation, margin, mean
 from ssn_lib.study.tables.cells import of_seeds
 
@@ -93,6 +95,13 @@ def how(basis: Basis) -> str:
     parts = [protocols(records)] if records else []
     environments = [*(record.environment for record in records), *costs]
     return "; ".join([*parts, device_name(*environments)]) if environments else ""
+
+
+def after(runs: Runs) -> str:
+    """After how many epochs, and of how many where that is before the end of the protocol."""
+    if all(map(is_whole, runs.records)):
+        return f"after {runs.epochs} epochs"
+    return f"after {runs.epochs} of {preset(runs.name).training.epochs} epochs"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from itertools import pairwise
 
 from ssn_lib.data.registry import images_title
 from ssn_lib.data.samples import number_of_masks
+from ssn_lib.presets import preset
 from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import LABELS, SOUND
 from ssn_lib.study.profiles import STRIPS
 from ssn_lib.study.published import peak, published_figures, published_log
-from ssn_lib.study.readings.reading import FAR, Rule, Sentence, pair
+from ssn_lib.study.readings.reading import FAR, Rule, Sentence, after, pair
+from ssn_lib.study.records import is_whole
 from ssn_lib.study.supervision import MASKED, PUBLISHED_MASKS, of_masks
 
 HEADS = ("cam_traced", "cam_refined", "weak_ssn_relative", "weak_ssn")  # taught without a mask
@@ -54,8 +56,8 @@ def _against_sound(evidence: Evidence) -> Sentence:
     both = evidence.alike("gap_cam", "simplenet")
     found = pair("seg-AP-det", *(runs.values("AP-det") for runs in both), SOUND)
     return Sentence(
-        f"Its AP-det of {found.told[0]} is {found.step} that of SimpleNet, which sees sound images "
-        f"alone, with {found.told[1]}.",
+        f"Equally long, {after(both[0])}, its AP-det of {found.told[0]} is {found.step} that of "
+        f"SimpleNet, which sees sound images alone, with {found.told[1]}.",
         both,
     )
 
@@ -93,8 +95,8 @@ def _better_map(evidence: Evidence) -> Sentence:
     found = pair("AP-loc", head, blob.values("sigmoid-AP-loc"), LABELS)
     return Sentence(
         f"The best map of a segmentation head without any mask, `{name}`, has an AP-loc of "
-        f"{found.told[0]}: {found.step} GAP + CAM as published with {found.told[1]}, trained as "
-        "long.",
+        f"{found.told[0]}: {found.step} GAP + CAM as published with {found.told[1]}, each "
+        f"{after(blob)}{_teachers_epochs(name)}.",
         (blob, head),
     )
 
@@ -104,11 +106,20 @@ def _all_masks(evidence: Evidence) -> Sentence:
     name = _best_head(evidence)
     both = evidence.alike(name, MASKED)
     found = pair("AP-loc", *both, LABELS)
+    caution = ""
+    if found.step == "level with" and not all(is_whole(r) for runs in both for r in runs.records):
+        caution = "; so short a training does not show that masks gain nothing"
     return Sentence(
         f"Without a mask `{name}` has an AP-loc of {found.told[0]}, {found.step} SSN taught by all "
-        f"masks with {found.told[1]}.",
+        f"masks with {found.told[1]}, each {after(both[0])}{_teachers_epochs(name)}{caution}.",
         both,
     )
+
+
+def _teachers_epochs(name: str) -> str:
+    """That another training comes before one, in words."""
+    teacher = preset(name).training.supervision.teacher
+    return f" (before it `{name}`'s teacher, `{teacher}`, has as many)" if teacher else ""
 
 
 def _curve(evidence: Evidence) -> Sentence:

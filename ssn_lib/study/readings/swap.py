@@ -88,7 +88,12 @@ def _ancestor(evidence: Evidence) -> Sentence:
     for category in (BOTTLE, SCREW):
         both = evidence.alike("simplenet", "scenario_a", category=category)
         found = pair("I-AUROC", *both)
-        told.append(f"{category} {found.told[0]}, {found.step} Scenario A with {found.told[1]}")
+        # SimpleNet's score is its map's maximum: the same of Scenario A stands beside it.
+        of_map = pair("I-AUROC", both[0], both[1].values("seg-I-AUROC"))
+        told.append(
+            f"{category} {found.told[0]}, {found.step} Scenario A with {found.told[1]} (by the "
+            f"maximum of its map {of_map.told[1]}: {of_map.step} it)"
+        )
         basis += both
     return Sentence(
         f"SimpleNet, the ancestor, after equally many epochs, I-AUROC: {'; '.join(told)}.", basis

@@ -117,7 +117,7 @@ def _row(name: str, profile: Profile, strips: bool) -> dict[str, str]:
         "γ": f"{FOCAL_GAMMA:g}" if _is_focal(model, training) else EMPTY,
         "learning rates": _rates(model, training),
         "image, px": "×".join(map(str, size)),
-        "epochs, batch: here": f"{epochs}, {batch_size}",
+        f"epochs, batch: `{profile.name}`": f"{epochs}, {batch_size}",
         "epochs, batch: protocol": f"{training.epochs}, {training.batch_size}",
     }
 

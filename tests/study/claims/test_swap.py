@@ -209,7 +209,7 @@ def test_resnet18_is_blind_until_some_training_makes_it_see(best, verdict, recor
     ]
     row = judged("screw-blind", Evidence(made))
     assert row["verdict"] == verdict
-    assert f"{best:.1f} (simplenet)" in row["measured here"]
+    assert f"{best:.1f} (simplenet, 256×256 px)" in row["measured here"]
     assert ("82.4 in the slides' own table" in row["why"]) == (best < 90)
     assert judged("screw-blind", Evidence(made[1:]))["verdict"] == "not measurable here"
 

@@ -40,7 +40,7 @@ def test_a_row_is_what_the_preset_is(monkeypatch):
     found = row("scenario_b_relative")
     assert (found["σ"], found["γ"]) == ("0.12 spreads", "4")
     assert found["adaptor"].startswith("3×3")
-    assert found["epochs, batch: here"] == "10, 8"
+    assert found["epochs, batch: `quick`"] == "10, 8"
     assert found["epochs, batch: protocol"] == "300, 32"
     changed = PRESETS["scenario_b_relative"].training
     changed = replace(changed, noise=replace(changed.noise, std=0.5), head_lr=0.5)
