@@ -369,8 +369,8 @@ def _shifts(matrix: Tensor, taps: int) -> Tensor:
 
 def _in_blocks(rows: Tensor) -> bool:
     """Whether a product with these is made block by block (`banded`): of 16 bits, each run would
-    round its sum; autograd and exporters want a single product."""
-    if torch.compiler.is_exporting() or rows.requires_grad:
+    round its sum; autograd, compilers and exporters want a single product."""
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or rows.requires_grad:
         return False
     return rows.is_cpu and rows.dtype in (torch.float32, torch.float64)
 

@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssn_lib.config import Resize
+from ssn_lib.config import DataConfig, Resize, RunConfig
 from ssn_lib.data.images import Dataset
 from ssn_lib.data.registry import of_strips, source_of
 from ssn_lib.errors import InputError, nearest
 from ssn_lib.models.weights import find_weights
-from ssn_lib.overrides import assignment
+from ssn_lib.overrides import assignment, changes, override
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome, Record
 from ssn_lib.runs.run import configure
@@ -48,7 +48,7 @@ from ssn_lib.study.parameters import (
 from ssn_lib.study.profiles import CATEGORIES, PROFILES, STRIPS, Profile
 from ssn_lib.study.progress import Progress
 from ssn_lib.study.readings.reading import Reading
-from ssn_lib.study.records import read_records
+from ssn_lib.study.records import configuration, read_records
 from ssn_lib.study.saving import remove, save
 from ssn_lib.study.tables.table import Table
 from ssn_lib.training.holdout import trained_per_epoch
@@ -372,9 +372,15 @@ class Study:
     def _make_all(self, asked: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[Outcome]:
         """The outcomes of those presets, categories and changes, each with every seed."""
         if self.records_dir:
-            wanted = set(asked)
-            known = [outcome for outcome in self.made() if self.covers(outcome.record)]
-            return [o for o in known if (o.preset, o.category, o.changes) in wanted]
+            kinds = [(name, category, _changes(name, given)) for name, category, given in asked]
+            wanted = {kind: place for place, kind in enumerate(kinds)}
+            found = [
+                (wanted[kind], outcome)
+                for outcome in self.made()
+                if self.covers(outcome.record) and (kind := configuration(outcome)) in wanted
+            ]
+            found.sort(key=lambda one: (one[0], one[1].seed))
+            return [outcome for _, outcome in found]
         planned = [self._plan(*item, seed) for item in asked for seed in self._seeds]
         tasks = [item for item in planned if isinstance(item, parallel.Task)]
         progress = self.progress
@@ -420,6 +426,13 @@ class Study:
         root = self.root(config.data.dataset)
         runs_dir = Path(self.runs_dir).resolve()
         return parallel.Task(config, asked, root, weights, runs_dir, self.deadline, images)
+
+
+def _changes(name: str, assignments: Sequence[str]) -> tuple[str, ...]:
+    """A preset's changes, as a record tells them: none where a value is the preset's own."""
+    base = preset(name)
+    config = RunConfig(name, DataConfig("", ""), base.model, base.training)
+    return changes(override(config, assignments))
 
 
 def _backbone(name: str, assignments: Sequence[str]) -> str:

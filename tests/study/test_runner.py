@@ -42,6 +42,10 @@ def test_a_sweep_runs_every_value_once_and_says_which(small):
     assert [run.changes for run in runs] == [(f"{BETA}=0.05",), ()]  # 0.1 is the preset's
     (again,) = small.run_all(["learned_noise_v2"], ["widget"])
     assert again.record == runs[1].record
+    # And the same from their records, however a value is written.
+    small.records_dir = small.runs_dir
+    kept = small.sweep("learned_noise_v2", BETA, (0.05, "0.10"), ["widget"])
+    assert [one.record for one in kept] == [one.record for one in runs]
 
 
 @pytest.mark.parametrize(
