@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ssn_lib.fast.folded import fuse
     from ssn_lib.inference import evaluate, predict, thresholds
     from ssn_lib.metrics import image_metrics, pixel_metrics
-    from ssn_lib.models.supersimplenet import Prediction, SuperSimpleNet
+    from ssn_lib.models.supersimplenet import Detector, Prediction, SuperSimpleNet
     from ssn_lib.noise.perlin import perlin_masks
     from ssn_lib.pictures import picture_grid
     from ssn_lib.presets import preset
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Imported at first use: whoever reads records alone does not wait for PyTorch.
 _HOMES = {
+    "Detector": "models.supersimplenet",
     "InputError": "errors",
     "Prediction": "models.supersimplenet",
     "SuperSimpleNet": "models.supersimplenet",
@@ -37,6 +38,7 @@ _HOMES = {
     "thresholds": "inference",
 }
 __all__ = [
+    "Detector",
     "InputError",
     "Prediction",
     "SuperSimpleNet",

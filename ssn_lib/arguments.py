@@ -12,6 +12,7 @@ from ssn_lib.data.registry import DATASETS
 from ssn_lib.presets import PRESETS
 
 AUTO = "auto"  # in the place of a preset
+RUNS = Path("runs")  # where runs are kept where nobody says
 Command = Callable[[str, str], argparse.ArgumentParser]  # of a name and its help
 
 
@@ -26,10 +27,28 @@ class _Parser(argparse.ArgumentParser):
         parsed, left = super().parse_known_args(args, namespace)
         if left:
             self.error(f"unrecognized arguments: {' '.join(left)}")
+        if "behind" in parsed:
+            parsed.preset = parsed.behind
         return parsed, left
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+class _Settings(argparse.Action):
+    """Takes `key=value`, several at a time and again and again; a name behind them is the PRESET's,
+    which argparse would take for one more."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        if len(values) > 1 and "=" not in values[-1]:
+            namespace.behind = values.pop()  # argparse still gives `preset` its default
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *values])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +98,12 @@ def _add_run_commands(command: Command) -> None:
     )
     sub.add_argument("--untrained", action="store_true", help="without ImageNet weights")
     sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="model.backbone=resnet34"
+        "--set",
+        action=_Settings,
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one or more, such as model.backbone=resnet34",
     )
     _add_weights_dir(sub)
     _add_data_root(sub)
@@ -232,7 +256,7 @@ def _add_data_root(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runs_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--runs-dir", type=Path, default=RUNS)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssn_lib.arguments import AUTO, parser
+from ssn_lib.arguments import AUTO, RUNS, parser
 from ssn_lib.data.registry import source_of
-from ssn_lib.errors import InputError
+from ssn_lib.errors import InputError, of_memory
 from ssn_lib.presets import preset
-from ssn_lib.runs.record import by_category, metrics_lines, read_record, usual_resize
+from ssn_lib.runs.record import by_category, mean_metrics, metrics_lines, read_record, usual_resize
 from ssn_lib.storage import REPOSITORY, shown, unusable
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from ssn_lib.runs.record import Record
 
 TRAINING = ("run", "study", "protocol")  # commands that are ended before their time by no output
-FULL_GPU = (
-    "the GPU's memory is full: end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the "
-    "processor"
-)
-FULL_MEMORY = "the memory is full: end what else runs here, or take fewer images"
 SMALLER = ", or take smaller batches (training.batch_size) or images (--image-size)"
 FEW, HIGHEST = 20, 10  # images that are printed all, and those of more that are
 
@@ -71,21 +66,12 @@ def _run_command(options: argparse.Namespace) -> int:
         print(f"error: {said}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        if (said := _of_memory(error)) is None:
+        if (said := of_memory(error)) is None:
             raise
         smaller = SMALLER if options.command in TRAINING else ""
         print(f"error: {said}{smaller}", file=sys.stderr)
         return 2
     return 0
-
-
-def _of_memory(error: Exception) -> str | None:
-    """Which memory is full; None where an error says nothing of it. PyTorch has several kinds of
-    errors for that, and tells them by their words."""
-    words = "allocate memory", "not enough memory"  # the latter on Windows
-    if isinstance(error, MemoryError) or any(part in str(error) for part in words):
-        return FULL_MEMORY
-    return FULL_GPU if "out of memory" in str(error) else None
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
@@ -131,7 +117,11 @@ def _run(options: argparse.Namespace) -> None:
     if records:
         print(by_category(records))
     if options.json:
-        print(json.dumps([record.to_json() for record in records], allow_nan=False))
+        told = {
+            "records": [record.to_json() for record in records],
+            "metrics": mean_metrics(records),
+        }
+        print(json.dumps(told, allow_nan=False))
     if every is not None:
         raise every
     if failed:
@@ -142,6 +132,7 @@ def _run(options: argparse.Namespace) -> None:
 def _run_category(options: argparse.Namespace, category: str | None) -> Record:
     from ssn_lib.data.loading import load_dataset
     from ssn_lib.runs.choice import chosen
+    from ssn_lib.runs.places import keep_places
     from ssn_lib.runs.run import configure, run
 
     name, epochs, changes = options.preset, options.epochs, tuple(options.set)
@@ -160,7 +151,8 @@ def _run_category(options: argparse.Namespace, category: str | None) -> Record:
         made_for=base.image_size or source.image_size,
         resize=options.resize or usual_resize(name, options.dataset),
     )
-    weights = None if options.untrained else options.weights_dir
+    named = dict(one.partition("=")[::2] for one in changes)
+    weights = _weights(options, named.get("model.backbone", base.model.backbone))
     config = configure(
         name, dataset, seed=options.seed, epochs=epochs, weights=weights, assignments=changes
     )
@@ -170,12 +162,43 @@ def _run_category(options: argparse.Namespace, category: str | None) -> Record:
         height, width = dataset.train.image_size
         print(f"{name} at {height}×{width} pixels (height×width)", flush=True)
     record = run(config, dataset, options.runs_dir, weights=weights)
-    print(f"{record.run_id}: {record.status}, in {options.runs_dir / record.run_id}")
+    folder = options.runs_dir / record.run_id
+    keep_places(folder, options.data_root, options.weights_dir)
+    print(f"{record.run_id}: {record.status}, in {folder}")
     if record.metrics:
         print(metrics_lines(record.metrics, record.undefined))
     if doubt := _doubt(record, int((dataset.train.labels == 0).sum())):
         print(f"warning: {dataset.category}: {doubt}", file=sys.stderr)
     return record
+
+
+def _weights(options: argparse.Namespace, backbone: str) -> str | None:
+    """For a run. The project's own rendered images go on without, unless weights were asked for."""
+    from ssn_lib.models.weights import find_weights
+
+    if options.untrained:
+        return None
+    if source_of(options.dataset).origin == "rendered" and options.weights_dir == "imagenet":
+        try:
+            find_weights(backbone)
+        except InputError as error:
+            print(f"warning: untrained backbone; {error}", file=sys.stderr)
+            return None
+    return options.weights_dir
+
+
+def _find_run(options: argparse.Namespace) -> Path | None:
+    """Let a run be named by its id alone, and take its weights from where it had them; returns
+    where its images were, None for the usual places."""
+    from ssn_lib.runs.places import places_of
+
+    kept = RUNS / options.run
+    if not options.run.exists() and kept.is_dir():
+        options.run = kept
+    data_root, weights = places_of(options.run)
+    if options.weights_dir == "imagenet":
+        options.weights_dir = weights
+    return data_root
 
 
 def _doubt(record: Record, good: int) -> str | None:
@@ -200,8 +223,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ssn_lib import inference
     from ssn_lib.runs.loading import dataset_of, load_detector
 
+    data_root = _find_run(options)
     record, model = load_detector(options.run, options.weights_dir)
-    dataset = dataset_of(record, options.data_root, options.run)
+    dataset = dataset_of(record, options.data_root or data_root, options.run)
     measured = inference.evaluate(inference.predict(model, dataset.test), dataset.test)
     metrics = measured.as_json()
     print(metrics_lines(metrics, measured.undefined))
@@ -212,6 +236,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from ssn_lib.deploy.inspection import PartlyInspected, inspect
 
+    _find_run(options)
     try:
         result = inspect(
             options.run,
@@ -271,6 +296,7 @@ def _export(options: argparse.Namespace) -> None:
     _refuse(options, of_openvino, "--engine openvino; ONNX files hold float32")
     from ssn_lib.deploy.onnx import export_run
 
+    _find_run(options)
     form = options.form or "folded"
     difference = export_run(
         options.run, options.file, options.weights_dir, form=form, threshold=options.threshold
@@ -291,12 +317,13 @@ def _export_openvino(options: argparse.Namespace) -> None:
     if options.precision in (None, "float32"):
         why = "--precision bf16 or int8; float32 loses nothing"
         _refuse(options, ("tolerance", "data_root"), why)
+    data_root = _find_run(options)
     cost = openvino.export_run(
         options.run,
         options.file,
         options.weights_dir,
         precision=options.precision or "float32",
-        data_root=options.data_root,
+        data_root=options.data_root or data_root,
         tolerance=TOLERANCE if options.tolerance is None else options.tolerance,
         threshold=options.threshold,
     )

@@ -5,6 +5,11 @@ from __future__ import annotations
 import difflib
 import typing
 
+FULL_GPU = (
+    "the GPU's memory is full: end what else runs on it, or set CUDA_VISIBLE_DEVICES= for the "
+    "processor"
+)
+FULL_MEMORY = "the memory is full: end what else runs here, or take fewer images"
 LIKE = 0.5  # likeness from which on a name may be meant
 MOST = 3  # names that are equally near and still a hint
 
@@ -37,3 +42,12 @@ class InputError(ValueError):
 
 class OutOfTime(Exception):
     """The time budget is spent: no error, what is done is saved and goes on another time."""
+
+
+def of_memory(error: Exception) -> str | None:
+    """Which memory is full; None where an error says nothing of it. PyTorch has several kinds of
+    errors for that, and tells them by their words."""
+    words = "allocate memory", "not enough memory"  # the latter on Windows
+    if isinstance(error, MemoryError) or any(part in str(error) for part in words):
+        return FULL_MEMORY
+    return FULL_GPU if "out of memory" in str(error) else None

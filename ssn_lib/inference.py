@@ -83,7 +83,7 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
     """
     _check_same(prediction, images)
     labels = images.labels.numpy()
-    maps, scores = (part.detach().cpu().numpy() for part in prediction)
+    maps, scores = map(_array, prediction)
     result = image_metrics(scores, labels)
     if images.has_masks:
         result.add(pixel_metrics(maps, images.masks.numpy()))
@@ -97,11 +97,24 @@ def evaluate(prediction: Prediction, images: ImageSet) -> Metrics:
     return result
 
 
+def _array(part: Tensor) -> np.ndarray:
+    """A part of a prediction in NumPy, which has no bfloat16."""
+    part = part.detach().cpu()
+    return (part.float() if part.dtype == torch.bfloat16 else part).numpy()
+
+
 def _check_same(prediction: Prediction, images: ImageSet) -> None:
     if not isinstance(images, ImageSet):
         raise InputError(
             f"images: {type(images).__name__}; must be an ImageSet, as `.train` and `.test` of a "
             "data set are"
+        )
+    if not isinstance(prediction, Prediction) or prediction.anomaly_map.dim() != 4:
+        kind = type(prediction).__name__
+        if isinstance(prediction, Prediction):
+            kind = f"a map {tuple(prediction.anomaly_map.shape)}"
+        raise InputError(
+            f"prediction: {kind}; must be a Prediction of a map (N, 1, H, W) and a score (N,)"
         )
     if len(prediction.score) != len(images):
         raise InputError(
@@ -127,7 +140,7 @@ def thresholds(prediction: Prediction, train: ImageSet) -> Thresholds:
         raise InputError(
             f"thresholds are chosen from good images, and none of the {len(train)} is one"
         )
-    maps, scores = (part.detach().cpu().numpy()[good] for part in prediction)
+    maps, scores = (_array(part)[good] for part in prediction)
     return Thresholds(
         float(np.quantile(scores, IMAGE_QUANTILE)), float(np.quantile(maps, PIXEL_QUANTILE))
     )

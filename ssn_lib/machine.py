@@ -176,7 +176,19 @@ def describe(on: torch.device) -> dict[str, str | int | None]:
         properties = torch.cuda.get_device_properties(on)
         described["gpu"] = properties.name
         described["gpu_capability"] = f"{properties.major}.{properties.minor}"
+        described["driver"] = _driver()
     return described
+
+
+@functools.cache
+def _driver() -> str | None:
+    """The version of NVIDIA's driver; None where its own tool does not say."""
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.splitlines()[0].strip() if told.strip() else None
 
 
 def _version(package: str) -> str | None:

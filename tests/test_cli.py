@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchvision
 
+from ssn_lib import arguments as arguments_module
 from ssn_lib import cli
 from ssn_lib.cli import main
 from ssn_lib.data import loading
@@ -354,6 +355,53 @@ def test_run_then_evaluate_as_json(arguments, mvtec_root, tmp_path, capsys):
     assert "I-AUROC" in said
 
 
+def test_a_run_is_found_again_where_its_images_and_weights_were(
+    arguments, tmp_path, capsys, monkeypatch
+):
+    """By its id alone, too; a place that was moved is looked for as usual."""
+    for name in ("SSN_DATA_ROOT", "SSN_WEIGHTS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSN_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    torch.save(torchvision.models.resnet18().state_dict(), weights / "resnet18-f37072fd.pth")
+    assert main(arguments("scenario_a", "--weights-dir", "weights", "--json")) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert main(["evaluate", record["run_id"], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["metrics"] == record["metrics"]
+    weights.rename(tmp_path / "elsewhere")
+    line = refused(["evaluate", record["run_id"]], capsys)
+    assert "no ImageNet weights for resnet18" in line
+
+
+def test_rendered_images_need_no_weights(demo_base, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("SSN_WEIGHTS_DIR", raising=False)
+    monkeypatch.setenv("SSN_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    given = ["run", "scenario_a", "--dataset", "demo", "--category", "bottle"]
+    given += ["--data-root", str(demo_base), "--runs-dir", str(tmp_path), *COMMON]
+    assert main(given) == 0
+    assert "warning: untrained backbone; no ImageNet weights" in capsys.readouterr().err
+    assert "no resnet18" in refused([*given, "--weights-dir", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run scenario_a --dataset d --set a=1 b=2",
+        "run --dataset d --set a=1 --set b=2 scenario_a",
+        "run --dataset d --set a=1 b=2 scenario_a",
+        "run --set a=1 b=2 --dataset d scenario_a",
+    ],
+)
+def test_settings_are_given_one_by_one_or_together(words):
+    options = arguments_module.parser().parse_args(words.split())
+    assert (options.preset, options.set) == ("scenario_a", ["a=1", "b=2"])
+
+
 def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root, capsys):
     category = own_root / "mvtec_ad" / "widget"
     category.rename(category.with_name("bottle"))
@@ -407,7 +455,9 @@ def test_several_categories_are_run_in_turn_and_have_a_mean(
     given = arguments("scenario_a", "--untrained", "--json", root=own_root, category="zip,widget")
     assert main(given) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [one["config"]["data"]["category"] for one in told] == ["zip", "widget"]
+    assert [one["config"]["data"]["category"] for one in told["records"]] == ["zip", "widget"]
+    figures = [one["metrics"]["I-AUROC"] for one in told["records"]]
+    assert told["metrics"]["I-AUROC"] == pytest.approx(sum(figures) / 2)
 
 
 def test_what_is_no_fault_of_a_category_is_said_twice_at_most(
@@ -440,7 +490,7 @@ def test_what_is_finished_is_shown_where_the_rest_is_not_tried(
     assert main(given) == 2
     said = capsys.readouterr()
     assert said.err.splitlines() == ["warning: out of luck", "error: out of luck"]
-    assert len(json.loads(said.out.splitlines()[-1])) == 1
+    assert len(json.loads(said.out.splitlines()[-1])["records"]) == 1
     assert "a bolt" in said.out
     assert tried == ["a bolt", "pin", "widget"]
 

@@ -291,7 +291,8 @@ def error_map(decoder: Decoder, local: LocalView | None, layers: Sequence[Tensor
     return errors if local is None else local(errors, layers)
 
 
-SuperSimpleNet = build  # under the method's name, for who uses the package
+# Under the method's name, for who uses the package. What it makes is a `Detector`.
+SuperSimpleNet = build
 DETECTORS: dict[str, type[Detector]] = {  # by `ModelConfig.score`
     "plain": HeadsDetector,
     "adapted": HeadsDetector,

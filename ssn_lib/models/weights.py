@@ -86,8 +86,8 @@ def find_weights(name: str, weights: str | Path = "imagenet") -> Path:
         tried = ", ".join(map(str, folders))
         raise InputError(
             f"no ImageNet weights for {name}: {' or '.join(names)} is not in {tried}, and the "
-            "download failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR, or "
-            "go on without: --untrained (weights=None)"
+            "download failed; put it into a folder and give --weights-dir or SSN_WEIGHTS_DIR (a "
+            "new run can go on without: --untrained, weights=None)"
         ) from None
     return hub / names[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,8 +56,7 @@ def perlin_masks(
 
     Source: Perlin 1985 with quintic fade; Zavrtanik et al., DSR, ECCV 2022; Rolih et al. 2024.
     """
-    if batch < 0 or min(size) < 1:
-        raise InputError(f"perlin_masks: {batch} masks of {size}; must be 0 or more, of pixels")
+    _check(batch, size)
     device = generator.device if generator is not None else torch.device("cpu")
     finest = 2 ** (PERLIN_EXPONENTS - 1)
     power = tuple(1 << max(1, (int(side) - 1).bit_length()) for side in size)
@@ -90,6 +90,14 @@ def perlin_masks(
     noise = math.sqrt(2) * torch.lerp(upper, lower, _fade(y))
     noise = F.interpolate(noise[:, None], size=size, mode="bilinear", align_corners=False)
     return ((noise > threshold) & ~empty[:, None, None, None]).float()
+
+
+def _check(batch: int, size: object) -> None:
+    sides = list(size) if isinstance(size, Sequence) else []
+    if batch < 0 or len(sides) != 2 or min(sides) < 1:
+        raise InputError(
+            f"perlin_masks: {batch} masks of {size}; must be 0 or more, of (height, width) pixels"
+        )
 
 
 def place(

@@ -216,14 +216,23 @@ def _kind(metric: str) -> str:
     return next((kind for kind in _KINDS if metric.startswith(kind)), "")
 
 
+def mean_metrics(records: Sequence[Record]) -> dict[str, float | None]:
+    """The mean of each metric over the records, None where one of them lacks it."""
+    names = [n for n in dict.fromkeys(n for r in records for n in r.metrics) if not _kind(n)]
+    columns = {name: [record.metrics.get(name) for record in records] for name in names}
+    return {
+        name: None if None in values else sum(values) / len(values)
+        for name, values in columns.items()
+    }
+
+
 def by_category(records: Sequence[Record]) -> str:
     """A table of the records' metrics, a line for each category, and of their mean; what one of
     them lacks has none. Metrics of a kind of its own, such as `flips-…`, are left out."""
-    names = [n for n in dict.fromkeys(n for r in records for n in r.metrics) if not _kind(n)]
+    means = mean_metrics(records)
+    names = [*means]
     rows = [(r.config.data.category, [r.metrics.get(name) for name in names]) for r in records]
-    columns = list(zip(*(values for _, values in rows), strict=True))
-    means = [None if None in column else sum(column) / len(column) for column in columns]
-    rows.append((f"mean of {len(records)}", means))
+    rows.append((f"mean of {len(records)}", [*means.values()]))
     unit = "percent"
     first = max(len(unit), *(len(title) for title, _ in rows))
     lines = ["  ".join([unit.ljust(first), *names])]
