@@ -198,17 +198,18 @@ def photographs(folder: Path) -> list[Path]:
             "masks to ground_truth/<defect>; if these are photographs, give it another name"
         )
     place = f"ground_truth/{shown(folder.name)} or ground_truth_train/{shown(folder.name)}"
+    moved = "remove masks, good images need none" if is_normal(folder) else f"move masks to {place}"
     stems: dict[str, Path] = {}
     for path in images:
         if named_like_a_mask(path):
             raise InputError(
-                f"{shown(path)} is named like a mask and lies among the images: move masks to "
-                f"{place}; if it is a photograph, give it another name"
+                f"{shown(path)} is named like a mask and lies among the images: {moved}; "
+                "if it is a photograph, give it another name"
             )
         other = stems.setdefault(path.stem, path)
         if other is not path:
             raise InputError(
-                f"{shown(other)} and {shown(path.name)} have one name: move masks to {place}; if "
+                f"{shown(other)} and {shown(path.name)} have one name: {moved}; if "
                 "both are photographs, give one another name or remove it"
             )
     return images

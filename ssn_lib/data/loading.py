@@ -70,6 +70,8 @@ def load_dataset(
             raise InputError(f"{what}={value!r}: give height and width, such as (256, 256)")
     size = image_size or _size(source, files, category, made_for)
     size = (int(size[0]), int(size[1]))
+    if image_size is not None and source.origin == "own":
+        warn_of_stretched([sample.image for sample in (*files.train, *files.test)], size)
     full_scale = find_full_scale([sample.image for sample in files.train])
     return Dataset(
         name,

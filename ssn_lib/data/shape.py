@@ -81,6 +81,20 @@ def is_stretched(path: Path, size: tuple[int, int]) -> bool:
     return ratio is not None and _differ(ratio, size[0] / size[1])
 
 
+def is_enlarged(path: Path, size: tuple[int, int]) -> bool:
+    """Whether an image has less than half of that size (height, width), which it is resized to, on
+    both sides. One that cannot be read has not; whoever reads it says why.
+
+    Args:
+        path: of the image.
+    """
+    try:
+        width, height = displayed_size(path)
+    except InputError:
+        return False
+    return 2 * height < size[0] and 2 * width < size[1]
+
+
 def _aspect_ratios(paths: Sequence[Path]) -> dict[Path, float | None]:
     return dict(zip(paths, in_threads(_aspect_ratio, paths), strict=True))
 

@@ -222,6 +222,14 @@ class _Inspector:
         self._again, self._watching, self._on_rows = again, watching, on_rows
         self._threshold = trained.thresholds.score if chosen is None else chosen.score
         self._scores = Scores(out, trained.scorer_id, self._threshold)
+        former = self._scores.former
+        if former is not None and chosen is None:
+            warnings.warn(
+                f"{shown(out / SCORES)}: the images in it were decided by another threshold, "
+                f"{former:.4g}; all are decided by {self._threshold:.4g} now: give --threshold to "
+                "keep a chosen one",
+                stacklevel=3,
+            )
         self._remarks = Remarks()
         self._inspected = 0
         self._drifting = False
@@ -251,6 +259,7 @@ class _Inspector:
                 finally:  # whatever ends it, what is finished stays, and what is to be said of it
                     self._add(finished)
                     self._remarks.warn()
+        self._scores.drop([item.path for item in refused])
         return refused
 
     def renew_page(self) -> None:
@@ -276,9 +285,13 @@ class _Inspector:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """For a block in which a file may be impossible to write: that says what is kept."""
+        """For a block in which a file may be impossible to write: that says what is kept. One that
+        is interrupted leaves the page of what is finished."""
         try:
             yield
+        except KeyboardInterrupt:
+            self.finish()
+            raise
         except InputError as error:
             kept = f"{len(self._scores)} images are finished; the same command goes on from there"
             raise InputError(f"{error}; {kept}") from None
@@ -313,7 +326,8 @@ class _Inspector:
             drift=None,
             run=self._trained.scorer_id,
         )
-        return row, Thumbnail(name, thumbnail(item.image), small_map(item.anomaly_map, limit))
+        small = thumbnail(item.image), small_map(item.anomaly_map, limit)
+        return row, Thumbnail(name, *small, item.length)
 
     def _add(self, finished: Sequence[tuple[Row, Thumbnail]]) -> None:
         """Keep finished images."""

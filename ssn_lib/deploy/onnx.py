@@ -196,8 +196,10 @@ class Exported(nn.Module):
         except Exception as error:  # of many kinds, all the package's own
             if isinstance(file, bytes):
                 raise
-            reason = "no such file" if not file.is_file() else str(error).splitlines()[0]
-            raise InputError(f"{shown(file)} cannot be read: {reason}") from None
+            if not file.is_file():
+                raise InputError(f"{shown(file)}: no such file") from None
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{shown(file)} cannot be read: {reason}; export it again") from None
 
     def about(self) -> dict[str, Any]:
         """What the file says of itself, see `described`; empty where another package made it."""

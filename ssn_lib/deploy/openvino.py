@@ -43,10 +43,9 @@ from ssn_lib.errors import InputError
 from ssn_lib.fast.folded import fuse
 from ssn_lib.models.supersimplenet import Detector, Prediction
 from ssn_lib.runs.exports import TOLERANCE, Export, PrecisionCost
-from ssn_lib.runs.loading import dataset_of, load_detector
+from ssn_lib.runs.loading import dataset_of, load_detector, reference_images_of
 from ssn_lib.runs.record import Record
 from ssn_lib.storage import shown
-from ssn_lib.training.holdout import reference_images
 
 MODEL = "detector.xml"  # its weights lie beside it, in detector.bin
 ABOUT = "ssn_lib"  # the section of the file that says what its user must know
@@ -105,9 +104,10 @@ def export_run(
         _compare(model, Compiled(converted, precision), size, folder)
     else:
         dataset = dataset_of(record, data_root, run)
-        good = reference_images(dataset.train, record.config.training, record.config.seed)
+        good = reference_images_of(record, dataset, run)
         converted = convert(model, size, precision, calibration=good)
-        cost = cost_of(Compiled(converted, precision), fuse(model), record.config, dataset)
+        compiled, seed = Compiled(converted, precision), record.config.seed
+        cost = cost_of(compiled, fuse(model), good, dataset.test, seed)
         _keep(_export_of(record, precision, cost), run)
         _check_cost(cost, tolerance, precision, folder)
         facts |= _of_precision(cost, good, record)

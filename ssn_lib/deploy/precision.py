@@ -7,13 +7,12 @@ import math
 import torch
 from torch import nn
 
-from ssn_lib.config import Precision, RunConfig
-from ssn_lib.data.images import Dataset
+from ssn_lib.config import Precision
+from ssn_lib.data.images import ImageSet
 from ssn_lib.data.imitated import beside_defects
 from ssn_lib.errors import InputError
 from ssn_lib.inference import evaluate, predict, thresholds
 from ssn_lib.runs.exports import JUDGED, PrecisionCost
-from ssn_lib.training.holdout import reference_images
 
 
 def scorer_id(run_id: str, precision: Precision) -> str:
@@ -22,7 +21,7 @@ def scorer_id(run_id: str, precision: Precision) -> str:
 
 
 def cost_of(
-    network: nn.Module, reference: nn.Module, config: RunConfig, dataset: Dataset
+    network: nn.Module, reference: nn.Module, good: ImageSet, test: ImageSet, seed: int
 ) -> PrecisionCost:
     """Compare a network with the same one in float32.
 
@@ -32,15 +31,15 @@ def cost_of(
     Args:
         network: in the other precision; normalised images to a `Prediction`.
         reference: in float32.
-        config: of the run.
-        dataset: that it was made on.
+        good: the images that the run's thresholds come from.
+        test: the data set's test images.
+        seed: of the imitated defects.
     """
-    good = reference_images(dataset.train, config.training, config.seed)
-    labels = dataset.test.labels
+    labels = test.labels
     if len(labels) and 0 < int(labels.sum()) < len(labels):
-        judged, what = dataset.test, "test images"
+        judged, what = test, "test images"
     else:
-        judged, what = beside_defects(good, config.seed), "good images and imitated defects"
+        judged, what = beside_defects(good, seed), "good images and imitated defects"
     limits, predictions, metrics = [], [], []
     for model in (reference, network):
         of_good = predict(model, good)

@@ -22,7 +22,7 @@ import pandas as pd
 from ssn_lib.data.appearance import APPEARANCE
 from ssn_lib.data.listing import OVERLAY_END, is_overlay
 from ssn_lib.deploy.page import Inspected
-from ssn_lib.deploy.stream import modified_at
+from ssn_lib.deploy.stream import length_of, modified_at
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, unreadable, write_text
 
@@ -67,11 +67,16 @@ COLUMNS = [field.name for field in fields(Row)]
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What the page shows of an image; see `page.Inspected`."""
+    """What the page shows of an image, see `page.Inspected`; and what tells its file from another.
+
+    Attributes:
+        length: of the image's file, in bytes; None where that was not kept.
+    """
 
     overlay: str
     thumbnail: str
     small_map: str
+    length: int | None = None
 
 
 class Scores:
@@ -82,6 +87,9 @@ class Scores:
         run_id: of the run that judges, with its precision where scores differ by that.
         threshold: on the score; rows that were decided by another are decided anew.
 
+    Attributes:
+        former: that other threshold; None where there was none.
+
     Raises:
         InputError: there is a `scores.csv` of another run or of something else, or the folder
             cannot be read or written.
@@ -89,16 +97,19 @@ class Scores:
 
     def __init__(self, out: Path, run_id: str, threshold: float):
         self.out = out
+        self.former: float | None = None
         self._rows: dict[str, Row] = {}
         self._overlays: dict[str, str] = {}  # by image
         self._taken: set[str] = set()
-        self._with_thumbnail = {entry.overlay for entry in self._thumbnails()}
+        self._lengths = {entry.overlay: entry.length for entry in self._thumbnails()}
         self._shown: dict[str, Thumbnail] = {}  # what the last page showed and what came since
         path = out / SCORES
         if not path.exists():
             return
         content = _content(path)
         for row in _parsed(path, content, run_id):
+            if row.threshold != threshold:
+                self.former = row.threshold
             decided = replace(row, threshold=threshold, anomalous=row.score > threshold)
             self._rows[row.image] = decided
             self._overlays[row.image] = row.overlay
@@ -120,7 +131,9 @@ class Scores:
         return (
             row is not None
             and row.modified == _modified(path)
-            and row.overlay in self._with_thumbnail
+            and row.overlay in self._lengths
+            # A copy may keep its time, and a camera may have no clock.
+            and self._lengths[row.overlay] in (None, length_of(path))
             and (self.out / row.overlay).is_file()
         )
 
@@ -158,9 +171,20 @@ class Scores:
         else:
             self._write(kept | new)
         self._rows = kept | new
-        self._with_thumbnail.update(entry.overlay for entry in thumbnails)
+        self._lengths.update((entry.overlay, entry.length) for entry in thumbnails)
         if self._shown:
             self._shown.update((entry.overlay, entry) for entry in thumbnails)
+
+    def drop(self, paths: Sequence[Path]) -> None:
+        """Forget images whose files have changed since, and can no longer be judged."""
+        gone = {
+            image
+            for path in paths
+            if (image := image_name(path)) in self._rows and not self.has(path)
+        }
+        if gone:
+            self._rows = {image: row for image, row in self._rows.items() if image not in gone}
+            self._write(self._rows)
 
     def table(self) -> pd.DataFrame:
         """All rows, as `scores.csv` has them."""
@@ -171,7 +195,7 @@ class Scores:
         """The latest images for the page, at most so many. One whose thumbnail is gone is left
         out."""
         latest = self.rows[-limit:]
-        wanted = {row.overlay for row in latest} & self._with_thumbnail
+        wanted = {row.overlay for row in latest} & self._lengths.keys()
         known = self._shown
         if not wanted <= known.keys():  # the file of a long watch is read once, not for each page
             known = {e.overlay: e for e in self._thumbnails() if e.overlay in wanted}

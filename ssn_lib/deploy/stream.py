@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.images import read_image
-from ssn_lib.data.shape import is_stretched
+from ssn_lib.data.shape import is_enlarged, is_stretched
 from ssn_lib.deploy.detector import Trained
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, unreadable
@@ -36,11 +36,13 @@ class Photograph:
 
     Attributes:
         modified: when its file was, as text.
+        length: of its file, in bytes.
         pixels: (3, H, W) uint8 RGB, at the detector's size.
     """
 
     path: Path
     modified: str
+    length: int | None
     pixels: Tensor
 
 
@@ -64,6 +66,7 @@ class Judged:
 
     path: Path
     modified: str
+    length: int | None
     image: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
     score: float
@@ -85,10 +88,15 @@ def judged(
         f"images of another shape, stretched to {height}×{width} pixels (height×width); unless the "
         "training images were so too, their scores mean little: crop them, or train on such"
     )
+    enlarged = (
+        f"images of less than half of {height}×{width} pixels (height×width), enlarged; unless the "
+        "training images were so too, their scores mean little"
+    )
 
     def read(path: Path) -> Photograph | Refused:
         try:
-            modified = modified_at(path)  # before: what changes while it is read is another image
+            # Before it is read: what changes meanwhile is another image.
+            modified, length = modified_at(path), length_of(path)
             pixels = read_image(
                 path, trained.image_size, trained.resize, trained.full_scale, remarks
             )
@@ -96,7 +104,9 @@ def judged(
             return Refused(path, error)
         if is_stretched(path, trained.image_size):
             remarks.add(stretched, path)
-        return Photograph(path, modified, pixels)
+        if is_enlarged(path, trained.image_size):
+            remarks.add(enlarged, path)
+        return Photograph(path, modified, length, pixels)
 
     for batch in batched(ahead(pool, read, files, AHEAD), BATCH):
         photographs = [item for item in batch if isinstance(item, Photograph)]
@@ -110,7 +120,8 @@ def judged(
                 yield Refused(item.path, InputError(why))
                 continue
             image = item.pixels.permute(1, 2, 0).numpy()
-            yield Judged(item.path, item.modified, image, anomaly_map[0].numpy(), score.item())
+            shown_map = anomaly_map[0].numpy()
+            yield Judged(item.path, item.modified, item.length, image, shown_map, score.item())
 
 
 def ahead(
@@ -138,6 +149,14 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def length_of(path: Path) -> int | None:
+    """Bytes of a file; None where it cannot be looked at, which whoever reads it says."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def modified_at(path: Path) -> str:

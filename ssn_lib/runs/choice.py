@@ -10,6 +10,7 @@ from pathlib import Path
 from ssn_lib.config import PUBLISHED_SIZE, RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.loading import load_dataset
+from ssn_lib.errors import InputError
 from ssn_lib.training.holdout import held_out_count, trained_per_epoch
 
 ENOUGH_DEFECTIVE = 10  # training images; fewer show too little of what defects look like
@@ -72,9 +73,16 @@ def chosen(dataset: str, data_root: Path | None, category: str | None) -> Choice
     Raises:
         InputError: as `load_dataset`.
     """
-    with warnings.catch_warnings(action="ignore"):  # they come when it is loaded for the run
-        # The size is no matter, and no image is opened to find one.
-        found = load_dataset(dataset, data_root, category=category, image_size=PUBLISHED_SIZE)
+    said: list[warnings.WarningMessage] = []
+    try:
+        # What is warned of comes again when it is loaded for the run.
+        with warnings.catch_warnings(record=True, action="always") as said:
+            # The size is no matter here.
+            found = load_dataset(dataset, data_root, category=category, image_size=PUBLISHED_SIZE)
+    except InputError:
+        for one in said:  # there will be no run
+            warnings.warn(one.message, stacklevel=2)
+        raise
     return choose(found.train)
 
 

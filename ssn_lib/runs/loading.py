@@ -10,7 +10,7 @@ import pandas as pd
 
 from ssn_lib import machine
 from ssn_lib.config import RunConfig
-from ssn_lib.data.images import Dataset
+from ssn_lib.data.images import Dataset, ImageSet
 from ssn_lib.data.loading import load_dataset
 from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
@@ -19,8 +19,9 @@ from ssn_lib.models.supersimplenet import Detector, build
 from ssn_lib.models.weights import load_weights
 from ssn_lib.noise.source import Source
 from ssn_lib.noise.sources import make_source
-from ssn_lib.runs.record import Record, read_record
+from ssn_lib.runs.record import REFERENCE, Record, read_record
 from ssn_lib.storage import read_tensors, shown
+from ssn_lib.training.holdout import reference_images
 
 
 def initial_model(config: RunConfig, weights: str | Path | None) -> Detector:
@@ -144,6 +145,31 @@ def dataset_of(record: Record, root: Path | None, folder: Path) -> Dataset:
             stacklevel=2,
         )
     return dataset
+
+
+def reference_images_of(record: Record, dataset: Dataset, folder: Path) -> ImageSet:
+    """The good images that a run's thresholds were chosen from. In a folder that has grown since,
+    a new choice would hold images that the network was trained on.
+
+    Args:
+        dataset: from `dataset_of`.
+        folder: the run's.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    path = folder / REFERENCE
+    if not path.exists():  # an older run
+        return reference_images(dataset.train, record.config.training, record.config.seed)
+    places = {name: place for place, name in enumerate(dataset.train.names(dataset.root))}
+    names = pd.read_csv(path, dtype={"image": str})["image"].tolist()
+    if gone := [name for name in names if name not in places]:
+        raise InputError(
+            f"{shown(dataset.root)}: {len(gone)} of the {len(names)} images that the run's "
+            f"threshold was chosen from are not there, such as {gone[0]}: give the folder as it "
+            "was with --data-root, or train anew"
+        )
+    return dataset.train.subset([places[name] for name in names])
 
 
 def _difference(dataset: Dataset, record: Record, folder: Path) -> str:

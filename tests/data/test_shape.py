@@ -90,9 +90,11 @@ def test_what_cannot_be_read_does_not_count(put):
 
 def test_only_where_no_size_is_asked_for_and_the_images_are_the_users_own(put, mvtec_root):
     root = put((800, 400), (800, 400))[0].parent.parent
+    with pytest.warns(UserWarning, match="2 of 2 images are stretched to 64×64"):
+        asked = load_dataset("folder", root, made_for=(448, 448), image_size=(64, 64))
     seen = {
         "shape": load_dataset("folder", root, made_for=(448, 448)),
-        "as asked": load_dataset("folder", root, made_for=(448, 448), image_size=(64, 64)),
+        "as asked": asked,
         "by default": load_dataset("folder", root),
         "public": load_dataset("mvtec_ad", mvtec_root, category="widget", made_for=(448, 448)),
     }

@@ -222,6 +222,56 @@ def test_a_changed_image_is_inspected_again_and_its_row_replaced(many, tmp_path)
     assert changed.score[others].equals(old.score[others])
 
 
+def test_an_image_that_changed_and_cannot_be_read_keeps_no_verdict(many, tmp_path):
+    folder, images = many
+    out = tmp_path / "out"
+    inspection.inspect(folder, [images], out, weights=None)
+    (images / "005.png").write_bytes((images / "005.png").read_bytes()[:40])
+    with pytest.warns(UserWarning, match=r"005\.png"), pytest.raises(InputError):
+        inspection.inspect(folder, [images], out, weights=None)
+    written = pd.read_csv(out / "scores.csv")
+    assert len(written) == 39
+    assert not written.image.str.endswith("005.png").any()
+    assert "005_overlay.png" not in (out / "inspection.html").read_text(encoding="utf-8")
+
+
+def test_another_photograph_with_the_time_of_the_one_before_it_is_inspected(many, tmp_path):
+    """As `cp -p` leaves it, or a camera without a clock."""
+    folder, images = many
+    out = tmp_path / "out"
+    os.utime(images / "005.png", (7, 7))
+    inspection.inspect(folder, [images], out, weights=None)
+    Image.new("RGB", (80, 80), "white").save(images / "005.png")
+    os.utime(images / "005.png", (7, 7))
+    assert inspection.inspect(folder, [images], out, weights=None).inspected == 1
+    entries = [
+        json.loads(line) for line in (out / "thumbnails.jsonl").read_text().split("\n") if line
+    ]
+    for entry in entries:  # an older table knows no lengths, and stays valid
+        del entry["length"]
+    (out / "thumbnails.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    assert inspection.inspect(folder, [images], out, weights=None).inspected == 0
+
+
+def test_images_that_are_enlarged_are_remarked(tiny_run, tmp_path):
+    folder, images = tiny_run
+    own = shutil.copytree(images, tmp_path / "own")
+    Image.new("RGB", (8, 8), "white").save(own / "tiny.png")
+    with pytest.warns(UserWarning, match=r"less than half of 32×32 .*tiny\.png"):
+        inspection.inspect(folder, [own], tmp_path / "out", weights=None)
+
+
+def test_an_interrupted_inspection_leaves_the_page_of_what_is_finished(many, tmp_path):
+    folder, images = many
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        inspection.inspect(folder, [images], out, weights=None, on_rows=Interrupting(1))
+    finished = pd.read_csv(out / "scores.csv").overlay
+    page = (out / "inspection.html").read_text(encoding="utf-8")
+    assert 0 < len(finished) < 40
+    assert all(overlay in page for overlay in finished)
+
+
 def test_a_full_disk_is_one_line_and_the_same_call_goes_on(many, tmp_path, monkeypatch, refusal):
     folder, images = many
     out, write = tmp_path / "out", inspection.written_whole
@@ -265,7 +315,8 @@ def test_a_chosen_threshold_decides_and_the_runs_own_decides_again(tiny_run, tmp
     assert other.table.anomalous.all()
     assert (pd.read_csv(out / "scores.csv").threshold == -1e6).all()
     assert "7 images" in other.worth
-    back = inspection.inspect(folder, [images], out, weights=None)
+    with pytest.warns(UserWarning, match=r"decided by another threshold, -1e\+06; .* --threshold"):
+        back = inspection.inspect(folder, [images], out, weights=None)
     assert back.table.equals(own.table)
 
 

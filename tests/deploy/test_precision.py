@@ -10,7 +10,6 @@ from torch import nn
 from ssn_lib import predict
 from ssn_lib.deploy.precision import cost_of
 from ssn_lib.models.supersimplenet import Prediction
-from ssn_lib.runs.run import configure
 
 
 class Shifted(nn.Module):
@@ -38,13 +37,8 @@ class Darkness(nn.Module):
         return Prediction(maps, maps.amax((1, 2, 3)))
 
 
-@pytest.fixture(scope="module")
-def config(dataset):
-    return configure("scenario_a", dataset, weights=None)
-
-
-def test_a_shift_changes_no_metric_and_no_decision(config, dataset):
-    cost = cost_of(Shifted(Brightness(), 2.0), Brightness(), config, dataset)
+def test_a_shift_changes_no_metric_and_no_decision(dataset):
+    cost = cost_of(Shifted(Brightness(), 2.0), Brightness(), dataset.train, dataset.test, 42)
     assert cost.changes == dict.fromkeys(("I-AUROC", "AUPRO", "AP-loc"), pytest.approx(0, abs=1e-3))
     assert cost.flipped == 0  # each by its own threshold
     assert cost.largest_score_change == pytest.approx(2.0, abs=1e-5)
@@ -53,8 +47,8 @@ def test_a_shift_changes_no_metric_and_no_decision(config, dataset):
     assert not cost.beyond(0.01)
 
 
-def test_what_another_network_loses_is_what_scikit_learn_says(config, dataset):
-    cost = cost_of(Darkness(), Brightness(), config, dataset)
+def test_what_another_network_loses_is_what_scikit_learn_says(dataset):
+    cost = cost_of(Darkness(), Brightness(), dataset.train, dataset.test, 42)
     labels = dataset.test.labels
     before, after = (
         100 * roc_auc_score(labels, predict(network, dataset.test).score)
@@ -69,9 +63,9 @@ def test_what_another_network_loses_is_what_scikit_learn_says(config, dataset):
     assert cost.refused(1000) is None
 
 
-def test_without_defective_test_images_defects_are_drawn_into_good_ones(config, dataset):
+def test_without_defective_test_images_defects_are_drawn_into_good_ones(dataset):
     sound = replace(dataset, test=dataset.test.subset([]))
-    cost = cost_of(Shifted(Brightness(), 0.5), Brightness(), config, sound)
+    cost = cost_of(Shifted(Brightness(), 0.5), Brightness(), sound.train, sound.test, 42)
     assert "imitated" in cost.measured_on
     assert cost.images == 2 * len(dataset.train)
     assert cost.before["I-AUROC"] is not None

@@ -2,17 +2,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pytest import approx
 
 from ssn_lib.config import DataConfig, RunConfig
 from ssn_lib.data.images import ImageSet
 from ssn_lib.data.samples import Sample
+from ssn_lib.errors import InputError
 from ssn_lib.presets import PRESETS, preset
 from ssn_lib.runs.choice import (
     ENOUGH_DEFECTIVE,
     SECONDS_PER_MEGAPIXEL,
     TRUSTED,
     choose,
+    chosen,
     training_minutes,
     warning,
 )
@@ -91,6 +94,16 @@ def test_the_seconds_are_those_of_the_slowest_committed_record(name):
             pixels = data.image_size[0] * data.image_size[1] * record.images_per_epoch
             measured.append(record.training_s / (training.epochs * pixels / 1e6))
     assert max(measured) / 1.5 < SECONDS_PER_MEGAPIXEL[name] < max(measured) * 1.5
+
+
+def test_what_is_there_instead_of_images_is_told(tmp_path):
+    (tmp_path / "good" / "monday").mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(tmp_path / "good" / "monday" / "1.png")
+    with (
+        pytest.warns(UserWarning, match=r"1 image is not used, in monday"),
+        pytest.raises(InputError, match="no images to train on"),
+    ):
+        chosen("folder", tmp_path, None)
 
 
 def test_a_run_that_cannot_be_trusted_yet_says_why():

@@ -11,8 +11,8 @@ from ssn_lib.models.backbone import Backbone, torchvision_name
 from ssn_lib.noise import sources
 from ssn_lib.runs import loading
 from ssn_lib.runs import run as run_module
-from ssn_lib.runs.loading import dataset_of, load_run, load_source
-from ssn_lib.runs.record import read_record
+from ssn_lib.runs.loading import dataset_of, load_run, load_source, reference_images_of
+from ssn_lib.runs.record import REFERENCE, read_record
 
 
 @pytest.fixture
@@ -82,6 +82,22 @@ def test_other_files_than_the_records_are_said(change, said, finished, own_root,
         assert len(dataset_of(record, own_root, folder).test) == 6
     (line,) = [str(warning.message) for warning in warned]
     assert f"{own_category}: not the files that {record.run_id} was made on ({said})" in line
+
+
+@pytest.mark.filterwarnings("ignore:.*not the files that")
+def test_the_images_of_a_threshold_are_those_that_the_run_chose(
+    finished, dataset, own_root, own_category
+):
+    """Also where the folder has grown since, so that a new choice would be another."""
+    folder, record = finished
+    names = pd.read_csv(folder / REFERENCE)["image"].tolist()
+    shutil.copy(own_category / "train/good/000.png", own_category / "train/good/0000.png")
+    grown = dataset_of(record, own_root, folder)
+    assert len(grown.train) == len(dataset.train) + 1
+    assert reference_images_of(record, grown, folder).names(grown.root) == names
+    (own_category / names[2]).unlink()
+    with pytest.raises(InputError, match=rf"1 of the {len(names)} images .* such as {names[2]}"):
+        reference_images_of(record, dataset_of(record, own_root, folder), folder)
 
 
 def test_damaged_weights_are_one_line(own_run):

@@ -59,7 +59,8 @@ def read_folder(folder: Path) -> tuple[list[Sample], list[Sample]]:
         train, test = _read_unsplit(folder)
         advice = (
             "defective images belong in bad and their masks in ground_truth/bad, or, kind by kind, "
-            "in test/<defect> and ground_truth/<defect> with the good ones in train/good"
+            "in test/<defect> and ground_truth/<defect> with the good ones in train/good; no "
+            "folders below them are looked into"
         )
     warn_of_unused(folder, files_of(train + test), advice)
     return train, test
