@@ -28,6 +28,8 @@ class _Parser(argparse.ArgumentParser):
         if left:
             self.error(f"unrecognized arguments: {' '.join(left)}")
         if "behind" in parsed:
+            if parsed.preset != AUTO:
+                self.error(f"--set {parsed.behind!r}: expected key=value")
             parsed.preset = parsed.behind
         return parsed, left
 

@@ -402,6 +402,13 @@ def test_settings_are_given_one_by_one_or_together(words):
     assert (options.preset, options.set) == ("scenario_a", ["a=1", "b=2"])
 
 
+def test_what_is_no_setting_is_not_taken_for_another_preset(capsys):
+    words = "run scenario_a --dataset d --set a=1 b"
+    with pytest.raises(SystemExit):
+        arguments_module.parser().parse_args(words.split())
+    assert "--set 'b': expected key=value" in capsys.readouterr().err
+
+
 def test_a_count_that_is_not_official_is_a_one_line_warning(arguments, own_root, capsys):
     category = own_root / "mvtec_ad" / "widget"
     category.rename(category.with_name("bottle"))
