@@ -27,10 +27,10 @@ class _Parser(argparse.ArgumentParser):
         parsed, left = super().parse_known_args(args, namespace)
         if left:
             self.error(f"unrecognized arguments: {' '.join(left)}")
-        if "behind" in parsed:
+        if (behind := vars(parsed).pop("behind", None)) is not None:
             if parsed.preset != AUTO:
-                self.error(f"--set {parsed.behind!r}: expected key=value")
-            parsed.preset = parsed.behind
+                self.error(f"--set {behind!r}: expected key=value")
+            parsed.preset = behind
         return parsed, left
 
     def error(self, message: str) -> NoReturn:
