@@ -18,12 +18,14 @@ from ssn_lib.data.registry import source_of
 from ssn_lib.errors import InputError
 from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
+from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import parallel
 from ssn_lib.study.claims.evidence import Evidence
 from ssn_lib.study.examples import examples
 from ssn_lib.study.figures import data as data_figures
 from ssn_lib.study.figures import diagrams
 from ssn_lib.study.figures.drawing import NotDrawn
+from ssn_lib.study.peers.records import PeerRecord, one_of_each_seed, read_peers
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.readings import evolved as evolved_readings
 from ssn_lib.study.readings.noise import NOISE
@@ -160,7 +162,7 @@ class Lessons(Selection):
             category=of.strips_evidence.category,
             costs=of.costs,
         )
-        rules = evolved_readings.rules(of.records)
+        rules = evolved_readings.rules(of.records, self._peers)
         return read(
             "What we see: evolved", rules, evidence, self._lead(self.of(*evolved_tables.SYSTEMS))
         )
@@ -186,6 +188,11 @@ class Lessons(Selection):
     def _committed(self) -> Selection:
         """The project's own records on real images, whatever this notebook was asked for."""
         return Selection(Study("quick", runs_dir=self.study.runs_dir, records_dir=COMMITTED))
+
+    @cached_property
+    def _peers(self) -> list[PeerRecord]:
+        """The project's own records of peers."""
+        return one_of_each_seed(read_peers(REPOSITORY / "results"))
 
     @property
     def _shows_committed(self) -> bool:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from ssn_lib.errors import InputError
 from ssn_lib.runs.exports import read_export
 from ssn_lib.runs.record import COURSE, TEACHING, Outcome
-from ssn_lib.storage import REPOSITORY
 from ssn_lib.study import run_pictures
 from ssn_lib.study.claims import noise, rules, supervision
 from ssn_lib.study.claims import swap as swap_claims
@@ -29,7 +28,6 @@ from ssn_lib.study.figures.drawing import NotDrawn, Picture
 from ssn_lib.study.figures.maps import scores_by_defect
 from ssn_lib.study.figures.networks import architecture, bubble_chart, latency_by_arithmetic
 from ssn_lib.study.lessons import Lessons
-from ssn_lib.study.peers.records import PeerRecord, one_of_each_seed, read_peers
 from ssn_lib.study.profiles import CATEGORIES, STRIPS
 from ssn_lib.study.published import LEARNED_COURSES, SWAP_COURSES
 from ssn_lib.study.records import has_usual_size, longest
@@ -439,11 +437,6 @@ class Report(Lessons):
         return peer_figures.few_images(curves, peer_tables.described(curves))
 
     # --- what these are made of ---------------------------------------------------------------
-
-    @cached_property
-    def _peers(self) -> list[PeerRecord]:
-        """The project's own records of peers."""
-        return one_of_each_seed(read_peers(REPOSITORY / "results"))
 
     @cached_property
     def _ledger(self) -> Table:

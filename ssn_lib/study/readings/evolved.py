@@ -11,12 +11,13 @@ from ssn_lib.study import search
 from ssn_lib.study.claims.evidence import Evidence, MissingError, Runs
 from ssn_lib.study.claims.supervision import SOUND
 from ssn_lib.study.claims.swap import BOTTLE
+from ssn_lib.study.peers.records import PeerRecord
 from ssn_lib.study.profiles import SCREW
 from ssn_lib.study.published import published_figures
 from ssn_lib.study.readings.reading import Rule, Sentence, pair
 from ssn_lib.study.readings.swap import costs_of, speed
 
-PEER = "PatchCore ResNet18"
+PEER, MEASURED_PEER = "PatchCore ResNet18", "patchcore_random"
 
 
 def _against_a(category: str) -> Rule:
@@ -44,6 +45,36 @@ def _peer(evidence: Evidence) -> Sentence:
         f"Its I-AUROC of {found.told[0]} on screw is {found.step} the published {found.told[1]} of "
         "PatchCore with the same backbone, which keeps a memory of features.",
         (runs,),
+    )
+
+
+def _measured_peer(peers: Sequence[PeerRecord], evidence: Evidence) -> Sentence:
+    """What else could be used, on the same files and at the same size; the image score, then how
+    well defects are outlined."""
+    told, basis = [], []
+    for category in (SCREW, BOTTLE):
+        runs = evidence.runs("evolved", category)
+        data = runs.records[0].config.data
+        found = [
+            one.metrics
+            for one in peers
+            if (one.config.name, one.config.good_images) == (MEASURED_PEER, None)
+            and (one.config.dataset, one.config.category) == (data.dataset, category)
+            and one.config.image_size == data.image_size
+        ]
+        if not found:
+            raise MissingError(f"PatchCore on {category} at the size of `evolved`")
+        pairs = {
+            metric: pair(metric, runs, [one[metric] for one in found])
+            for metric in ("I-AUROC", "AUPRO", "AP-loc")
+        }
+        figures = [f"{m} {one.told[0]}, {one.step} {one.told[1]}" for m, one in pairs.items()]
+        told.append(f"on {category}, {'; '.join(figures)}")
+        basis.append(runs)
+    return Sentence(
+        "Against PatchCore as measured here (anomalib's, of the same backbone, at the same size, "
+        f"with a tenth of all features at random) it has, {'; and '.join(told)}.",
+        basis,
     )
 
 
@@ -115,12 +146,14 @@ def _cost(evidence: Evidence) -> Sentence:
     )
 
 
-def rules(records: Sequence[Record]) -> tuple[Rule, ...]:
-    """The rules; some of them look at runs of other sizes and recipes, among all `records`."""
+def rules(records: Sequence[Record], peers: Sequence[PeerRecord]) -> tuple[Rule, ...]:
+    """The rules; some of them look at runs of other sizes and recipes, among all `records`, or at
+    other methods."""
     return (
         _against_a(SCREW),
         _against_a(BOTTLE),
         _peer,
+        partial(_measured_peer, peers),
         partial(_size, records),
         partial(_ingredients, records),
         _strips,

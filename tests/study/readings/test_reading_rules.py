@@ -12,6 +12,7 @@ from ssn_lib.presets import preset
 from ssn_lib.runs.record import Outcome
 from ssn_lib.study.claims.evidence import Evidence, MissingError
 from ssn_lib.study.costs.records import Efficiency, Spread
+from ssn_lib.study.peers.records import PeerConfig, PeerRecord
 from ssn_lib.study.readings import evolved, noise, supervision, swap
 from ssn_lib.study.systems import BETA, MASKS
 
@@ -233,9 +234,32 @@ def test_evolved_is_told_at_both_sizes(record):
 
     records = [of((448, 448), 97.0), of((256, 256), 80.0)]
     a = Outcome.of(record("scenario_a", "screw", epochs=300, **auroc(53.0)))
-    rule = evolved.rules(records)[3]
+    rule = evolved.rules(records, [])[4]
     said = rule(Evidence([a, *map(Outcome.of, records)])).text
     assert "it has 80.0 on screw, far above Scenario A with 53.0" in said
     assert "At its own size it has 97.0, far above the 80.0 at 256×256" in said
     with pytest.raises(MissingError, match="published size"):
-        evolved.rules(records[:1])[3](Evidence([a]))
+        evolved.rules(records[:1], [])[4](Evidence([a]))
+
+
+def test_evolved_is_told_beside_a_measured_peer_of_its_size(record):
+    def peer(category, size, **metrics):
+        config = PeerConfig("patchcore_random", "mvtec_ad", category, size, "files")
+        one = Spread(1.0, 1.0, 1.0)
+        return PeerRecord(config, "", metrics, {}, {}, 9, 1.0, one, one, 1.0, {}, {}, "")
+
+    def of(category, **metrics):
+        made = record("evolved", category, epochs=30, batch=8, **metrics)
+        config = replace(made.config, data=replace(made.config.data, image_size=(448, 448)))
+        return Outcome.of(replace(made, config=config, run_id=config.run_id))
+
+    own = {"I-AUROC": 97.0, "AUPRO": 90.0, "AP-loc": 50.0}
+    evidence = Evidence([of("screw", **own), of("bottle", **own)])
+    theirs = {"I-AUROC": 60.0, "AUPRO": 90.0, "AP-loc": 80.0}
+    peers = [peer(name, (448, 448), **theirs) for name in ("screw", "bottle")]
+    said = evolved.rules([], peers)[3](evidence).text
+    assert "on screw, I-AUROC 97.0, far above 60.0; AUPRO 90.0, level with 90.0" in said
+    assert "on bottle, I-AUROC 97.0, far above 60.0" in said
+    assert "AP-loc 50.0, far below 80.0" in said
+    with pytest.raises(MissingError, match="PatchCore on bottle at the size of `evolved`"):
+        evolved.rules([], [peers[0], peer("bottle", (256, 256), **theirs)])[3](evidence)
