@@ -202,9 +202,8 @@ def held(path: Path) -> Iterator[None]:
             files = (parent for parent in path.parents if os.path.isfile(parent))  # noqa: PTH113
             if file := next(files, None):
                 raise InputError(f"{shown(file)} is a file; name a folder to write to") from None
-            raise InputError(
-                f"cannot write {path}: {error.strerror}; free space or choose another folder"
-            ) from None
+            reason = unusable(OSError(error.errno, error.strerror, str(path.parent)))
+            raise InputError(f"cannot write {reason or f'{path}: {error.strerror}'}") from None
         with file:
             if fcntl is not None:
                 _wait_for(file)

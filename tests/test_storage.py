@@ -34,6 +34,17 @@ def test_whatever_ends_it_leaves_no_half_file(error, tmp_path):
 
 
 @pytest.mark.skipif(storage.fcntl is None, reason="this system has no file locks")
+def test_a_folder_that_may_not_be_written_to_is_named_and_not_its_lock(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError) as raised, held(tmp_path / "out" / ".lock"):
+        pass
+    said = f"cannot write {tmp_path / 'out'}: permission denied; choose another, or ask for"
+    assert str(raised.value).startswith(said)
+
+
 def test_who_waits_for_a_lock_says_so(tmp_path, capsys):
     path, order = tmp_path / ".lock", []
 
