@@ -273,13 +273,13 @@ def _from_four_nearest(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     In NumPy, where each operation rounds by itself: PyTorch's own gives other values, by 1 in a few
     pixels, with another number of threads, and then no training of theirs would go on.
     """
-    resized = pixels.astype(np.float64)
+    resized = pixels
     for axis, (short, long) in enumerate(zip(pixels.shape[:2], size, strict=True)):
         places = np.clip((np.arange(long) + 0.5) * short / long - 0.5, 0, short - 1)
         before = places.astype(int)
         after = np.minimum(before + 1, short - 1)
         share = np.expand_dims(places - before, [1 - axis, 2])
-        first, second = resized.take(before, axis), resized.take(after, axis)
+        first, second = (resized.take(one, axis).astype(np.float64) for one in (before, after))
         resized = first * (1 - share) + second * share
     return np.rint(resized).astype(np.uint8)
 
