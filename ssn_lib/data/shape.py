@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from ssn_lib.checks import nearest_side
 from ssn_lib.data.decoding import displayed_size, in_threads
@@ -77,22 +78,30 @@ def is_stretched(path: Path, size: tuple[int, int]) -> bool:
     Args:
         path: of the image.
     """
-    ratio = _aspect_ratio(path)
-    return ratio is not None and _differ(ratio, size[0] / size[1])
+    return resized(path, size).stretched
 
 
-def is_enlarged(path: Path, size: tuple[int, int]) -> bool:
-    """Whether an image has less than half of that size (height, width), which it is resized to, on
-    both sides. One that cannot be read has not; whoever reads it says why.
+class Resized(NamedTuple):
+    """What becomes of an image that is brought to a size: whether it had another shape, and whether
+    it had less than half of that size on both sides."""
+
+    stretched: bool = False
+    enlarged: bool = False
+
+
+def resized(path: Path, size: tuple[int, int]) -> Resized:
+    """What becomes of an image; of one that cannot be read nothing, whoever reads it says why.
 
     Args:
-        path: of the image.
+        path: of the image, of which only the header is read.
+        size: (height, width).
     """
     try:
         width, height = displayed_size(path)
     except InputError:
-        return False
-    return 2 * height < size[0] and 2 * width < size[1]
+        return Resized()
+    stretched = _differ(height / width, size[0] / size[1])
+    return Resized(stretched, 2 * height < size[0] and 2 * width < size[1])
 
 
 def _aspect_ratios(paths: Sequence[Path]) -> dict[Path, float | None]:

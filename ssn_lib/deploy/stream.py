@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ssn_lib.data.decoding import Remarks
 from ssn_lib.data.images import read_image
-from ssn_lib.data.shape import is_enlarged, is_stretched
+from ssn_lib.data.shape import resized
 from ssn_lib.deploy.detector import Trained
 from ssn_lib.errors import InputError
 from ssn_lib.storage import shown, unreadable
@@ -102,9 +102,10 @@ def judged(
             )
         except InputError as error:
             return Refused(path, error)
-        if is_stretched(path, trained.image_size):
+        found = resized(path, trained.image_size)
+        if found.stretched:
             remarks.add(stretched, path)
-        if is_enlarged(path, trained.image_size):
+        if found.enlarged:
             remarks.add(enlarged, path)
         return Photograph(path, modified, length, pixels)
 

@@ -358,8 +358,12 @@ class _Trainer:
 
     def choose_form(self, data: Features) -> None:
         """On a GPU, take the form of the step that is faster there, after a few trials of both; the
-        training is left as it was. One that goes on keeps the form that it began with."""
-        if self.device.type != "cuda" or self.chosen_form is not None:
+        training is left as it was. One that goes on there keeps the form that it began with; on a
+        CPU the split one is always faster."""
+        if self.device.type != "cuda":
+            self.form, self.chosen_form = "split", None
+            return
+        if self.chosen_form is not None:
             return
         state = copy.deepcopy(self.model.trained_state())
         indices = data.order(self.seed, 1)[: self.config.batch_size]

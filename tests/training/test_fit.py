@@ -216,6 +216,9 @@ def test_the_form_of_the_step_is_known_after_an_interruption(train, make_model, 
     second.device = torch.device("cuda")
     second.choose_form(data=None)
     assert second.form == "plain"
+    second.device = torch.device("cpu")  # a GPU's training that goes on without one
+    second.choose_form(data=None)
+    assert (second.form, second.chosen_form) == ("split", None)
 
 
 def test_a_checkpoint_of_other_images_or_another_network_is_refused(train, make_model, tmp_path):
